@@ -1,0 +1,35 @@
+/* The machine in front of us: what it is, what it can do, and its measured limits.
+ *
+ * A machine's signature (atn_machine.signature) names everything that makes two machines' timings incomparable: CPU
+ * model, ISA level, cache sizes. Scores of different signatures are never mixed. */
+#ifndef ATN_BASE_CPU_H
+#define ATN_BASE_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct {
+    char cpu[96];             /* model name as the CPU tells it */
+    char isa[16];             /* best family: avx512, avx2, neon, generic */
+    char features[256];       /* space separated: avx2 fma f16c avx512f avx512bf16 amx_bf16 ... */
+    int cpus;                 /* that this process may run on (affinity) */
+    int64_t l1d_bytes, l2_bytes, l3_bytes;
+    char signature[256];
+} atn_machine;
+
+/* Fills what can be known without measuring. Cached: the same pointer each time. */
+const atn_machine *machine_get(void);
+bool machine_has(const char *feature);
+
+typedef struct {
+    double fma_peak_gflops;        /* f32 FMA, one core, widest vectors */
+    double fma_peak_256_gflops;    /* the same with 256-bit vectors (0 where absent) */
+    double read_bandwidth_gbs;     /* one core, array much larger than the caches */
+} atn_peaks;
+
+/* Measures for about `seconds` (best of many short bursts, so that a busy neighbour does not lower it). */
+void machine_measure(double seconds, atn_peaks *out);
+
+#endif

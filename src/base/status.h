@@ -1,0 +1,65 @@
+/* Status codes and error texts: what a function returns when the world (a file, a process, the network) fails.
+ *
+ * Functions that can fail return atn_status: ATN_OK or a negative code. With it they may fill an atn_error: a sentence
+ * that says what failed, which thing, and what to try. A caller that does not care passes NULL. Our own bugs are not
+ * statuses: they assert (ATN_ASSERT in debug builds, ATN_CHECK always). What a candidate does wrong is neither: it is
+ * a verdict (judge/verdict.h). */
+#ifndef ATN_BASE_STATUS_H
+#define ATN_BASE_STATUS_H
+
+#include <stddef.h>
+
+#define ATN_STATUS_LIST(X)                                   \
+    X(OK, 0, "success")                                      \
+    X(USAGE, -1, "bad command line or config")               \
+    X(IO, -2, "file or device error")                        \
+    X(FORMAT, -3, "malformed input")                         \
+    X(UNSUPPORTED, -4, "not supported here")                 \
+    X(MEMORY, -5, "out of memory")                           \
+    X(NOT_FOUND, -6, "not found")                            \
+    X(BUSY, -7, "in use by another process")                 \
+    X(MISMATCH, -8, "belongs to another machine or version") \
+    X(CANCELLED, -9, "interrupted")                          \
+    X(TIMEOUT, -10, "timed out")                             \
+    X(PROCESS, -11, "a helper process failed")
+
+typedef enum {
+#define ATN_X(name, code, text) ATN_##name = code,
+    ATN_STATUS_LIST(ATN_X)
+#undef ATN_X
+} atn_status;
+
+typedef struct {
+    atn_status code;
+    char text[1000];
+} atn_error;
+
+/* A short text for a code; never NULL, static. */
+const char *atn_status_text(atn_status code);
+
+/* Fills *err (may be NULL) and returns code: `return atn_fail(err, ATN_IO, "cannot open '%s': %s; ...", ...)`. */
+atn_status atn_fail(atn_error *err, atn_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the text that err already holds. */
+void atn_error_prefix(atn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+_Noreturn void atn_check_failed(const char *expression, const char *file, int line);
+#define ATN_CHECK(x) ((x) ? (void)0 : atn_check_failed(#x, __FILE__, __LINE__))
+#ifdef NDEBUG
+#define ATN_ASSERT(x) ((void)sizeof(x))
+#else
+#define ATN_ASSERT(x) ATN_CHECK(x)
+#endif
+
+/* Allocation that does not return NULL: out of memory in the controller aborts with a message. Free with free(). */
+void *atn_alloc(size_t bytes);                    /* zeroed */
+void *atn_realloc(void *p, size_t bytes);
+char *atn_strdup(const char *s);
+char *atn_strndup(const char *s, size_t n);
+char *atn_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define ATN_COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+#define ATN_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define ATN_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#endif
