@@ -1,0 +1,59 @@
+/* A proposer: something that turns what is known into new candidate sources. One small interface for all of them.
+ *
+ * The engine owns all state that must survive a crash: after a restart it feeds every stored result to `learn` again, in
+ * the order of first judgement, so a proposer keeps only what it can rebuild. Randomness comes only from the rng that is
+ * handed in (made from the run's seed and the proposal's number). Called from the engine's one thread; `propose` must not block: it
+ * says LATER where it has to wait (an LLM, a person), and `poll_fd` tells what to wait for. */
+#ifndef ATN_EVOLVE_PROPOSE_H
+#define ATN_EVOLVE_PROPOSE_H
+
+#include "base/rng.h"
+#include "base/status.h"
+#include "judge/verdict.h"
+
+/* A program as a proposer sees it. Pointers live until the call returns; programs are never deleted from the store. */
+typedef struct {
+    int64_t id;
+    int64_t parent;                /* 0: none */
+    int island;
+    const char *source;
+    const char *flags;             /* extra compiler flags, may be "" */
+    const char *origin;            /* "initial", "shipped:flash_qvec.c", "knobs/mutate1", "llm/diff", ... */
+    const atn_verdict *verdict;
+    double score;                  /* ln speedup over the initial program (lower bound of the suite's mean); -INFINITY when it has none */
+} atn_program_view;
+
+typedef struct {
+    const atn_program_view *incumbent;    /* best of this island; never NULL once the initial program was judged */
+    const atn_program_view *elites;       /* owners of the archive's cells of this island, best first */
+    int n_elites;
+    const atn_program_view *best;         /* best of all islands */
+    int island;
+    int64_t number;                       /* running number of this proposal */
+    int iterations_left;                  /* budget, < 0: unknown */
+} atn_propose_context;
+
+typedef struct {
+    char *source;                  /* owned by the proposal; the engine frees */
+    char *flags;                   /* may be NULL */
+    int64_t parents[2];            /* 0: none */
+    char origin[64];               /* proposer/operator */
+    char note[256];                /* what was changed, in words: "BR 48 -> 64" */
+} atn_proposal;
+
+typedef enum { PROPOSE_OK, PROPOSE_LATER, PROPOSE_EXHAUSTED } propose_answer;
+
+typedef struct atn_proposer atn_proposer;
+struct atn_proposer {
+    const char *name;
+    propose_answer (*propose)(atn_proposer *p, const atn_propose_context *c, atn_rng *rng, atn_proposal *out);
+    /* Every judged program, its own or others'. Also at start-up, in order, for all that the store holds. */
+    void (*learn)(atn_proposer *p, const atn_program_view *result);
+    int (*poll_fd)(atn_proposer *p);          /* -1: nothing to wait for; may be NULL */
+    void (*destroy)(atn_proposer *p);
+};
+
+/* The embedded default: searches the knobs of every known program family, and crosses families' values where knob names are shared. */
+atn_proposer *proposer_knobs_create(void);
+
+#endif
