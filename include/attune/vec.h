@@ -1,0 +1,351 @@
+/* attune/vec.h - vectors of floats for attention kernels, over GCC/Clang vector extensions.
+ *
+ * VL floats per vector: 16 (AVX-512), 8 (AVX2), 4 (NEON, anything else). Define ATN_VEC_BITS (512, 256, 128) before the
+ * include to choose a narrower one, e.g. 256 on a machine with AVX-512. No <immintrin.h>: parsing it costs more than
+ * compiling a kernel. Everything is static inline; pointers need only the alignment of their element.
+ *
+ *     vf x = vf_load(p), y = vf_splat(2.0f);
+ *     vf_store(p, vf_fma(x, y, vf_exp2(x - y, 5)));
+ *
+ * NaN: + - * and vf_exp2, vf_tanh keep it; vf_max(a, b) gives b where either is NaN, so carry NaN through the sum. */
+#ifndef ATTUNE_VEC_H
+#define ATTUNE_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef ATN_VEC_BITS
+#  if defined(__AVX512F__)
+#    define ATN_VEC_BITS 512
+#  elif defined(__AVX__)
+#    define ATN_VEC_BITS 256
+#  else
+#    define ATN_VEC_BITS 128
+#  endif
+#endif
+#define VL (ATN_VEC_BITS / 32)
+
+/* Vector registers: what accumulators and operands of a register tile must fit in. */
+#if defined(__AVX512VL__) || defined(__AVX512F__) || defined(__aarch64__)
+#  define VF_REGS 32
+#else
+#  define VF_REGS 16
+#endif
+
+_Static_assert(VL == 4 || VL == 8 || VL == 16, "ATN_VEC_BITS is 128, 256 or 512");
+#if defined(__x86_64__) && ATN_VEC_BITS == 512 && !defined(__AVX512F__)
+#  error "ATN_VEC_BITS 512 needs AVX-512"
+#elif defined(__x86_64__) && ATN_VEC_BITS == 256 && !defined(__AVX__)
+#  error "ATN_VEC_BITS 256 needs AVX"
+#endif
+
+typedef float    vf __attribute__((vector_size(VL * 4)));
+typedef int32_t  vi __attribute__((vector_size(VL * 4)));        /* also masks: 0 or -1 per lane */
+typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+typedef float    vf_any __attribute__((vector_size(VL * 4), aligned(1), may_alias));
+typedef int32_t  vi_any __attribute__((vector_size(VL * 4), aligned(1), may_alias));
+typedef uint16_t vh __attribute__((vector_size(VL * 2)));        /* f16 or bf16 bits */
+typedef uint16_t vh_any __attribute__((vector_size(VL * 2), aligned(1), may_alias));
+typedef uint8_t  vb_any __attribute__((vector_size(VL), aligned(1), may_alias));
+typedef float    scalar_f32 __attribute__((aligned(1), may_alias));
+typedef uint16_t scalar_u16 __attribute__((aligned(1), may_alias));
+
+#define ATN_INLINE static inline __attribute__((always_inline, unused))
+#define VF_INF __builtin_inff()
+
+/* Hides a value from the optimiser, so that (x + big) - big survives -fassociative-math. Costs no instruction. */
+#if defined(__AVX512F__)
+#  define VF_OPAQUE(x) __asm__("" : "+v"(x))
+#elif defined(__x86_64__)
+#  define VF_OPAQUE(x) __asm__("" : "+x"(x))
+#elif defined(__aarch64__)
+#  define VF_OPAQUE(x) __asm__("" : "+w"(x))
+#else
+#  define VF_OPAQUE(x) __asm__("" : "+m"(x))
+#endif
+
+/* ---- load, store, make ---- */
+
+ATN_INLINE vf vf_load(const void *p) { return *(const vf_any *)p; }
+ATN_INLINE void vf_store(void *p, vf x) { *(vf_any *)p = x; }
+ATN_INLINE vf vf_splat(float x) { return x - (vf){0}; }
+ATN_INLINE vi vi_splat(int32_t x) { return x - (vi){0}; }
+ATN_INLINE vi vi_load(const void *p) { return *(const vi_any *)p; }
+ATN_INLINE vf vf_zero(void) { return (vf){0}; }
+
+ATN_INLINE vi vi_iota(void)
+{
+#if VL == 16
+    return (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif VL == 8
+    return (vi){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    return (vi){0, 1, 2, 3};
+#endif
+}
+
+/* The first n lanes, 0 <= n <= VL; other lanes are 0 and their memory is not touched. */
+ATN_INLINE vf vf_load_n(const void *p, int n)
+{
+    vf r = {0};
+    for (int i = 0; i < VL; i++)
+        if (i < n) r[i] = ((const scalar_f32 *)p)[i];
+    return r;
+}
+
+ATN_INLINE void vf_store_n(void *p, vf x, int n)
+{
+    for (int i = 0; i < VL; i++)
+        if (i < n) ((scalar_f32 *)p)[i] = x[i];
+}
+
+/* ---- arithmetic ---- */
+
+ATN_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }     /* one instruction under -ffp-contract=fast */
+ATN_INLINE vf vf_sel(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+ATN_INLINE vi vi_sel(vi m, vi a, vi b) { return (m & a) | (~m & b); }
+
+ATN_INLINE vf vf_max(vf a, vf b)                                 /* b where either is NaN */
+{
+#if defined(__AVX512F__) && ATN_VEC_BITS == 512 && defined(__clang__)
+    return (vf)__builtin_ia32_maxps512(a, b, 4);
+#elif defined(__AVX512F__) && ATN_VEC_BITS == 512
+    return (vf)__builtin_ia32_maxps512_mask(a, b, a, (unsigned short)-1, 4);
+#elif defined(__AVX__) && ATN_VEC_BITS == 256
+    return (vf)__builtin_ia32_maxps256(a, b);
+#elif defined(__SSE__) && ATN_VEC_BITS == 128
+    return (vf)__builtin_ia32_maxps(a, b);
+#else
+    return vf_sel((vi)(a > b), a, b);
+#endif
+}
+
+ATN_INLINE vf vf_min(vf a, vf b) { return vf_sel((vi)(a < b), a, b); }
+ATN_INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+
+/* 2^x for x <= 127, relative error 1.7e-3, 7.5e-5, 2.6e-6, 2e-7, 1e-7 for degree 2, 3, 4, 5, 6 (minimax on [-1/2, 1/2]).
+ * Exactly 0 for x <= -127, also for -inf; NaN stays NaN. The 127 of the exponent bias sits in `magic`, so that the low
+ * bits of t, shifted up, are the float 2^n. */
+ATN_INLINE vf vf_exp2(vf x, int degree)
+{
+    const vf magic = vf_splat(12582912.0f + 127.0f);
+    x = vf_max(vf_splat(-127.0f), x);
+    vf t = x + magic;
+    VF_OPAQUE(t);
+    vf n = t - magic;
+    VF_OPAQUE(n);
+    vf f = x - n, p;
+    if (degree <= 2) {
+        p = vf_splat(0.2384289355f);
+        p = vf_fma(p, f, vf_splat(0.703448006f));
+        p = vf_fma(p, f, vf_splat(1.000443142f));
+    } else if (degree == 3) {
+        p = vf_splat(0.05517167233f);
+        p = vf_fma(p, f, vf_splat(0.2426111224f));
+        p = vf_fma(p, f, vf_splat(0.6932609847f));
+        p = vf_fma(p, f, vf_splat(0.9999280736f));
+    } else if (degree == 4) {
+        p = vf_splat(0.009570101863f);
+        p = vf_fma(p, f, vf_splat(0.05591786034f));
+        p = vf_fma(p, f, vf_splat(0.2402474483f));
+        p = vf_fma(p, f, vf_splat(0.6931218147f));
+        p = vf_fma(p, f, vf_splat(0.9999992614f));
+    } else if (degree == 5) {
+        p = vf_splat(0.001327647263f);
+        p = vf_fma(p, f, vf_splat(0.009675541343f));
+        p = vf_fma(p, f, vf_splat(0.05550713272f));
+        p = vf_fma(p, f, vf_splat(0.2402211972f));
+        p = vf_fma(p, f, vf_splat(0.6931469671f));
+        p = vf_fma(p, f, vf_splat(1.000000072f));
+    } else {
+        p = vf_splat(0.0001534581216f);
+        p = vf_fma(p, f, vf_splat(0.001339993118f));
+        p = vf_fma(p, f, vf_splat(0.009618488956f));
+        p = vf_fma(p, f, vf_splat(0.05550328777f));
+        p = vf_fma(p, f, vf_splat(0.2402264689f));
+        p = vf_fma(p, f, vf_splat(0.6931472057f));
+        p = vf_fma(p, f, vf_splat(1.000000001f));
+    }
+    return p * (vf)((vi)t << 23);
+}
+
+/* tanh, relative error below 3e-7: an odd polynomial near 0, where 1 - 2 / (1 + e^2x) would cancel. */
+ATN_INLINE vf vf_tanh(vf x)
+{
+    vf a = vf_abs(x), z = x * x;
+    vf p = vf_splat(-0.005659992064f);
+    p = vf_fma(p, z, vf_splat(0.02059099118f));
+    p = vf_fma(p, z, vf_splat(-0.05372106894f));
+    p = vf_fma(p, z, vf_splat(0.1333112755f));
+    p = vf_fma(p, z, vf_splat(-0.3333326053f));
+    p = vf_fma(p, z, vf_splat(0.9999999961f)) * x;
+    vf e = vf_exp2(a * vf_splat(-2.885390082f), 6);              /* e^-2|x| */
+    vf q = (1.0f - e) / (1.0f + e);
+    q = (vf)((vi)q | ((vi)x & vi_splat((int32_t)0x80000000u)));
+    return vf_sel((vi)(a < vf_splat(0.625f)), p, q);
+}
+
+/* ---- across lanes ---- */
+
+#if VL == 16
+#  define VF_ROT8(x) __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#  define VF_ROT4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#  define VF_ROT2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#  define VF_ROT1(x) __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif VL == 8
+#  define VF_ROT4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3)
+#  define VF_ROT2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5)
+#  define VF_ROT1(x) __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6)
+#else
+#  define VF_ROT2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1)
+#  define VF_ROT1(x) __builtin_shufflevector(x, x, 1, 0, 3, 2)
+#endif
+
+ATN_INLINE float vf_hsum(vf x)
+{
+#if VL == 16
+    x += VF_ROT8(x);
+#endif
+#if VL >= 8
+    x += VF_ROT4(x);
+#endif
+    x += VF_ROT2(x);
+    x += VF_ROT1(x);
+    return x[0];
+}
+
+ATN_INLINE float vf_hmax(vf x)
+{
+#if VL == 16
+    x = vf_max(x, VF_ROT8(x));
+#endif
+#if VL >= 8
+    x = vf_max(x, VF_ROT4(x));
+#endif
+    x = vf_max(x, VF_ROT2(x));
+    x = vf_max(x, VF_ROT1(x));
+    return x[0];
+}
+
+/* x[r] lane c <-> x[c] lane r, in place: log2(VL) rounds of exchanging halves of distance 8, 4, 2, 1. */
+ATN_INLINE void vf_transpose(vf x[VL])
+{
+#define ATN_EXCHANGE(s, LO, HI)                                                     \
+    for (int i = 0; i < VL; i++)                                                    \
+        if (!(i & (s))) {                                                           \
+            vf a = x[i], b = x[i + (s)];                                            \
+            x[i] = __builtin_shufflevector(a, b, LO);                               \
+            x[i + (s)] = __builtin_shufflevector(a, b, HI);                         \
+        }
+#define ATN_LIST(...) __VA_ARGS__
+#if VL == 16
+    _Pragma("GCC unroll 16")
+    ATN_EXCHANGE(8, ATN_LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                 ATN_LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+    _Pragma("GCC unroll 16")
+    ATN_EXCHANGE(4, ATN_LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+                 ATN_LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+    _Pragma("GCC unroll 16")
+    ATN_EXCHANGE(2, ATN_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                 ATN_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+    _Pragma("GCC unroll 16")
+    ATN_EXCHANGE(1, ATN_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                 ATN_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#elif VL == 8
+    _Pragma("GCC unroll 8")
+    ATN_EXCHANGE(4, ATN_LIST(0, 1, 2, 3, 8, 9, 10, 11), ATN_LIST(4, 5, 6, 7, 12, 13, 14, 15))
+    _Pragma("GCC unroll 8")
+    ATN_EXCHANGE(2, ATN_LIST(0, 1, 8, 9, 4, 5, 12, 13), ATN_LIST(2, 3, 10, 11, 6, 7, 14, 15))
+    _Pragma("GCC unroll 8")
+    ATN_EXCHANGE(1, ATN_LIST(0, 8, 2, 10, 4, 12, 6, 14), ATN_LIST(1, 9, 3, 11, 5, 13, 7, 15))
+#else
+    _Pragma("GCC unroll 4")
+    ATN_EXCHANGE(2, ATN_LIST(0, 1, 4, 5), ATN_LIST(2, 3, 6, 7))
+    _Pragma("GCC unroll 4")
+    ATN_EXCHANGE(1, ATN_LIST(0, 4, 2, 6), ATN_LIST(1, 5, 3, 7))
+#endif
+#undef ATN_EXCHANGE
+#undef ATN_LIST
+}
+
+/* ---- f16 and bf16 ---- */
+
+ATN_INLINE vf vf_from_bf16(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+
+ATN_INLINE vh vf_to_bf16(vf x)                                   /* round to nearest even, NaN stays NaN */
+{
+    vu b = (vu)x, r = (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
+    vu nan = (vu)((b & 0x7fffffffu) > 0x7f800000u);
+    return __builtin_convertvector((nan & ((b >> 16) | 0x40u)) | (~nan & r), vh);
+}
+
+ATN_INLINE vf vf_from_f16(vh h)
+{
+#if defined(__F16C__) && ATN_VEC_BITS == 256
+    typedef short s8 __attribute__((vector_size(16)));
+    return (vf)__builtin_ia32_vcvtph2ps256((s8)h);
+#elif defined(__AVX512F__) && ATN_VEC_BITS == 512
+    typedef short s16 __attribute__((vector_size(32)));
+    return (vf)__builtin_ia32_vcvtph2ps512_mask((s16)h, (vf){0}, (unsigned short)-1, 4);
+#elif defined(__aarch64__)
+    typedef __fp16 h4 __attribute__((vector_size(8)));
+    return __builtin_convertvector((h4)h, vf);
+#else
+    vu w = __builtin_convertvector(h, vu), em = (w & 0x7fffu) << 13;
+    vu top = (vu)(em >= (0x7c00u << 13)) & 0x7f800000u;          /* infinity and NaN */
+    vf m = (vf)em * 0x1p112f;                                    /* rebias; also makes denormals normal */
+    return (vf)((((vu)m & ~(vu)(em >= (0x7c00u << 13))) | (em & (vu)(em >= (0x7c00u << 13))) | top)
+                | ((w & 0x8000u) << 16));
+#endif
+}
+
+ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nearest even */
+{
+    vu b = (vu)x, a = b & 0x7fffffffu, sign = (b >> 16) & 0x8000u;
+    vu normal = (a + 0xfffu + ((a >> 13) & 1u) - (112u << 23)) >> 13;
+    vf half = vf_splat(0.5f), tiny = (vf)a + half;               /* 0.5 has the ulp of an f16 denormal */
+    VF_OPAQUE(tiny);
+    vu r = normal, m = (vu)(a < (113u << 23));
+    r = (m & ((vu)tiny - (vu)half)) | (~m & r);
+    m = (vu)(a >= (143u << 23));
+    r = (m & 0x7c00u) | (~m & r);
+    m = (vu)(a > 0x7f800000u);
+    r = (m & 0x7e00u) | (~m & r);
+    return __builtin_convertvector(r | sign, vh);
+}
+
+/* VL elements of type dtype (0 f32, 1 f16, 2 bf16: attune/kernel.h's order), and the first n of them. */
+ATN_INLINE vf vf_load_as(const void *p, int dtype)
+{
+    if (dtype == 0) return vf_load(p);
+    vh h = *(const vh_any *)p;
+    return dtype == 1 ? vf_from_f16(h) : vf_from_bf16(h);
+}
+
+ATN_INLINE void vf_store_as(void *p, vf x, int dtype)
+{
+    if (dtype == 0) vf_store(p, x);
+    else *(vh_any *)p = dtype == 1 ? vf_to_f16(x) : vf_to_bf16(x);
+}
+
+ATN_INLINE vf vf_load_as_n(const void *p, int dtype, int n)
+{
+    if (dtype == 0) return vf_load_n(p, n);
+    vh h = {0};
+    for (int i = 0; i < VL; i++)
+        if (i < n) h[i] = ((const scalar_u16 *)p)[i];
+    return dtype == 1 ? vf_from_f16(h) : vf_from_bf16(h);
+}
+
+ATN_INLINE void vf_store_as_n(void *p, vf x, int dtype, int n)
+{
+    if (dtype == 0) {
+        vf_store_n(p, x, n);
+        return;
+    }
+    vh h = dtype == 1 ? vf_to_f16(x) : vf_to_bf16(x);
+    for (int i = 0; i < VL; i++)
+        if (i < n) ((scalar_u16 *)p)[i] = h[i];
+}
+
+#endif
