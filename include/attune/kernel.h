@@ -88,7 +88,7 @@ typedef struct {
     void (*run)(const atn_args *args, const atn_plan *plan, int phase, int task, void *shared, void *scratch);
 } atn_kernel;
 
-/* The one symbol that a kernel file exports. */
-extern const atn_kernel attune_kernel;
+/* The one symbol that a kernel file exports (files are compiled with -fvisibility=hidden). */
+extern const atn_kernel attune_kernel __attribute__((visibility("default")));
 
 #endif
