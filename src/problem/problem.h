@@ -62,6 +62,9 @@ typedef struct {
 } atn_layout;
 void problem_layout(const atn_problem *p, atn_layout *out);
 
+/* Keys [*begin, *end) that causal and the windows allow query row i; *begin == *end: none. */
+void attention_row_range(const atn_args *a, int i, int *begin, int *end);
+
 int dtype_bytes(int dtype);
 const char *dtype_name(int dtype);
 
