@@ -326,7 +326,7 @@ static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, fl
         float *at = s + j * BQ + v * VL;
         for (int e = 0; e < w; e++) {
             vf y = vf_load(at + e * BQ);
-            vf_store(at + e * BQ, dtype == ATN_BOOL ? vf_sel((vi)(t[e] < vf_zero()), t[e], y) : y + t[e]);
+            vf_store(at + e * BQ, dtype == ATN_BOOL ? vf_sel((vi)(t[e] < vf_zero()), t[e], y) : vf_sel((vi)(t[e] == vf_splat(-VF_INF)), t[e], y + t[e]));
         }
     }
 }
