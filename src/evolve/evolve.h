@@ -162,6 +162,9 @@ struct evolve_judge {
                           bool full_size, double seconds, atn_verdict *v, atn_error *err);
     atn_status (*controls)(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err);
     void (*peaks)(void *ctx, atn_peaks *out);
+    /* The seed's metrics of a verdict; the problem that is timed for a case (NULL: the suite's own). Either may be NULL. */
+    void (*metrics)(void *ctx, const atn_verdict *v, seed_metrics *out);
+    const atn_problem *(*case_problem)(void *ctx, int case_index);
     void (*destroy)(void *ctx);
     char compiler[96];
     char version[32];                  /* of the judge's rules: part of the evaluator's fingerprint */
