@@ -102,6 +102,7 @@ int term_width(void);                          /* columns of stderr, 80 where un
 /* ANSI sequences, "" where `f` is no terminal or NO_COLOR is set. */
 typedef enum { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_GREEN, TERM_RED, TERM_YELLOW } term_style;
 const char *term_set(FILE *f, term_style s);
+void term_notes(const char *lines);            /* "note: " before each line, on stderr; NULL is fine */
 
 #define COMMAND(name, args, low, high, summary, text) int cmd_##name(const atn_cli *c);
 #define OPTION(...)

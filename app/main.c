@@ -1,4 +1,5 @@
 /* attune: the program. Finds the command, parses its line, runs it. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -47,6 +48,15 @@ const char *term_set(FILE *f, term_style s)
     static const char *const codes[] = {"\033[0m", "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[33m"};
     const char *no = getenv("NO_COLOR");
     return term_live(f) && !(no && *no) ? codes[s] : "";
+}
+
+void term_notes(const char *lines)
+{
+    for (const char *p = lines; p && *p;) {
+        int n = (int)strcspn(p, "\n");
+        fprintf(stderr, "note: %.*s\n", n, p);
+        p += n + (p[n] == '\n');
+    }
 }
 
 int cli_fail(const atn_cli *c, const atn_error *err)
@@ -100,7 +110,7 @@ static command_function function_of(const atn_command *command)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, 1 << 14);
-    signal(SIGPIPE, SIG_IGN); /* a worker that died, or `attune show | head`, is seen as a failed write */
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is seen as a failed write */
     if (argc < 2) {
         help_print(stderr, NULL);
         return EXIT_USAGE;
@@ -132,7 +142,9 @@ int main(int argc, char **argv)
     cli_free(&cli);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         if (code == EXIT_VALID) code = EXIT_INVALID;
-        fprintf(stderr, "attune: standard output could not be written whole\n");
+        struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};
+        bool gone = poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR);   /* `attune show | head`: no news */
+        if (!gone) fprintf(stderr, "attune: standard output could not be written whole\n");
     }
     return code;
 }

@@ -17,6 +17,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
+#include "judge/verdict.h"
 
 #define NO 0, 0, NULL
 #define RANGE(low, high) low, high, NULL
@@ -188,6 +189,8 @@ const config_key config_keys[] = {
 };
 /* clang-format on */
 const int config_key_count = ATN_COUNT(config_keys);
+
+enum { CASES_MAX = ATN_CASES_MAX };
 
 /* One scalar that was given. Lists have one entry per item, "judge.suites[0]"; an empty list has one with text NULL. */
 typedef struct {
@@ -720,6 +723,8 @@ atn_status config_read(atn_config *c, const char *path, atn_error *err)
     char *text;
     size_t n;
     atn_status st = file_read(path, 4 << 20, &text, &n, err);
+    if (st == ATN_NOT_FOUND)
+        return atn_fail(err, ATN_NOT_FOUND, "there is no config file '%s'; `attune config --show > %s` writes one", path, path);
     if (st) return st;
     if (strlen(text) != n) {
         free(text);
@@ -864,6 +869,77 @@ const char *config_where(const atn_config *c, const char *path, int i)
     if (i >= 0) snprintf(item, sizeof item, "%s[%d]", path, i);
     const entry *e = entry_find(c, i >= 0 ? item : path);
     return e ? e->where : "default";
+}
+
+/* --- meaning ------------------------------------------------------------------------------------------------------ */
+
+/* What the judge can hold; more cases than that make a race longer than its use. */
+static atn_status check_count(const atn_suite *s, const char *where, atn_error *err)
+{
+    if (s->count <= CASES_MAX) return ATN_OK;
+    return atn_fail(err, ATN_USAGE, "%s: that makes %d cases, and %d is the most; choose fewer suites or cases", where,
+                    s->count, CASES_MAX);
+}
+
+atn_status config_suite(const atn_config *c, atn_suite *out, char **name, atn_error *err)
+{
+    static const char *const standard[] = {"seed", "readme"};
+    int suites = config_count(c, "judge.suites"), cases = config_count(c, "judge.cases");
+    bool plain = !suites && !cases;
+    atn_text words = {0};
+    atn_status st = ATN_OK;
+    *out = (atn_suite){0};
+    if (plain) suites = ATN_COUNT(standard);
+    for (int i = 0; i < suites && !st; i++) {
+        const char *s = plain ? standard[i] : config_item(c, "judge.suites", i);
+        const char *where = plain ? "default" : config_where(c, "judge.suites", i);
+        bool again = false;
+        for (int j = 0; j < i && !plain; j++) again |= !strcmp(config_item(c, "judge.suites", j), s);
+        if (again) continue;
+        st = suite_add(out, s, err);
+        if (st) {
+            if (err) err->code = ATN_USAGE;
+            atn_error_prefix(err, "%s", where);
+            st = ATN_USAGE;
+        }
+        if (!st) st = check_count(out, where, err);
+        text_addf(&words, "%s%s", words.n ? "+" : "", s);
+    }
+    for (int i = 0; i < cases && !st; i++) {
+        const char *where = config_where(c, "judge.cases", i);
+        st = suite_add_case(out, config_item(c, "judge.cases", i), err);
+        if (st) {
+            if (err) err->code = ATN_USAGE;
+            atn_error_prefix(err, "%s", where);
+            st = ATN_USAGE;
+        }
+        if (!st) st = check_count(out, where, err);
+    }
+    if (cases) text_addf(&words, "%s%d case%s", words.n ? "+" : "", cases, cases == 1 ? "" : "s");
+    if (st) {
+        suite_free(out);
+        *out = (atn_suite){0};
+    }
+    if (!st && name) *name = text_take(&words);
+    text_free(&words);
+    return st;
+}
+
+atn_status config_check(const atn_config *c, atn_error *err)
+{
+    for (int i = 0; i < config_count(c, "proposers"); i++) {
+        const char *p = config_item(c, "proposers", i);
+        if (!is_choice(CONFIG_PROPOSERS, p))
+            return atn_fail(err, ATN_USAGE, "%s: there is no proposer '%s'; valid: %s", config_where(c, "proposers", i),
+                            p, CONFIG_PROPOSERS);
+    }
+    if (!config_count(c, "proposers"))
+        return atn_fail(err, ATN_USAGE, "%s: proposers is empty; valid: %s", config_where(c, "proposers", -1),
+                        CONFIG_PROPOSERS);
+    atn_suite suite;
+    atn_status st = config_suite(c, &suite, NULL, err);
+    if (!st) suite_free(&suite);
+    return st;
 }
 
 /* --- telling ------------------------------------------------------------------------------------------------------- */

@@ -16,6 +16,10 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "problem/suite.h"
+
+/* Names that `proposers` may hold: those that this program has. */
+#define CONFIG_PROPOSERS "knobs"
 
 typedef enum {
     CONFIG_INT, CONFIG_REAL, CONFIG_BOOL, CONFIG_TEXT,
@@ -66,6 +70,12 @@ int config_count(const atn_config *c, const char *path);             /* of a lis
 const char *config_item(const atn_config *c, const char *path, int i);
 /* "config.yaml:12:5", "--set", "default": where a value comes from. Item i of a list with i >= 0. */
 const char *config_where(const atn_config *c, const char *path, int i);
+
+/* What the keys mean together: known proposers, suites and cases that exist. Errors name the place. */
+atn_status config_check(const atn_config *c, atn_error *err);
+/* The timing suite of judge.suites and judge.cases, "seed" and "readme" where neither is given; *name, if not NULL, becomes
+ * its words, "seed+readme" (caller frees). The caller frees the suite. */
+atn_status config_suite(const atn_config *c, atn_suite *out, char **name, atn_error *err);
 
 /* Sentences for people, "" where there is nothing to say: which given keys have no effect here and why, which wait for the
  * llm proposer, which were given twice. One sentence a line. */
