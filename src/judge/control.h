@@ -1,0 +1,33 @@
+/* Controls: races whose right outcome is known. A kernel against its own copy must not be promoted; a kernel against itself
+ * with more work of the same kind must be seen to be faster by just that much.
+ *
+ * The honest handicap is heads: attention heads are equal and independent, so a problem of 34 heads is 33 heads' work
+ * and 1/33 (3.03 %) more, in the same code, on the same kind of memory. Nothing spins and nothing is scaled afterwards. */
+#ifndef ATN_JUDGE_CONTROL_H
+#define ATN_JUDGE_CONTROL_H
+
+#include "judge/timing.h"
+
+typedef struct {
+    race_decision decision;
+    int pairs;
+    double seconds;             /* of racing: process start excluded */
+    double setup_seconds;
+    double median, low, high;   /* at the last look */
+    double d[RACE_PAIRS_MAX];
+} control_race;
+
+/* Picks the sequence length at which `heads` heads take about `ns`. */
+atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int heads, double ns, int *length, atn_error *err);
+
+/* One race in fresh processes on fresh inputs: `heads` for the candidate, `heads_incumbent` for the incumbent. */
+atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
+                       int heads_incumbent, control_race *out, atn_error *err);
+
+/* Half the width of a race's bounds carried over to `pairs` pairs, and from it the smallest gain, in percent, that is
+ * still promoted nineteen times in twenty: delta, and twice that half width. */
+double control_can_see(const control_race *races, int n, const race_rules *rules);
+/* Robust spread of the medians of the first `pairs` pairs. */
+double control_spread(const control_race *races, int n, int pairs);
+
+#endif

@@ -1,0 +1,468 @@
+/* The cascade: QUICK, FULL, SCREEN, RACE, CONFIRM, each stage's campaign in fresh worker processes.
+ *
+ * A stage that fails ends the cascade with its verdict. The timing lock is held from SCREEN to RACE and no longer. What is
+ * decided here about speed is decided by bounds: the suite's mean log-ratio must lie above delta with its lower bound, and
+ * no case may be surely more than 2 % slower. */
+#include "judge/judge.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "judge/accuracy.h"
+#include "judge/control.h"
+#include "judge/link.h"
+#include "judge/timing.h"
+
+static const double SCREEN_CASE_SECONDS = 0.09;
+enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, CONTROL_HEADS = 33 };
+static const double SCREEN_FLOPS_MAX = 0.6e9;    /* longer cases wait for the race */
+static const double SCREEN_SLACK = -0.02;        /* clearly slower: the upper bound of the mean lies below this */
+static const double HOPELESS = -0.41;            /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
+static const double HOPELESS_AT_ONCE = -1.39;
+static const double INFERIOR = -0.0202;          /* ln 0.98: a case surely slower than that forbids promotion */
+static const double LANDSLIDE = 0.095;           /* a lower bound beyond +10 % needs no 32 pairs */
+
+struct atn_judge {
+    judge_options o;
+    atn_peaks peaks;
+    atn_problem *problems;       /* as timed, one per case */
+    uint64_t seed, campaigns;
+    int cpu;
+};
+
+judge_options judge_defaults(void)
+{
+    return (judge_options){.threads = 1, .tolerance = 1, .case_seconds_max = 0.5, .rules = race_defaults()};
+}
+
+/* ---- the judge --------------------------------------------------------------------------------------------------- */
+
+static atn_problem cut_to_one_group(atn_problem p)
+{
+    p.B = 1;
+    p.Hq /= p.Hkv;
+    p.Hkv = 1;
+    return p;
+}
+
+/* CPUs cpu .. cpu + threads - 1, the last of those allowed; -1 where there are not enough. */
+static int first_cpu(int threads)
+{
+    int first = judge_cpu() - threads + 1;
+    return threads <= machine_get()->cpus && first >= 0 ? first : -1;
+}
+
+atn_status judge_create(const judge_options *o, atn_judge **out, atn_error *err)
+{
+    *out = NULL;
+    if (o->timing && o->timing->count > ATN_CASES_MAX)
+        return atn_fail(err, ATN_USAGE, "%d timing cases; at most %d can be judged at once", o->timing->count, ATN_CASES_MAX);
+    char layers[300];
+    if (isolation_probe(layers, sizeof layers) == ISOLATION_NONE && !o->unsafe)
+        return atn_fail(err, ATN_UNSUPPORTED,
+                        "this machine offers no isolation for untrusted kernels (%s); --unsafe runs them without", layers);
+    atn_judge *j = atn_alloc(sizeof *j);
+    j->o = *o;
+    j->cpu = first_cpu(o->threads);
+    j->seed = o->seed ? o->seed : rng_secret();
+    int n = o->timing ? o->timing->count : 0;
+    j->problems = atn_alloc(sizeof *j->problems * (size_t)ATN_MAX(n, 1));
+    for (int i = 0; i < n; i++) {
+        const atn_problem *p = &o->timing->cases[i].problem;
+        j->problems[i] = o->full_size ? *p : cut_to_one_group(*p);
+    }
+    machine_measure(0.15, &j->peaks);
+    *out = j;
+    return ATN_OK;
+}
+
+void judge_free(atn_judge *j)
+{
+    if (!j)
+        return;
+    free(j->problems);
+    free(j);
+}
+
+const atn_peaks *judge_peaks(const atn_judge *j) { return &j->peaks; }
+const atn_problem *judge_case_problem(const atn_judge *j, int case_index) { return &j->problems[case_index]; }
+
+/* Every campaign has inputs of its own. */
+static check_context context(atn_judge *j, bool pinned)
+{
+    return (check_context){.tolerance = j->o.tolerance, .threads = j->o.threads, .cpu = pinned ? j->cpu : -1,
+                           .seed = rng_mix(j->seed + j->campaigns++), .program = j->o.program};
+}
+
+static int by_flops(const void *a, const void *b, void *j)
+{
+    double x = problem_flops(&((atn_judge *)j)->problems[*(const int *)a]);
+    double y = problem_flops(&((atn_judge *)j)->problems[*(const int *)b]);
+    return (x > y) - (x < y);
+}
+
+int judge_screen_cases(const atn_judge *j, int out[ATN_CASES_MAX])
+{
+    int order[ATN_CASES_MAX], n = j->o.timing ? j->o.timing->count : 0, last = n - 1;
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    qsort_r(order, (size_t)n, sizeof *order, by_flops, (void *)j);
+    while (last > 0 && problem_flops(&j->problems[order[last]]) > SCREEN_FLOPS_MAX)
+        last--;
+    if (n <= SCREEN_CASES) {
+        memcpy(out, order, sizeof *order * (size_t)n);
+        return n;
+    }
+    last = ATN_MAX(last, SCREEN_CASES - 1);
+    for (int i = 0; i < SCREEN_CASES; i++)
+        out[i] = order[(int)((double)last * i / (SCREEN_CASES - 1) + 0.5)];
+    return SCREEN_CASES;
+}
+
+/* ---- timed stages ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    atn_judge *j;
+    atn_timing *t;               /* NULL: the candidate failed at the start */
+    int which[ATN_CASES_MAX];    /* index into the suite */
+    int n;
+    bool alone;
+    check_context c;
+} field;
+
+static atn_status field_open(field *f, atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd, atn_verdict *v, atn_error *err)
+{
+    timing_case cases[ATN_CASES_MAX];
+    for (int i = 0; i < f->n; i++)
+        cases[i] = (timing_case){.problem = j->problems[f->which[i]]};
+    f->j = j;
+    f->alone = incumbent_fd < 0;
+    f->c = context(j, true);
+    return timing_open(&f->c, stage, &j->peaks, cases, f->n, candidate_fd, incumbent_fd, &f->t, v, err);
+}
+
+static void whole_suite(const atn_judge *j, field *f)
+{
+    *f = (field){.n = j->o.timing ? j->o.timing->count : 0};
+    for (int i = 0; i < f->n; i++)
+        f->which[i] = i;
+}
+
+/* What is known so far into the verdict: cases that have at least one pair, and the mean over them. */
+static void field_score(const field *f, double alpha, atn_verdict *v)
+{
+    const double *d[ATN_CASES_MAX];
+    int n[ATN_CASES_MAX];
+    v->n_cases = 0;
+    for (int i = 0; i < f->n; i++) {
+        const timing_samples *s = timing_get(f->t, i);
+        if (s->n == 0)
+            continue;
+        atn_case_result *r = &v->cases[v->n_cases];
+        *r = (atn_case_result){.case_index = f->which[i], .pairs = s->n, .ns_min = s->ns_min, .error = s->error,
+                               .workspace_bytes = s->workspace_bytes};
+        r->incumbent_ns_min = f->alone ? 0 : s->incumbent_ns_min;
+        race_bounds(s->d, s->n, alpha, &r->log_ratio, &r->log_low, &r->log_high);
+        v->workspace_bytes = ATN_MAX(v->workspace_bytes, s->workspace_bytes);
+        d[v->n_cases] = s->d;
+        n[v->n_cases++] = s->n;
+    }
+    v->late_cpu_us = ATN_MAX(v->late_cpu_us, timing_late_us(f->t));
+    if (v->n_cases && !f->alone)
+        race_suite(d, n, v->n_cases, alpha, f->c.seed, &v->suite_log, &v->suite_low, &v->suite_high);
+}
+
+static void say_speed(const atn_judge *j, const atn_verdict *v, char *out, size_t room)
+{
+    int least = RACE_PAIRS_MAX, most = 0;
+    for (int i = 0; i < v->n_cases; i++) {
+        least = ATN_MIN(least, v->cases[i].pairs);
+        most = ATN_MAX(most, v->cases[i].pairs);
+    }
+    (void)j;
+    snprintf(out, room, "%.3fx the incumbent [%.3f, %.3f] over %d cases, %d to %d pairs", exp(v->suite_log), exp(v->suite_low),
+             exp(v->suite_high), v->n_cases, least, most);
+}
+
+/* The first case that is surely slower than the incumbent by 2 %; NULL: none. */
+static const atn_case_result *inferior_case(const atn_verdict *v)
+{
+    for (int i = 0; i < v->n_cases; i++)
+        if (v->cases[i].pairs >= 5 && v->cases[i].log_high < INFERIOR)
+            return &v->cases[i];
+    return NULL;
+}
+
+static void decide_slower(const field *f, atn_verdict *v, const char *why)
+{
+    char speed[200];
+    say_speed(f->j, v, speed, sizeof speed);
+    v->reason = ATN_REASON_SLOWER;
+    snprintf(v->evidence, sizeof v->evidence, "%s: %s", why, speed);
+    snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s --against INCUMBENT.c", f->j->o.program ? f->j->o.program : "PROGRAM.c");
+}
+
+/* SCREEN: few pairs on few cases; a slow candidate is dropped after a call or two. */
+static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_verdict *v, atn_error *err)
+{
+    field f = {0};
+    f.n = judge_screen_cases(j, f.which);
+    atn_status s = field_open(&f, j, ATN_STAGE_SCREEN, candidate_fd, incumbent_fd, v, err);
+    for (int i = 0; i < f.n && s == ATN_OK && f.t && v->reason == ATN_REASON_OK; i++) {
+        static const int steps[] = {1, 3, 8, SCREEN_PAIRS};
+        for (int k = 0; k < ATN_COUNT(steps) && s == ATN_OK && v->reason == ATN_REASON_OK; k++) {
+            s = timing_pairs(f.t, i, steps[k], SCREEN_CASE_SECONDS, v, err);
+            if (s != ATN_OK || v->reason != ATN_REASON_OK)
+                break;
+            const timing_samples *x = timing_get(f.t, i);
+            double median, low, high;
+            race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
+            if ((x->n >= 3 && high < HOPELESS) || high < HOPELESS_AT_ONCE) {
+                field_score(&f, j->o.rules.alpha, v);
+                decide_slower(&f, v, "far slower at once");
+            }
+            if (x->n >= 3 && low > -HOPELESS)
+                break;                             /* far faster: the race will say by how much */
+        }
+    }
+    if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
+        field_score(&f, j->o.rules.alpha, v);
+        if (v->suite_high < SCREEN_SLACK)
+            decide_slower(&f, v, "clearly slower in screening");
+    }
+    timing_close(f.t);
+    return s;
+}
+
+/* One level of the race: every case gets up to `pairs` pairs, in an order drawn anew. */
+static atn_status race_level(field *f, int pairs, double case_seconds, atn_verdict *v, atn_error *err)
+{
+    int order[ATN_CASES_MAX];
+    atn_rng r = rng_make(f->c.seed, 21, (uint64_t)pairs);
+    for (int i = 0; i < f->n; i++) {
+        int at = (int)rng_below(&r, (uint32_t)i + 1);
+        order[i] = order[at];
+        order[at] = i;
+    }
+    atn_status s = ATN_OK;
+    for (int i = 0; i < f->n && s == ATN_OK && v->reason == ATN_REASON_OK; i++)
+        s = timing_pairs(f->t, order[i], pairs, case_seconds, v, err);
+    return s;
+}
+
+typedef enum { UNDECIDED, BETTER, NOT_BETTER } suite_decision;
+
+static suite_decision suite_look(const race_rules *r, const atn_verdict *v, int pairs)
+{
+    if (v->suite_high < r->delta)
+        return NOT_BETTER;
+    bool enough = pairs >= r->pairs_min || v->suite_low > LANDSLIDE;
+    if (enough && v->suite_low > r->delta)
+        return inferior_case(v) ? NOT_BETTER : BETTER;
+    return UNDECIDED;
+}
+
+/* RACE: the whole suite, in levels of 8, 16, 32 ... pairs, until the bound of the mean decides or time is up. */
+static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_verdict *v, atn_error *err)
+{
+    field f;
+    suite_decision decision = UNDECIDED;
+    whole_suite(j, &f);
+    double start = clock_s(), most = j->o.case_seconds_max;
+    atn_status s = field_open(&f, j, ATN_STAGE_RACE, candidate_fd, incumbent_fd, v, err);
+    for (int pairs = 8; s == ATN_OK && f.t && decision == UNDECIDED; pairs *= 2) {
+        s = race_level(&f, pairs, pairs >= 32 ? most : most * pairs / 32, v, err);
+        if (s != ATN_OK || v->reason != ATN_REASON_OK)
+            break;
+        field_score(&f, j->o.rules.alpha, v);
+        decision = suite_look(&j->o.rules, v, pairs);
+        if (pairs >= j->o.rules.pairs_max || clock_s() - start > 8 * most)
+            break;
+    }
+    if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
+        char speed[200];
+        const atn_case_result *slow = inferior_case(v);
+        say_speed(j, v, speed, sizeof speed);
+        v->promoted = decision == BETTER;
+        v->reason = v->promoted ? ATN_REASON_OK : ATN_REASON_NOT_BETTER;
+        if (slow && v->suite_low > j->o.rules.delta)
+            snprintf(v->evidence, sizeof v->evidence, "%s, but %.3fx [%.3f, %.3f] on '%s': specialised", speed, exp(slow->log_ratio),
+                     exp(slow->log_low), exp(slow->log_high), j->o.timing->cases[slow->case_index].name);
+        else
+            snprintf(v->evidence, sizeof v->evidence, "%s", speed);
+    }
+    timing_close(f.t);
+    return s;
+}
+
+/* A fixed number of pairs on the whole suite. */
+static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd, int pairs, atn_verdict *v, atn_error *err)
+{
+    field f;
+    whole_suite(j, &f);
+    atn_status s = field_open(&f, j, stage, candidate_fd, incumbent_fd, v, err);
+    for (int level = ATN_MIN(8, pairs); s == ATN_OK && f.t && v->reason == ATN_REASON_OK;) {
+        s = race_level(&f, level, j->o.case_seconds_max, v, err);
+        if (level >= pairs)
+            break;
+        level = ATN_MIN(level * 2, pairs);
+    }
+    if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK)
+        field_score(&f, j->o.rules.alpha, v);
+    timing_close(f.t);
+    return s;
+}
+
+/* ---- the cascade ------------------------------------------------------------------------------------------------- */
+
+static void verdict_start(atn_verdict *v, const build_result *candidate)
+{
+    memset(v, 0, sizeof *v);
+    v->stage = candidate->stage;
+    v->reason = candidate->reason;
+    v->seconds_build = candidate->seconds;
+    memcpy(v->evidence, candidate->evidence, sizeof v->evidence);
+}
+
+/* A failure without a reproduce line of its own is seen again by evaluating the whole program. */
+static void verdict_end(const atn_judge *j, atn_verdict *v)
+{
+    if (v->reason != ATN_REASON_OK && !v->reproduce[0])
+        snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s", j->o.program ? j->o.program : "PROGRAM.c");
+}
+
+static atn_status timed_stages(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
+                               atn_verdict *v, atn_error *err)
+{
+    int lock = -1;
+    atn_status s = timing_lock(&lock, err);
+    double start = clock_s();
+    if (s == ATN_OK && !incumbent)
+        s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
+    else if (s == ATN_OK)
+        s = screen(j, candidate->so_fd, incumbent->so_fd, v, err);
+    if (s == ATN_OK && incumbent && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_RACE)
+        s = race(j, candidate->so_fd, incumbent->so_fd, v, err);
+    v->seconds_race = clock_s() - start;
+    if (lock >= 0)
+        close(lock);
+    return s;
+}
+
+/* The champion's second race, in fresh processes on fresh inputs, after sizes that nobody was shown. */
+static atn_status confirm_win(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_verdict *v,
+                              atn_error *err)
+{
+    atn_verdict again;
+    atn_status s = judge_compare(j, candidate, incumbent, j->o.rules.pairs_min, true, &again, err);
+    v->stage = ATN_STAGE_CONFIRM;
+    v->seconds_race += again.seconds_race;
+    v->seconds_check += again.seconds_check;
+    if (s != ATN_OK || again.reason == ATN_REASON_OK)
+        return s;
+    v->promoted = false;
+    v->reason = again.reason;
+    v->correct = again.correct;
+    memcpy(v->evidence, again.evidence, sizeof v->evidence);
+    memcpy(v->reproduce, again.reproduce, sizeof v->reproduce);
+    return s;
+}
+
+atn_status judge_candidate(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
+                           atn_verdict *v, atn_error *err)
+{
+    verdict_start(v, candidate);
+    atn_status s = ATN_OK;
+    if (v->reason == ATN_REASON_OK && upto >= ATN_STAGE_QUICK) {
+        double start = clock_s();
+        check_context c = context(j, false);
+        s = accuracy_quick(&c, candidate->so_fd, v, err);
+        if (s == ATN_OK && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_FULL) {
+            s = accuracy_full(&c, candidate->so_fd, v, err);
+            v->correct = s == ATN_OK && v->reason == ATN_REASON_OK;
+        }
+        v->seconds_check = clock_s() - start;
+    }
+    if (s == ATN_OK && v->correct && upto >= ATN_STAGE_SCREEN && j->o.timing && j->o.timing->count)
+        s = timed_stages(j, candidate, incumbent, upto, v, err);
+    /* Whoever is wrong while timed, or impossibly fast, was never right. */
+    if (v->reason != ATN_REASON_OK && v->reason != ATN_REASON_SLOWER && v->reason != ATN_REASON_NOT_BETTER)
+        v->correct = false;
+    if (s == ATN_OK && v->promoted && upto >= ATN_STAGE_CONFIRM)
+        s = confirm_win(j, candidate, incumbent, v, err);
+    verdict_end(j, v);
+    return s;
+}
+
+atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs, bool confirm,
+                         atn_verdict *v, atn_error *err)
+{
+    atn_stage stage = confirm ? ATN_STAGE_CONFIRM : ATN_STAGE_RACE;
+    int lock = -1;
+    atn_status s = ATN_OK;
+    verdict_start(v, candidate);
+    if (v->reason == ATN_REASON_OK && confirm) {
+        double start = clock_s();
+        check_context c = context(j, false);
+        s = accuracy_heldout(&c, candidate->so_fd, v, err);
+        v->seconds_check = clock_s() - start;
+    }
+    v->correct = s == ATN_OK && v->reason == ATN_REASON_OK;
+    if (v->correct && (s = timing_lock(&lock, err)) == ATN_OK) {
+        double start = clock_s();
+        s = measure(j, stage, candidate->so_fd, incumbent->so_fd, pairs, v, err);
+        v->seconds_race = clock_s() - start;
+        close(lock);
+        v->correct = v->reason == ATN_REASON_OK;
+    }
+    if (s == ATN_OK && v->correct) {
+        v->promoted = v->suite_low > j->o.rules.delta && !inferior_case(v);
+        if (confirm && !(v->suite_low > 0)) {
+            char speed[200];
+            say_speed(j, v, speed, sizeof speed);
+            v->reason = ATN_REASON_UNCONFIRMED;
+            snprintf(v->evidence, sizeof v->evidence, "second race: %s", speed);
+        }
+    }
+    verdict_end(j, v);
+    return s;
+}
+
+/* ---- controls ---------------------------------------------------------------------------------------------------- */
+
+atn_status judge_controls(atn_judge *j, const build_result *program, int races, atn_controls *out, atn_error *err)
+{
+    memset(out, 0, sizeof *out);
+    control_race *same = atn_alloc(sizeof *same * (size_t)ATN_MAX(races, 1)), *plus = atn_alloc(sizeof *plus);
+    check_context c = context(j, true);
+    int length, lock = -1;
+    atn_status s = timing_lock(&lock, err);
+    if (s == ATN_OK)
+        s = control_length(&c, &j->peaks, program->so_fd, CONTROL_HEADS, 0.4e6, &length, err);
+    for (int i = 0; i < races && s == ATN_OK; i++) {
+        c = context(j, true);
+        s = control_run(&c, &j->peaks, &j->o.rules, program->so_fd, length, CONTROL_HEADS, CONTROL_HEADS, &same[i], err);
+        out->aa_races += s == ATN_OK;
+        out->aa_promoted += s == ATN_OK && same[i].decision == RACE_PROMOTE;
+        if (s != ATN_OK)
+            break;
+        c = context(j, true);
+        s = control_run(&c, &j->peaks, &j->o.rules, program->so_fd, length, CONTROL_HEADS, CONTROL_HEADS + 1, plus, err);
+        out->plus_races += s == ATN_OK;
+        out->plus_promoted += s == ATN_OK && plus->decision == RACE_PROMOTE;
+    }
+    if (lock >= 0)
+        close(lock);
+    if (out->aa_races) {
+        out->aa_spread = control_spread(same, out->aa_races, 64);
+        out->can_see_percent = control_can_see(same, out->aa_races, &j->o.rules);
+    }
+    free(same);
+    free(plus);
+    return s;
+}

@@ -1,0 +1,461 @@
+/* Timed slices, and the checks of every timed output. See timing.h for what is promised.
+ *
+ * Order within a pair: fill the inputs, poison outputs (worker_call), run side one, run side two, check both. All checks
+ * come after both slices, so that they disturb both sides alike; the reference row is computed once for both. */
+#include "judge/timing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "judge/link.h"
+#include "problem/reference.h"
+
+enum { SLOTS_MAX = 16, CANDIDATE = 0, INCUMBENT = 1 };
+static const double SLICE_NS = 250e3;            /* 0.2 to 0.4 ms: shorter is lost in the hand-shake, longer sees neighbours */
+static const int64_t JOB_BYTES_MAX = 48 << 20;
+static const double PEAKED_SHARE = 0.15;         /* of slices have a slot with dominating keys */
+static const double CHECK_SHARE = 0.35;          /* of a pair's own time may go to reference rows */
+
+typedef struct {
+    timing_case spec;
+    timing_samples s;
+    int job[2], slots;
+    bool warm, refused;
+    check_item item;
+} case_state;
+
+struct atn_timing {
+    check_context c;
+    atn_stage stage;
+    atn_arena *arena;
+    atn_worker *worker[2];
+    case_state *cases;
+    int n;
+    double hand_wall, hand_cpu, late_us;
+    atn_rng rng;
+    cpu_set_t affinity;
+    bool pinned;
+    double *row, *work;
+    double row_ns_per_mac;      /* cost of a reference row on this machine, learnt as we go */
+};
+
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
+
+int judge_cpu(void)
+{
+    static int cached = -2;
+    cpu_set_t set;
+    if (cached != -2)
+        return cached;
+    cached = -1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        for (int i = 0; i < CPU_SETSIZE; i++)
+            if (CPU_ISSET(i, &set))
+                cached = i;
+    return cached;
+}
+
+/* file_lock would create the file for its owner alone; this one is shared by every user of the machine, and in a sticky
+ * folder a file of another user may be opened but not created over. */
+atn_status timing_lock(int *fd, atn_error *err)
+{
+    const char *path = getenv("ATTUNE_LOCK");
+    if (!path || !path[0])
+        path = "/tmp/attune-timing.lock";
+    int f = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (f < 0 && errno == ENOENT) {
+        f = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (f >= 0)
+            (void)!fchmod(f, 0666);
+        else if (errno == EEXIST)
+            f = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (f < 0)
+        return atn_fail(err, ATN_IO, "cannot open the timing lock '%s': %s; set ATTUNE_LOCK to a file that you may write", path,
+                        strerror(errno));
+    while (flock(f, LOCK_EX) != 0) {
+        if (errno == EINTR)
+            continue;
+        close(f);
+        return atn_fail(err, ATN_IO, "cannot take the timing lock '%s': %s", path, strerror(errno));
+    }
+    *fd = f;
+    return ATN_OK;
+}
+
+/* How many times the f32 FMA peak a type may reach: half types have instructions of their own on some machines, and a kernel
+ * may lawfully use them. */
+static double peak_factor(const atn_problem *p)
+{
+    if (p->dtype_q == ATN_F32 && p->dtype_kv == ATN_F32)
+        return 1;
+    if (machine_has("amx_bf16") || machine_has("amx_fp16"))
+        return 16;
+    return 4;
+}
+
+double timing_floor_ns(const atn_problem *p, const atn_peaks *peaks, int threads)
+{
+    if (p->mask >= 0 || peaks->fma_peak_gflops <= 0)
+        return 0;
+    double peak = peaks->fma_peak_gflops * peak_factor(p) * threads;       /* flop per ns */
+    double l1 = 2 * peaks->fma_peak_gflops * threads;                      /* bytes per ns: one operand of every FMA from memory */
+    return ATN_MAX(problem_flops(p) / peak, problem_bytes(p) / l1);
+}
+
+/* ---- open and close ---------------------------------------------------------------------------------------------- */
+
+static int64_t slot_bytes(const atn_problem *p)
+{
+    atn_layout l;
+    int64_t sum = 0;
+    problem_layout(p, &l);
+    for (int i = 0; i < ATN_T_COUNT; i++)
+        sum += l.bytes[i];
+    return sum;
+}
+
+static int slots_for(const atn_problem *p, const atn_peaks *peaks, int threads)
+{
+    double floor = timing_floor_ns(p, peaks, threads);
+    double ns = ATN_MAX(1.2 * floor, 1000.0);
+    int slots = (int)(SLICE_NS / ns) + 1;
+    int64_t room = JOB_BYTES_MAX / ATN_MAX(slot_bytes(p), 1);
+    return (int)ATN_MAX(1, ATN_MIN(ATN_MIN(slots, SLOTS_MAX), room));
+}
+
+static void pin(atn_timing *t, int cpu, int threads)
+{
+    cpu_set_t set;
+    if (cpu < 0 || sched_getaffinity(0, sizeof t->affinity, &t->affinity) != 0)
+        return;
+    CPU_ZERO(&set);
+    for (int i = 0; i < threads; i++)
+        CPU_SET(cpu + i, &set);
+    t->pinned = sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+static atn_status start_side(atn_timing *t, int side, int so_fd, atn_verdict *v, atn_error *err)
+{
+    worker_options o = {.threads = t->c.threads, .cpu = t->c.cpu, .cpu_seconds = 600.0 * t->c.threads};
+    atn_verdict other = {0};
+    atn_verdict *w = side == CANDIDATE ? v : &other;
+    atn_status s = worker_start(&o, so_fd, t->arena, &t->worker[side], w, err);
+    if (s != ATN_OK || t->worker[side])
+        return s;
+    if (side == INCUMBENT)
+        return atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, does not start: %s", other.evidence);
+    v->stage = t->stage;
+    return ATN_OK;
+}
+
+/* can_run and plan of both sides; sizes of workspaces. */
+static atn_status ask_plans(atn_timing *t, atn_verdict *v, atn_error *err)
+{
+    for (int i = 0; i < t->n; i++)
+        for (int side = 0; side < 2 && t->worker[side]; side++) {
+            case_state *k = &t->cases[i];
+            int can_run = 0;
+            atn_plan plan = {0};
+            atn_verdict other = {0}, *w = side == CANDIDATE ? v : &other;
+            bool ok = worker_plan(t->worker[side], k->job[side], &can_run, &plan, w);
+            if (side == INCUMBENT && !(ok && can_run))
+                return atn_fail(err, ATN_PROCESS, "the incumbent cannot run a timing case: %s", other.evidence);
+            if (!ok) {
+                verdict_locate(v, t->stage, &t->c, &k->item);
+                return ATN_OK;
+            }
+            if (!can_run) {
+                verdict_fail(v, t->stage, ATN_REASON_REFUSED, &t->c, &k->item, "can_run says no to a timing case");
+                return ATN_OK;
+            }
+            if (side == CANDIDATE)
+                k->s.workspace_bytes = plan.shared_bytes + plan.scratch_bytes * t->c.threads;
+        }
+    return ATN_OK;
+}
+
+static void lay_out_jobs(atn_timing *t, const timing_case *cases, const atn_peaks *peaks, atn_job *jobs, int *n_jobs)
+{
+    int longest = 1, widest = 1;
+    *n_jobs = 0;
+    for (int i = 0; i < t->n; i++) {
+        case_state *k = &t->cases[i];
+        const atn_problem *p = &cases[i].problem;
+        k->spec = cases[i];
+        k->slots = slots_for(p, peaks, t->c.threads);
+        k->item = (check_item){.problem = *p, .data = ATN_DATA_NORMAL};
+        k->s.floor_ns = timing_floor_ns(p, peaks, t->c.threads);
+        k->job[CANDIDATE] = k->job[INCUMBENT] = *n_jobs;
+        jobs[(*n_jobs)++] = (atn_job){.problem = *p, .slots = k->slots};
+        if (cases[i].own_inputs) {
+            k->job[INCUMBENT] = *n_jobs;
+            jobs[(*n_jobs)++] = (atn_job){.problem = cases[i].incumbent, .slots = k->slots};
+        }
+        longest = ATN_MAX(longest, ATN_MAX(p->Skv, cases[i].own_inputs ? cases[i].incumbent.Skv : 0));
+        widest = ATN_MAX(widest, p->Dv);
+    }
+    t->row = atn_alloc(sizeof(double) * (size_t)widest);
+    t->work = atn_alloc(sizeof(double) * (size_t)longest);
+}
+
+atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks *peaks, const timing_case *cases, int n,
+                       int candidate_fd, int incumbent_fd, atn_timing **out, atn_verdict *v, atn_error *err)
+{
+    atn_timing *t = atn_alloc(sizeof *t);
+    *t = (atn_timing){.c = *c, .stage = stage, .n = n, .rng = rng_make(c->seed, 9, 0), .row_ns_per_mac = 1};
+    t->cases = atn_alloc((size_t)n * sizeof *t->cases);
+    atn_job *jobs = atn_alloc(2 * (size_t)n * sizeof *jobs);
+    int n_jobs;
+    lay_out_jobs(t, cases, peaks, jobs, &n_jobs);
+    v->stage = stage;
+    pin(t, c->cpu, c->threads);
+    link_overhead(&t->hand_wall, &t->hand_cpu);
+    /* Which of the two processes starts first moves where its memory lies: a coin decides. */
+    int first = (int)rng_below(&t->rng, 2);
+    atn_status s = arena_create(jobs, n_jobs, &t->arena, err);
+    for (int i = 0; i < 2 && s == ATN_OK && v->reason == ATN_REASON_OK; i++) {
+        int side = i ^ first, fd = side == CANDIDATE ? candidate_fd : incumbent_fd;
+        if (fd >= 0)
+            s = start_side(t, side, fd, v, err);
+    }
+    if (s == ATN_OK && v->reason == ATN_REASON_OK)
+        s = ask_plans(t, v, err);
+    free(jobs);
+    if (s != ATN_OK || v->reason != ATN_REASON_OK) {
+        timing_close(t);
+        t = NULL;
+    }
+    *out = t;
+    return s;
+}
+
+void timing_close(atn_timing *t)
+{
+    if (!t)
+        return;
+    worker_free(t->worker[CANDIDATE]);
+    worker_free(t->worker[INCUMBENT]);
+    arena_free(t->arena);
+    if (t->pinned)
+        sched_setaffinity(0, sizeof t->affinity, &t->affinity);
+    free(t->cases);
+    free(t->row);
+    free(t->work);
+    free(t);
+}
+
+const timing_samples *timing_get(const atn_timing *t, int index) { return &t->cases[index].s; }
+double timing_late_us(const atn_timing *t) { return t->late_us; }
+
+/* ---- one slice --------------------------------------------------------------------------------------------------- */
+
+static void fill_job(atn_timing *t, const atn_problem *p, int job, int calls, uint64_t seed, int peaked)
+{
+    const atn_layout *l = arena_layout(t->arena, job);
+    for (int s = 0; s < calls; s++) {
+        const atn_args *args = arena_args(t->arena, job, s);
+        if (s == peaked) {
+            atn_rng r = rng_make(seed, 4, (uint64_t)s);
+            data_fill(p, l, args, ATN_DATA_NEEDLE, &r);
+        } else {
+            data_fill_fast(p, l, args, rng_mix(seed + (uint64_t)s));
+        }
+    }
+}
+
+/* Returns the index of the slot with dominating keys, -1 for none. */
+static int fill_inputs(atn_timing *t, case_state *k, int calls)
+{
+    uint64_t seed = rng_u64(&t->rng);
+    int peaked = rng_f64(&t->rng) < PEAKED_SHARE ? (int)rng_below(&t->rng, (uint32_t)calls) : -1;
+    fill_job(t, &k->spec.problem, k->job[CANDIDATE], calls, seed, peaked);
+    if (k->spec.own_inputs && t->worker[INCUMBENT])
+        fill_job(t, &k->spec.incumbent, k->job[INCUMBENT], calls, seed, -1);
+    return peaked;
+}
+
+/* Time of one call in ns; < 0: the side failed. */
+static double run_slice(atn_timing *t, case_state *k, int side, int calls, atn_verdict *v)
+{
+    worker_time w;
+    double limit = accuracy_timeout(&k->spec.problem) * calls;
+    if (!worker_call(t->worker[side], k->job[side], 0, calls, limit, &w, v))
+        return -1;
+    if (side == CANDIDATE)
+        t->late_us = ATN_MAX(t->late_us, w.late_ns * 1e-3);
+    double ns = t->c.threads == 1 ? w.cpu_ns - t->hand_cpu : w.wall_ns - t->hand_wall;
+    return ATN_MAX(ns / calls, 1.0);
+}
+
+/* ---- checks of timed outputs ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int slot, b, h, i;
+} row_name;
+
+/* Relative L2 of one output row against t->row. */
+static double row_error(const atn_timing *t, const atn_args *a, row_name r)
+{
+    double diff = 0, norm = 0;
+    for (int c = 0; c < a->Dv; c++) {
+        double x = tensor_get(&a->o, r.b, r.h, r.i, c), e = x - t->row[c];
+        diff += e * e;
+        norm += t->row[c] * t->row[c];
+    }
+    return norm > 0 ? sqrt(diff / norm) : sqrt(diff);
+}
+
+static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_verdict *v, atn_error *err, atn_status *s)
+{
+    const atn_args *in = arena_args(t->arena, k->job[CANDIDATE], r.slot);
+    int64_t start = clock_ns();
+    reference_row(in, r.b, r.h, r.i, t->row, NULL, t->work);
+    double macs = (double)in->Skv * (in->D + in->Dv + 16);
+    t->row_ns_per_mac = 0.9 * t->row_ns_per_mac + 0.1 * (double)(clock_ns() - start) / macs;
+    int kind = r.slot == peaked ? ATN_DATA_NEEDLE : ATN_DATA_NORMAL;
+    atn_tolerance tol = tolerance_for(&k->spec.problem, kind, t->c.tolerance);
+    for (int side = 0; side < 2 && t->worker[side]; side++) {
+        if (side == INCUMBENT && k->spec.own_inputs)
+            continue;
+        double e = row_error(t, worker_args(t->worker[side], k->job[side], r.slot), r);
+        if (side == CANDIDATE && !(e <= k->s.error))
+            k->s.error = e;
+        if (e <= tol.row_worst)
+            continue;
+        if (side == INCUMBENT) {
+            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, gave a wrong row while timed (error %.3g)", e);
+            return false;
+        }
+        k->item.data = (atn_data)kind;
+        verdict_fail(v, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
+                     "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)", r.b, r.h, r.i,
+                     r.slot, e, tol.row_worst);
+        return false;
+    }
+    k->s.rows_checked++;
+    return true;
+}
+
+/* How many rows to check in this pair: at least one; as many as CHECK_SHARE of the pair's time pays for; a handful at most. */
+static int rows_to_check(const atn_timing *t, const case_state *k, double pair_ns)
+{
+    double row_ns = t->row_ns_per_mac * k->spec.problem.Skv * (k->spec.problem.D + k->spec.problem.Dv + 16);
+    return (int)ATN_MAX(1, ATN_MIN(16, CHECK_SHARE * pair_ns / row_ns));
+}
+
+static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, double pair_ns, atn_verdict *v, atn_error *err,
+                          atn_status *s)
+{
+    for (int slot = 0; slot < calls; slot++) {
+        int64_t poison = poison_count(worker_args(t->worker[CANDIDATE], k->job[CANDIDATE], slot));
+        k->s.outputs_checked++;
+        if (poison > 0) {
+            verdict_fail(v, t->stage, ATN_REASON_UNWRITTEN, &t->c, &k->item,
+                         "left %lld output elements unwritten in call %d of a timed slice", (long long)poison, slot);
+            return false;
+        }
+    }
+    int rows = rows_to_check(t, k, pair_ns);
+    const atn_problem *p = &k->spec.problem;
+    for (int i = 0; i < rows; i++) {
+        row_name r = {.slot = (int)rng_below(&t->rng, (uint32_t)calls), .b = (int)rng_below(&t->rng, (uint32_t)p->B),
+                      .h = (int)rng_below(&t->rng, (uint32_t)p->Hq), .i = (int)rng_below(&t->rng, (uint32_t)p->Sq)};
+        if (i == 0 && peaked >= 0)
+            r.slot = peaked;
+        if (!check_row(t, k, r, peaked, v, err, s))
+            return false;
+    }
+    return true;
+}
+
+/* ---- pairs ------------------------------------------------------------------------------------------------------- */
+
+/* Runs one pair; false: v or *s says why not. times[side] is ns of one call. */
+static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], atn_verdict *v, atn_error *err, atn_status *s)
+{
+    atn_verdict other = {0};
+    int peaked = fill_inputs(t, k, calls), first = k->s.n % 2;
+    double total = 0;
+    for (int i = 0; i < 2; i++) {
+        int side = i ^ first;
+        if (!t->worker[side])
+            continue;
+        times[side] = run_slice(t, k, side, calls, side == CANDIDATE ? v : &other);
+        if (times[side] < 0 && side == INCUMBENT) {
+            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, failed while timed: %s", other.evidence);
+            return false;
+        }
+        if (times[side] < 0) {
+            verdict_locate(v, t->stage, &t->c, &k->item);
+            return false;
+        }
+        total += times[side] * calls;
+    }
+    return check_outputs(t, k, calls, peaked, total, v, err, s);
+}
+
+/* The first slice pays page faults and cold code; it also tells how many calls make a slice. */
+static bool warm_up(atn_timing *t, case_state *k, atn_verdict *v, atn_error *err, atn_status *s)
+{
+    double times[2] = {INFINITY, INFINITY};
+    k->s.calls = 1;
+    if (!one_pair(t, k, 1, times, v, err, s))
+        return false;
+    double least = ATN_MIN(times[CANDIDATE], times[INCUMBENT]);
+    k->s.calls = (int)ATN_MAX(1, ATN_MIN(k->slots, SLICE_NS / least + 0.5));
+    if (k->s.calls > 1 && !one_pair(t, k, k->s.calls, times, v, err, s))
+        return false;
+    k->s.ns_min = k->s.incumbent_ns_min = INFINITY;
+    k->warm = true;
+    /* A call that long hides its page faults: the warm-up counts as the first pair, or a slow program would pay twice. */
+    if (least > 30e6) {
+        k->s.d[k->s.n++] = t->worker[INCUMBENT] ? log(times[INCUMBENT] / times[CANDIDATE]) : 0;
+        k->s.ns_min = times[CANDIDATE];
+        k->s.incumbent_ns_min = times[INCUMBENT];
+    }
+    return true;
+}
+
+static bool impossible(const case_state *k)
+{
+    return k->s.floor_ns > 0 && k->s.ns_min < 0.9 * k->s.floor_ns;
+}
+
+atn_status timing_pairs(atn_timing *t, int index, int pairs, double seconds, atn_verdict *v, atn_error *err)
+{
+    case_state *k = &t->cases[index];
+    atn_status s = ATN_OK;
+    int64_t start = clock_ns();
+    double before = k->s.seconds;
+    pairs = ATN_MIN(pairs, RACE_PAIRS_MAX);
+    v->stage = t->stage;
+    if (!k->warm && !warm_up(t, k, v, err, &s))
+        return s;
+    while (k->s.n < pairs) {
+        k->s.seconds = before + (double)(clock_ns() - start) * 1e-9;
+        if (k->s.n > 0 && k->s.seconds > seconds)
+            break;
+        double times[2] = {INFINITY, INFINITY};
+        if (!one_pair(t, k, k->s.calls, times, v, err, &s))
+            return s;
+        k->s.d[k->s.n++] = t->worker[INCUMBENT] ? log(times[INCUMBENT] / times[CANDIDATE]) : 0;
+        k->s.ns_min = ATN_MIN(k->s.ns_min, times[CANDIDATE]);
+        k->s.incumbent_ns_min = ATN_MIN(k->s.incumbent_ns_min, times[INCUMBENT]);
+    }
+    k->s.seconds = before + (double)(clock_ns() - start) * 1e-9;
+    if (impossible(k))
+        verdict_fail(v, t->stage, ATN_REASON_IMPOSSIBLE, &t->c, &k->item,
+                     "one call took %.0f ns; at this machine's measured peak the case needs %.0f ns", k->s.ns_min, k->s.floor_ns);
+    return s;
+}
