@@ -70,6 +70,11 @@ double cli_real(const atn_cli *c, const char *name, double otherwise);
 int cli_count(const atn_cli *c, const char *name);               /* LIST */
 const char *cli_item(const atn_cli *c, const char *name, int i);
 
+/* Puts every option given that has a config key into the config, over what is there; LISTs append, items split at commas
+ * for keys that are lists of names. */
+struct atn_config;
+atn_status cli_config(const atn_cli *c, struct atn_config *config, atn_error *err);
+
 /* The tables. */
 extern const atn_command cli_commands[];
 extern const int cli_command_count;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "evolve/config.h"
 #include "problem/suite.h"
 
 const atn_command cli_commands[] = {
@@ -103,6 +104,26 @@ const char *cli_item(const atn_cli *c, const char *name, int index)
         if (!strcmp(c->values[i].option->name, name) && index-- == 0) return c->values[i].text;
     ATN_CHECK(!"no such item");
     return NULL;
+}
+
+atn_status cli_config(const atn_cli *c, atn_config *config, atn_error *err)
+{
+    for (int i = 0; i < c->n_values; i++) {
+        const atn_option *o = c->values[i].option;
+        if (!o->config) continue;
+        char origin[80];
+        snprintf(origin, sizeof origin, "--%s", o->name);
+        bool names = o->type == OPT_LIST && strcmp(o->name, "case") != 0;
+        for (const char *p = c->values[i].text; p;) {
+            size_t n = names ? strcspn(p, ",") : strlen(p);
+            char *item = atn_strndup(p, n);
+            atn_status st = config_put(config, o->config, item, origin, err);
+            free(item);
+            if (st) return st;
+            p = p[n] ? p + n + 1 : NULL;
+        }
+    }
+    return ATN_OK;
 }
 
 /* --- parsing ------------------------------------------------------------------------------------------------------- */

@@ -66,7 +66,7 @@ const config_key config_keys[] = {
     {"judge.unsafe", CONFIG_BOOL, NO, "false", CONFIG_ACTS,
      "run candidates even where this machine can isolate nothing"},
 
-    {"database.num_islands", CONFIG_INT, RANGE(1, 64), "4", CONFIG_ACTS, "islands that evolve side by side"},
+    {"database.num_islands", CONFIG_INT, RANGE(1, 16), "4", CONFIG_ACTS, "islands that evolve side by side"},
     {"database.archive_size", CONFIG_INT, RANGE(1, 1e6), "64", CONFIG_ACTS, "cells of one island's archive"},
     {"database.migration_interval", CONFIG_INT, RANGE(1, 1e6), "24", CONFIG_ACTS, "candidates between two migrations"},
     {"database.population_size", CONFIG_INT, RANGE(1, 1e9), NULL, CONFIG_INERT, "no candidate is ever deleted"},
