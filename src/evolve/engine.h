@@ -1,0 +1,100 @@
+/* The engine's state, shared by its files. Internal to src/evolve.
+ *
+ * What `engine_apply` changes is a pure function of the ordered list of (proposal, verdict, confirmation, promoted): live
+ * judgement, resume and replay all go through it. */
+#ifndef ATN_EVOLVE_ENGINE_H
+#define ATN_EVOLVE_ENGINE_H
+
+#include "evolve/archive.h"
+#include "evolve/evolve.h"
+#include "evolve/portfolio.h"
+#include "evolve/score.h"
+
+/* A judged program as the engine keeps it: the light part of all, source and verdict only while it may be a parent. */
+typedef struct {
+    int64_t id, seq, parent1, parent2, same_as;
+    int island, generation;
+    char origin[64], note[256];
+    char *flags;
+    char sha[33], object_hash[33], cell[ARCHIVE_KEY];
+    bool valid, promoted, start;       /* start: initial or shipped */
+    double score, low, high, t;
+    char *source;                      /* NULL: in the store; engine_source loads it */
+    atn_verdict *verdict;              /* the same; engine_verdict */
+} engine_program;
+
+typedef enum { SLOT_FREE, SLOT_BUILDING, SLOT_BUILT, SLOT_KNOWN /* same source and flags as a judged program */ } slot_state;
+
+/* A proposal on its way to the judge. */
+typedef struct {
+    slot_state state;
+    store_proposal made;
+    evolve_build *build;
+    build_result built;
+    bool has_built;
+    int64_t same_as;
+    double started;
+} engine_slot;
+
+enum { ENGINE_SLOTS = 64 };
+
+typedef struct {
+    const evolve_options *o;
+    evolve_judge *judge;
+    atn_store *store;
+    suite_kinds kinds;
+    atn_archive archive;
+    atn_portfolio portfolio;
+
+    engine_program **program;          /* in order of seq */
+    int n_programs;
+    engine_program **by_id;            /* [0 .. ids) ; NULL where not judged */
+    int64_t ids;
+
+    int64_t incumbent, initial;        /* program ids; 0: none yet */
+    evolve_score incumbent_score;
+    build_result incumbent_built, initial_built;
+    bool has_incumbent_built, has_initial_built;
+
+    engine_slot slot[ENGINE_SLOTS];
+    store_proposal *start;             /* proposals that wait for a slot: initial, shipped, open ones of a stopped run */
+    int n_start, next_start;
+    bool exhausted[EVOLVE_PROPOSERS_MAX];
+    double credit[EVOLVE_PROPOSERS_MAX];
+
+    evolve_counts counts;
+    double t_base, clock_base;         /* elapsed before this session; clock at its start */
+    double t_stopped;                  /* elapsed when evolving ended; 0: still going */
+    int64_t proposals;                 /* recorded so far: the last one's id */
+    bool store_failed;
+    double last_tick;
+    int judge_failures;
+    evolve_stop stop;
+    bool disk_full;
+    atn_controls controls_start, controls_end;
+    bool has_controls_start, has_controls_end;
+} atn_engine;
+
+double engine_now(const atn_engine *e);               /* seconds since the run began */
+bool engine_stopping(const atn_engine *e);            /* the user wants an end */
+engine_program *engine_find(const atn_engine *e, int64_t id);
+/* Borrowed; NULL where the store cannot give it. */
+const char *engine_source(atn_engine *e, engine_program *p);
+const atn_verdict *engine_verdict(atn_engine *e, engine_program *p);
+/* Builds a judged program again and waits. false: did not build (never for a right program on the same compiler) or stopped. */
+bool engine_build(atn_engine *e, engine_program *p, build_result *out, atn_error *err);
+bool engine_build_source(atn_engine *e, const char *source, const char *flags, build_result *out, atn_error *err);
+void engine_emit(atn_engine *e, evolve_event *event); /* fills time and counts, stores it (ticks apart), calls the app */
+void engine_phase(atn_engine *e, const char *text);
+void engine_warn(atn_engine *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a verdict and its confirmation amount to: one verdict, scored by the confirmation's fresh measurements. */
+void engine_effective(const atn_verdict *v, const atn_verdict *confirm, bool promoted, atn_verdict *out);
+
+/* lineage.c: from the winner to its root; returns how many. */
+int lineage_of(const atn_engine *e, int64_t id, evolve_ancestor *out, int room);
+
+/* result.c */
+atn_status result_make(atn_engine *e, evolve_result *r, atn_error *err);
+
+#endif
