@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 
 static timing_case control_case(int length, int heads, int heads_incumbent)
 {
@@ -76,30 +77,72 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_of(double *x, int n)
+static double median_of(const double *x, int n)
 {
-    qsort(x, (size_t)n, sizeof *x, compare_doubles);
-    return n ? x[n / 2] : NAN;
+    if (n == 0)
+        return NAN;
+    double *copy = atn_alloc((size_t)n * sizeof *copy);
+    memcpy(copy, x, (size_t)n * sizeof *copy);
+    qsort(copy, (size_t)n, sizeof *copy, compare_doubles);
+    double m = n % 2 ? copy[n / 2] : 0.5 * (copy[n / 2 - 1] + copy[n / 2]);
+    free(copy);
+    return m;
 }
 
-double control_can_see(const control_race *races, int n, const race_rules *rules)
+static void summarise(control_series *s, const race_rules *rules)
 {
-    double *half = atn_alloc(sizeof *half * (size_t)ATN_MAX(n, 1));
-    for (int i = 0; i < n; i++)
-        half[i] = 0.5 * (races[i].high - races[i].low) * sqrt((double)races[i].pairs / rules->pairs_max);
-    double percent = 100 * expm1(rules->delta + 2 * median_of(half, n));
-    free(half);
-    return percent;
-}
-
-double control_spread(const control_race *races, int n, int pairs)
-{
-    double *m = atn_alloc(sizeof *m * (size_t)ATN_MAX(n, 1)), low, high;
-    for (int i = 0; i < n; i++) {
-        race_bounds(races[i].d, ATN_MIN(pairs, races[i].pairs), 0.01, &m[i], &low, &high);
-        m[i] = fabs(m[i]);
+    size_t bytes = sizeof(double) * (size_t)ATN_MAX(s->races, 1);
+    double *seconds = atn_alloc(bytes), *pairs = atn_alloc(bytes), *setup = atn_alloc(bytes), *logs = atn_alloc(bytes);
+    double *early = atn_alloc(bytes), *half = atn_alloc(bytes), low, high;
+    int decided = 0;
+    for (int i = 0; i < s->races; i++) {
+        const control_race *r = &s->each[i];
+        s->promoted += r->decision == RACE_PROMOTE;
+        s->dropped += r->decision == RACE_DROP;
+        s->tied += r->decision == RACE_TIE;
+        if (r->decision != RACE_TIE)
+            seconds[decided++] = r->seconds;
+        pairs[i] = r->pairs;
+        setup[i] = r->setup_seconds;
+        logs[i] = r->median;
+        race_bounds(r->d, ATN_MIN(64, r->pairs), rules->alpha, &early[i], &low, &high);
+        half[i] = 0.5 * (r->high - r->low) * sqrt((double)r->pairs / rules->pairs_max);
     }
-    double spread = 1.4826 * median_of(m, n);
-    free(m);
-    return spread;
+    s->median_seconds = median_of(seconds, decided);
+    s->median_pairs = median_of(pairs, s->races);
+    s->median_setup_seconds = median_of(setup, s->races);
+    s->median_log = median_of(logs, s->races);
+    double centre = median_of(early, s->races);
+    for (int i = 0; i < s->races; i++)
+        early[i] = fabs(early[i] - centre);
+    s->spread = 1.4826 * median_of(early, s->races);
+    s->can_see_percent = 100 * expm1(rules->delta + 2 * median_of(half, s->races));
+    free(seconds);
+    free(pairs);
+    free(setup);
+    free(logs);
+    free(early);
+    free(half);
+}
+
+atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
+                        int heads_incumbent, int races, double seconds, control_series *out, atn_error *err)
+{
+    double start = clock_s();
+    atn_status s = ATN_OK;
+    *out = (control_series){.each = atn_alloc(sizeof(control_race) * (size_t)ATN_MAX(races, 1))};
+    while (out->races < races && s == ATN_OK && clock_s() - start < seconds) {
+        check_context fresh = *c;
+        fresh.seed = rng_mix(c->seed + (uint64_t)out->races);
+        s = control_run(&fresh, peaks, rules, so_fd, length, heads, heads_incumbent, &out->each[out->races], err);
+        out->races += s == ATN_OK;
+    }
+    summarise(out, rules);
+    return s;
+}
+
+void control_series_free(control_series *s)
+{
+    free(s->each);
+    s->each = NULL;
 }

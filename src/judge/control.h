@@ -24,10 +24,20 @@ atn_status control_length(const check_context *c, const atn_peaks *peaks, int so
 atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
                        int heads_incumbent, control_race *out, atn_error *err);
 
-/* Half the width of a race's bounds carried over to `pairs` pairs, and from it the smallest gain, in percent, that is
- * still promoted nineteen times in twenty: delta, and twice that half width. */
-double control_can_see(const control_race *races, int n, const race_rules *rules);
-/* Robust spread of the medians of the first `pairs` pairs. */
-double control_spread(const control_race *races, int n, int pairs);
+typedef struct {
+    int races, promoted, dropped, tied;
+    double median_seconds;      /* of the races that were decided (promoted or dropped), process start excluded */
+    double median_pairs, median_setup_seconds;
+    double median_log;          /* median over races of the measured log-ratio: what handicap was seen */
+    double spread;              /* robust spread of the medians of the first 64 pairs */
+    double can_see_percent;     /* smallest gain that pairs_max pairs still promote 19 times in 20: delta + twice half the
+                                   width of the bounds, as they were in these races */
+    control_race *each;         /* races of them; control_series_free */
+} control_series;
+
+/* Up to `races` races, fewer where `seconds` pass before. The caller holds the timing lock. */
+atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
+                        int heads_incumbent, int races, double seconds, control_series *out, atn_error *err);
+void control_series_free(control_series *s);
 
 #endif

@@ -25,6 +25,7 @@ static const double SCREEN_SLACK = -0.02;        /* clearly slower: the upper bo
 static const double HOPELESS = -0.41;            /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
 static const double HOPELESS_AT_ONCE = -1.39;
 static const double INFERIOR = -0.0202;          /* ln 0.98: a case surely slower than that forbids promotion */
+static const double CONTROL_NS = 0.4e6;
 static const double LANDSLIDE = 0.095;           /* a lower bound beyond +10 % needs no 32 pairs */
 
 struct atn_judge {
@@ -438,31 +439,21 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
 atn_status judge_controls(atn_judge *j, const build_result *program, int races, atn_controls *out, atn_error *err)
 {
     memset(out, 0, sizeof *out);
-    control_race *same = atn_alloc(sizeof *same * (size_t)ATN_MAX(races, 1)), *plus = atn_alloc(sizeof *plus);
-    check_context c = context(j, true);
-    int length, lock = -1;
+    control_series same = {0}, plus = {0};
+    check_context c = context(j, true), d = context(j, true);
+    int length = 0, lock = -1, fd = program->so_fd;
     atn_status s = timing_lock(&lock, err);
     if (s == ATN_OK)
-        s = control_length(&c, &j->peaks, program->so_fd, CONTROL_HEADS, 0.4e6, &length, err);
-    for (int i = 0; i < races && s == ATN_OK; i++) {
-        c = context(j, true);
-        s = control_run(&c, &j->peaks, &j->o.rules, program->so_fd, length, CONTROL_HEADS, CONTROL_HEADS, &same[i], err);
-        out->aa_races += s == ATN_OK;
-        out->aa_promoted += s == ATN_OK && same[i].decision == RACE_PROMOTE;
-        if (s != ATN_OK)
-            break;
-        c = context(j, true);
-        s = control_run(&c, &j->peaks, &j->o.rules, program->so_fd, length, CONTROL_HEADS, CONTROL_HEADS + 1, plus, err);
-        out->plus_races += s == ATN_OK;
-        out->plus_promoted += s == ATN_OK && plus->decision == RACE_PROMOTE;
-    }
+        s = control_length(&c, &j->peaks, fd, CONTROL_HEADS, CONTROL_NS, &length, err);
+    if (s == ATN_OK)
+        s = control_many(&c, &j->peaks, &j->o.rules, fd, length, CONTROL_HEADS, CONTROL_HEADS, races, 1e9, &same, err);
+    if (s == ATN_OK)
+        s = control_many(&d, &j->peaks, &j->o.rules, fd, length, CONTROL_HEADS, CONTROL_HEADS + 1, races, 1e9, &plus, err);
     if (lock >= 0)
         close(lock);
-    if (out->aa_races) {
-        out->aa_spread = control_spread(same, out->aa_races, 64);
-        out->can_see_percent = control_can_see(same, out->aa_races, &j->o.rules);
-    }
-    free(same);
-    free(plus);
+    *out = (atn_controls){.aa_races = same.races, .aa_promoted = same.promoted, .plus_races = plus.races,
+                          .plus_promoted = plus.promoted, .aa_spread = same.spread, .can_see_percent = same.can_see_percent};
+    control_series_free(&same);
+    control_series_free(&plus);
     return s;
 }
