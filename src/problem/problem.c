@@ -302,6 +302,12 @@ atn_status problem_check(const atn_problem *p, atn_error *err)
     return st == ATN_OK ? check_bytes(p, err) : st;
 }
 
+bool problem_is_plain(const atn_problem *p)
+{
+    return p->dtype_q == ATN_F32 && p->dtype_kv == ATN_F32 && p->causal != ATN_CAUSAL_TOP_LEFT && p->window_left < 0 &&
+           p->window_right < 0 && p->mask < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse;
+}
+
 /* ---- printing --------------------------------------------------------------------------------------------------- */
 
 static void add_pair(atn_text *t, char letter, int a, int b)

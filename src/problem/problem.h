@@ -47,6 +47,10 @@ atn_status problem_check(const atn_problem *p, atn_error *err);
 /* Canonical text into out[room]; a parse of it gives the same problem back. */
 void problem_print(const atn_problem *p, char *out, size_t room);
 
+/* f32, all keys or bottom-right causal, in whatever memory layout and scale; no window, mask, softcap, sinks, slopes or lse.
+ * Every kernel must cover these; its can_run may refuse the rest. */
+bool problem_is_plain(const atn_problem *p);
+
 /* Useful work: 2 flop x (D + Dv) for each (query row, allowed key) pair of each head, masks of random content counted as
  * full, causal and windows exactly. tokens = B * Sq. bytes = q, k, v, o (and mask) read or written once. */
 double problem_flops(const atn_problem *p);

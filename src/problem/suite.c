@@ -1,8 +1,8 @@
 /* Suites: tables of problem texts.
  *
- * Speed suites name whole sizes and run on NORMAL data. Correctness suites are small (tests/unit/t_problem.c holds them to
- * their budget): an evolution runs them for hundreds of candidates. In each of those, the plain problems, which every kernel
- * must cover, come first; features that can_run may refuse follow. */
+ * Speed suites name whole sizes and run on NORMAL data. Correctness suites are small (tests/unit/t_reference.c holds them to
+ * their budget): an evolution runs them for hundreds of candidates. In each of those, the plain problems (problem_is_plain),
+ * which every kernel must cover, come first; features that can_run may refuse follow. */
 #include "problem/suite.h"
 
 #include <stdio.h>
@@ -67,8 +67,8 @@ static const entry ACCURACY[] = {
     {"", "f32 b2 h4/2 s96 d64", ATN_DATA_NEEDLE},
     {"", "f32 h2 s160 d64 causal", ATN_DATA_UNIFORM},
     {"", "f32 h2 s128 d64", ATN_DATA_OFFSET},
-    {"", "f32 h2 s1/1024 d64", ATN_DATA_NORMAL},
-    {"", "f32 h4/1 s1/2048 d128", ATN_DATA_NEEDLE},
+    {"", "f32 h4/1 s1/2048 d128", ATN_DATA_NORMAL},
+    {"", "f32 h2 s1/1024 d64", ATN_DATA_NEEDLE},
     {"", "f32 h1 s128/512 d64 causal", ATN_DATA_RISING},
     {"", "f16 h4/2 s128 d64 causal", ATN_DATA_NORMAL},
     {"", "bf16 h4/2 s128 d64 causal", ATN_DATA_NORMAL},
@@ -127,8 +127,6 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 h2 s33/1 d64", ATN_DATA_NORMAL},
     {"", "f32 h4/2 s1/257 d64", ATN_DATA_NORMAL},
     {"", "f32 h4/2 s3/65 d64 causal", ATN_DATA_NEEDLE},
-    {"", "f32 h2 s20/50 d64 causal=top", ATN_DATA_NORMAL},
-    {"", "f32 h2 s50/20 d64 causal=top", ATN_DATA_NORMAL},
     /* head sizes */
     {"", "f32 b2 h4 s20 d1", ATN_DATA_NORMAL},
     {"", "f32 b2 h4 s20 d3 causal", ATN_DATA_NORMAL},
@@ -138,6 +136,7 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 h2 s37 d128 causal", ATN_DATA_NEEDLE},
     {"", "f32 h1 s37 d192/128 causal", ATN_DATA_NORMAL},
     {"", "f32 h1 s18/70 d256 causal", ATN_DATA_NORMAL},
+    {"", "f32 h2 s64 d64 scale=0.3 causal", ATN_DATA_NORMAL},
     /* batch and heads */
     {"", "f32 b3 h6/2 s19 d64 causal", ATN_DATA_NORMAL},
     {"", "f32 b2 h9/3 s33 d64", ATN_DATA_NEEDLE},
@@ -150,9 +149,10 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 h4/2 s33/47 d64 causal misalign", ATN_DATA_NORMAL},
     {"", "f32 b2 h3 s17 d40 layout=bshd misalign", ATN_DATA_PEAKED},
     /* what can_run may refuse */
-    {"", "f32 h2 s64 d64 scale=0.3 causal", ATN_DATA_NORMAL},
     {"", "f32 h2 s64 d64 causal lse", ATN_DATA_NORMAL},
     {"", "f32 h4/2 s33 d64 layout=bshd lse", ATN_DATA_NEEDLE},
+    {"", "f32 h2 s20/50 d64 causal=top", ATN_DATA_NORMAL},
+    {"", "f32 h2 s50/20 d64 causal=top", ATN_DATA_NORMAL},
     {"", "f32 h2 s80 d64 causal window=16", ATN_DATA_NEEDLE},
     {"", "f32 h2 s80 d64 window=16,0", ATN_DATA_NORMAL},
     {"", "f32 h2 s60/80 d64 window=7,9", ATN_DATA_NORMAL},
@@ -163,6 +163,8 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 h8/2 s40 d64 causal sinks", ATN_DATA_PEAKED},
     {"", "f32 h8/2 s40 d64 causal alibi", ATN_DATA_NORMAL},
     {"", "f32 h4 s30/60 d64 alibi", ATN_DATA_NORMAL},
+    {"", "f32 h4 s30/60 d64 alibi sinks lse", ATN_DATA_NORMAL},
+    {"", "f32 h2 s33 d64 causal softcap=4 mask=f32", ATN_DATA_NORMAL},
     {"", "f32 b2 h4/2 s40/50 d64 mask=f32", ATN_DATA_NORMAL},
     {"", "f32 b2 h4/2 s40/50 d64 mask=bool causal", ATN_DATA_NORMAL},
     {"", "f32 b2 h4/2 s1/50 d64 mask=f16", ATN_DATA_PEAKED},
