@@ -41,7 +41,7 @@ static void reproduce_line(atn_verdict *v, const check_context *c, const check_i
         snprintf(v->reproduce + n, sizeof v->reproduce - (size_t)n, " --threads %d", c->threads);
 }
 
-void verdict_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
+void check_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
                   const char *format, ...)
 {
     char text[200], words[1200];
@@ -56,11 +56,11 @@ void verdict_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const chec
     reproduce_line(v, c, item);
 }
 
-void verdict_locate(atn_verdict *v, atn_stage stage, const check_context *c, const check_item *item)
+void check_locate(atn_verdict *v, atn_stage stage, const check_context *c, const check_item *item)
 {
     char words[1200];
     snprintf(words, sizeof words, "%.1199s", v->evidence);
-    verdict_fail(v, stage, v->reason, c, item, "%s", words[0] ? words : reason_text(v->reason));
+    check_fail(v, stage, v->reason, c, item, "%s", words[0] ? words : reason_text(v->reason));
 }
 
 /* ---- one check --------------------------------------------------------------------------------------------------- */
@@ -78,7 +78,7 @@ static bool call(campaign *k, int job, const check_item *item)
     worker_time t;
     bool ok = worker_call(k->worker, job, 0, 1, accuracy_timeout(&item->problem), &t, k->v);
     if (!ok)
-        verdict_locate(k->v, k->stage, k->c, item);
+        check_locate(k->v, k->stage, k->c, item);
     return ok;
 }
 
@@ -100,12 +100,12 @@ static bool compare(campaign *k, int job, const check_item *item)
     if (!what)
         return true;
     if (strcmp(what, "unwritten") == 0)
-        verdict_fail(v, k->stage, ATN_REASON_UNWRITTEN, k->c, item, "%lld output elements never written", (long long)r.poison);
+        check_fail(v, k->stage, ATN_REASON_UNWRITTEN, k->c, item, "%lld output elements never written", (long long)r.poison);
     else if (strcmp(what, "nonfinite") == 0)
-        verdict_fail(v, k->stage, ATN_REASON_NONFINITE, k->c, item, "%lld elements NaN or Inf where fp64 is not, or the reverse; %s",
+        check_fail(v, k->stage, ATN_REASON_NONFINITE, k->c, item, "%lld elements NaN or Inf where fp64 is not, or the reverse; %s",
                      (long long)r.nonfinite, r.detail);
     else
-        verdict_fail(v, k->stage, ATN_REASON_WRONG, k->c, item,
+        check_fail(v, k->stage, ATN_REASON_WRONG, k->c, item,
                      "relative L2 error %.3g (allowed %.3g), worst row %.3g (allowed %.3g), lse %.3g (allowed %.3g); %s", r.rel_l2,
                      tol.rel_l2, r.row_worst, tol.row_worst, r.lse_worst, tol.lse, r.detail);
     return false;
@@ -130,7 +130,7 @@ static bool same_bits_again(campaign *k, int job, const check_item *item)
         memcpy(first + o, args->lse, lse);
     bool ok = call(k, job, item);
     if (ok && (memcmp(first, args->o.ptr, o) != 0 || (lse && memcmp(first + o, args->lse, lse) != 0))) {
-        verdict_fail(k->v, k->stage, ATN_REASON_NONDETERMINISTIC, k->c, item, "two calls on the same inputs gave different bits");
+        check_fail(k->v, k->stage, ATN_REASON_NONDETERMINISTIC, k->c, item, "two calls on the same inputs gave different bits");
         ok = false;
     }
     free(first);
@@ -142,11 +142,11 @@ static bool check(campaign *k, int job, const check_item *item)
     int can_run = 0;
     atn_plan plan;
     if (!worker_plan(k->worker, job, &can_run, &plan, k->v)) {
-        verdict_locate(k->v, k->stage, k->c, item);
+        check_locate(k->v, k->stage, k->c, item);
         return false;
     }
     if (!can_run && accuracy_mandatory(&item->problem)) {
-        verdict_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item, "can_run says no; every kernel must cover plain f32 attention");
+        check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item, "can_run says no; every kernel must cover plain f32 attention");
         return false;
     }
     if (!can_run) {
@@ -280,7 +280,7 @@ static bool laws_plannable(law_player *p)
         atn_plan plan;
         p->item.problem = p->jobs[i].problem;
         if (!worker_plan(p->k->worker, i, &can_run, &plan, p->k->v)) {
-            verdict_locate(p->k->v, p->k->stage, p->k->c, &p->item);
+            check_locate(p->k->v, p->k->stage, p->k->c, &p->item);
             return false;
         }
         if (!can_run)
@@ -312,7 +312,7 @@ static atn_status check_laws(const check_context *c, const char *text, int so_fd
     for (int i = 0; i < ATN_LAWS && broken && v->reason == ATN_REASON_OK; i++) {
         p.item.problem = problem;
         if (laws[i].applies && !laws[i].holds)
-            verdict_fail(v, ATN_STAGE_FULL, ATN_REASON_LAW, c, &p.item, "law \"%s\" is off by %.3g", laws[i].name, laws[i].error);
+            check_fail(v, ATN_STAGE_FULL, ATN_REASON_LAW, c, &p.item, "law \"%s\" is off by %.3g", laws[i].name, laws[i].error);
     }
     v->checks_passed += v->reason == ATN_REASON_OK;
 end:

@@ -44,9 +44,9 @@ bool accuracy_mandatory(const atn_problem *p);
 double accuracy_timeout(const atn_problem *p);
 
 /* For whoever makes verdicts: sets stage, reason, evidence ("CASE, data KIND: words") and the reproduce line. */
-void verdict_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
+void check_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
                   const char *format, ...) __attribute__((format(printf, 6, 7)));
 /* The same for a failure that the worker link has already described: puts the case before its evidence. */
-void verdict_locate(atn_verdict *v, atn_stage stage, const check_context *c, const check_item *item);
+void check_locate(atn_verdict *v, atn_stage stage, const check_context *c, const check_item *item);
 
 #endif

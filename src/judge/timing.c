@@ -172,11 +172,11 @@ static atn_status ask_plans(atn_timing *t, atn_verdict *v, atn_error *err)
             if (side == INCUMBENT && !(ok && can_run))
                 return atn_fail(err, ATN_PROCESS, "the incumbent cannot run a timing case: %s", other.evidence);
             if (!ok) {
-                verdict_locate(v, t->stage, &t->c, &k->item);
+                check_locate(v, t->stage, &t->c, &k->item);
                 return ATN_OK;
             }
             if (!can_run) {
-                verdict_fail(v, t->stage, ATN_REASON_REFUSED, &t->c, &k->item, "can_run says no to a timing case");
+                check_fail(v, t->stage, ATN_REASON_REFUSED, &t->c, &k->item, "can_run says no to a timing case");
                 return ATN_OK;
             }
             if (side == CANDIDATE)
@@ -338,7 +338,7 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
             return false;
         }
         k->item.data = (atn_data)kind;
-        verdict_fail(v, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
+        check_fail(v, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
                      "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)", r.b, r.h, r.i,
                      r.slot, e, tol.row_worst);
         return false;
@@ -361,7 +361,7 @@ static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, d
         int64_t poison = poison_count(worker_args(t->worker[CANDIDATE], k->job[CANDIDATE], slot));
         k->s.outputs_checked++;
         if (poison > 0) {
-            verdict_fail(v, t->stage, ATN_REASON_UNWRITTEN, &t->c, &k->item,
+            check_fail(v, t->stage, ATN_REASON_UNWRITTEN, &t->c, &k->item,
                          "left %lld output elements unwritten in call %d of a timed slice", (long long)poison, slot);
             return false;
         }
@@ -397,7 +397,7 @@ static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], a
             return false;
         }
         if (times[side] < 0) {
-            verdict_locate(v, t->stage, &t->c, &k->item);
+            check_locate(v, t->stage, &t->c, &k->item);
             return false;
         }
         total += times[side] * calls;
@@ -455,7 +455,7 @@ atn_status timing_pairs(atn_timing *t, int index, int pairs, double seconds, atn
     }
     k->s.seconds = before + (double)(clock_ns() - start) * 1e-9;
     if (impossible(k))
-        verdict_fail(v, t->stage, ATN_REASON_IMPOSSIBLE, &t->c, &k->item,
+        check_fail(v, t->stage, ATN_REASON_IMPOSSIBLE, &t->c, &k->item,
                      "one call took %.0f ns; at this machine's measured peak the case needs %.0f ns", k->s.ns_min, k->s.floor_ns);
     return s;
 }
