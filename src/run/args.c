@@ -12,15 +12,23 @@
 enum { SIZE_MAX_DIM = 1 << 24, HEAD_MAX = 1 << 16 };
 static const int64_t SPAN_MAX = (int64_t)1 << 48;
 
-static int element_bytes(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
+static int element_bytes(int dtype)
+{
+    return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2;
+}
 
 /* One tensor's dimensions, from which strides are checked. */
 typedef struct {
     const char *name;
     const atn_tensor *t;
-    int n[3];                  /* batch, heads, rows */
+    int n[3]; /* batch, heads, rows */
     int last;
 } view;
+
+typedef struct {
+    int64_t stride;
+    int n;
+} axis;
 
 /* ---- sizes, types, strides ---- */
 
@@ -33,10 +41,13 @@ static atn_status check_dim(const char *name, int64_t value, int64_t max, atn_er
 
 static atn_status check_dims(const atn_args *a, atn_error *err)
 {
-    const struct { const char *name; int64_t value, max; } dims[] = {
-        {"B", a->B, SIZE_MAX_DIM},   {"Hq", a->Hq, SIZE_MAX_DIM},   {"Hkv", a->Hkv, SIZE_MAX_DIM}, {"Sq", a->Sq,
-                SIZE_MAX_DIM},
-        {"Skv", a->Skv, SIZE_MAX_DIM}, {"D", a->D, HEAD_MAX}, {"Dv", a->Dv, HEAD_MAX},
+    const struct {
+        const char *name;
+        int64_t value, max;
+    } dims[] = {
+        {"B", a->B, SIZE_MAX_DIM},   {"Hq", a->Hq, SIZE_MAX_DIM},   {"Hkv", a->Hkv, SIZE_MAX_DIM},
+        {"Sq", a->Sq, SIZE_MAX_DIM}, {"Skv", a->Skv, SIZE_MAX_DIM}, {"D", a->D, HEAD_MAX},
+        {"Dv", a->Dv, HEAD_MAX},
     };
     for (int i = 0; i < ATN_COUNT(dims); i++) {
         atn_status st = check_dim(dims[i].name, dims[i].value, dims[i].max, err);
@@ -44,8 +55,8 @@ static atn_status check_dims(const atn_args *a, atn_error *err)
     }
     if (a->Hq % a->Hkv) return atn_fail(err, ATN_USAGE, "Hq = %d is not a multiple of Hkv = %d", a->Hq, a->Hkv);
     if (!isfinite(a->scale)) return atn_fail(err, ATN_USAGE, "scale is not finite");
-    if (!(a->softcap >= 0) || !isfinite(a->softcap)) return atn_fail(err, ATN_USAGE,
-            "softcap must be 0 (none) or positive");
+    if (!(a->softcap >= 0) || !isfinite(a->softcap))
+        return atn_fail(err, ATN_USAGE, "softcap must be 0 (none) or positive");
     if (a->causal < ATN_CAUSAL_NONE || a->causal > ATN_CAUSAL_TOP_LEFT)
         return atn_fail(err, ATN_USAGE, "causal = %d is not an atn_causal", a->causal);
     return ATN_OK;
@@ -75,7 +86,7 @@ static atn_status check_strides(const view *v, bool may_broadcast, atn_error *er
     const int e = element_bytes(v->t->dtype);
     int64_t row_bytes = (int64_t)v->last * e, span = row_bytes;
     for (int i = 0; i < 3; i++) {
-        if (v->n[i] == 1) continue;   /* never used */
+        if (v->n[i] == 1) continue; /* never used */
         if (s[i] < 0 || (s[i] == 0 && !may_broadcast))
             return atn_fail(err, ATN_USAGE, "%s has a %s stride of %lld bytes: it must be positive%s", v->name, dim[i],
                             (long long)s[i], may_broadcast ? " or 0 (broadcast)" : "");
@@ -95,7 +106,7 @@ static atn_status check_strides(const view *v, bool may_broadcast, atn_error *er
 static atn_status check_distinct(const view *v, atn_error *err)
 {
     int64_t span = (int64_t)v->last * element_bytes(v->t->dtype);
-    struct { int64_t stride; int n; } d[3] = {{v->t->sb, v->n[0]}, {v->t->sh, v->n[1]}, {v->t->sr, v->n[2]}};
+    axis d[3] = {{v->t->sb, v->n[0]}, {v->t->sh, v->n[1]}, {v->t->sr, v->n[2]}};
     for (int round = 0; round < 3; round++) {
         int least = -1;
         for (int i = 0; i < 3; i++)
@@ -155,8 +166,9 @@ atn_status args_resolve(const atn_args *in, atn_args *out, atn_error *err)
         }
         const bool known = mask ? t->dtype == ATN_F32 || t->dtype == ATN_F16 || t->dtype == ATN_BOOL
                                 : t->dtype >= ATN_F32 && t->dtype <= ATN_BF16;
-        if (!known) return atn_fail(err, ATN_USAGE, "%s has type %d: it may be %s", v.name, t->dtype,
-                                    mask ? "ATN_F32, ATN_F16 or ATN_BOOL" : "ATN_F32, ATN_F16 or ATN_BF16");
+        if (!known)
+            return atn_fail(err, ATN_USAGE, "%s has type %d: it may be %s", v.name, t->dtype,
+                            mask ? "ATN_F32, ATN_F16 or ATN_BOOL" : "ATN_F32, ATN_F16 or ATN_BF16");
         if (!mask && (st = fill_strides(t, &v, err)) != ATN_OK) return st;
         if ((st = check_strides(&v, mask, err)) != ATN_OK) return st;
     }
@@ -187,9 +199,9 @@ static int64_t gcd(int64_t a, int64_t b)
 
 static region region_of(const view *v)
 {
-    struct { int64_t stride; int n; } d[3] = {{v->t->sb, v->n[0]}, {v->t->sh, v->n[1]}, {v->t->sr, v->n[2]}};
+    axis d[3] = {{v->t->sb, v->n[0]}, {v->t->sh, v->n[1]}, {v->t->sr, v->n[2]}};
     region r = {(uintptr_t)v->t->ptr, 0, (int64_t)v->last * element_bytes(v->t->dtype), 0};
-    for (bool merged = true; merged;) {   /* a dimension that continues the row belongs to it: token-major heads */
+    for (bool merged = true; merged;) { /* a dimension that continues the row belongs to it: token-major heads */
         merged = false;
         for (int i = 0; i < 3; i++)
             if (d[i].n > 1 && d[i].stride == r.row) r.row *= d[i].n, d[i].n = 1, merged = true;
@@ -227,13 +239,18 @@ atn_status args_check_pointers(const atn_args *a, atn_error *err)
         if (!v.t->ptr) return atn_fail(err, ATN_USAGE, "%s is NULL", v.name);
         if ((uintptr_t)v.t->ptr % (uintptr_t)element_bytes(v.t->dtype))
             return atn_fail(err, ATN_USAGE, "%s is misaligned: %p is no multiple of its %d-byte elements", v.name,
-                            v.t->ptr,
-                            element_bytes(v.t->dtype));
+                            v.t->ptr, element_bytes(v.t->dtype));
         if (i == 3) out_name[n_out] = v.name, out[n_out++] = region_of(&v);
         else in_name[n_in] = v.name, in[n_in++] = region_of(&v);
     }
-    const struct { const char *name; const float *p; int64_t n; } floats[] = {
-        {"sinks", a->sinks, a->Hq}, {"alibi", a->alibi, a->Hq}, {"lse", a->lse, (int64_t)a->B * a->Hq * a->Sq},
+    const struct {
+        const char *name;
+        const float *p;
+        int64_t n;
+    } floats[] = {
+        {"sinks", a->sinks, a->Hq},
+        {"alibi", a->alibi, a->Hq},
+        {"lse", a->lse, (int64_t)a->B * a->Hq * a->Sq},
     };
     for (int i = 0; i < 3; i++) {
         if (!floats[i].p) continue;
@@ -308,15 +325,16 @@ void class_of(const atn_args *a, int threads, problem_class *out)
         snprintf(types, sizeof types, "%s:%s", type_name(a->q.dtype), type_name(a->k.dtype));
     } else {
         snprintf(types, sizeof types, "%s:%s:%s:%s", type_name(a->q.dtype), type_name(a->k.dtype),
-                 type_name(a->v.dtype),
-                 type_name(a->o.dtype));
+                 type_name(a->v.dtype), type_name(a->o.dtype));
     }
     if (a->Dv != a->D) snprintf(dv, sizeof dv, "/%d", a->Dv);
     if (a->mask.ptr) snprintf(mask, sizeof mask, " mask=%s", type_name(a->mask.dtype));
     /* With one query row, bottom-right causal forbids nothing: a decode step is the same problem either way. */
     const bool causal = a->causal == ATN_CAUSAL_TOP_LEFT || (a->causal == ATN_CAUSAL_BOTTOM_RIGHT && a->Sq > 1);
     snprintf(out->words, sizeof out->words, "%s g%d d%d%s%s%s%s%s%s%s%s", types, a->Hq / a->Hkv, a->D, dv,
-             !causal ? "" : a->causal == ATN_CAUSAL_TOP_LEFT ? " causal=top" : " causal",
+             !causal                            ? ""
+             : a->causal == ATN_CAUSAL_TOP_LEFT ? " causal=top"
+                                                : " causal",
              a->window_left >= 0 || a->window_right >= 0 ? " window" : "", mask, a->softcap > 0 ? " softcap" : "",
              a->sinks ? " sinks" : "", a->alibi ? " alibi" : "", a->lse ? " lse" : "");
     out->sq = a->Sq == 1 ? 1 : round_up_power(a->Sq, 16);
@@ -371,9 +389,15 @@ bool class_parse(const char *text, problem_class *out)
 }
 
 /* Decode, few queries and prefill are different algorithms: no row of one serves another. */
-static int regime(int sq) { return sq == 1 ? 0 : sq <= 16 ? 1 : 2; }
+static int regime(int sq)
+{
+    return sq == 1 ? 0 : sq <= 16 ? 1 : 2;
+}
 
-static double octaves(int a, int b) { return fabs(log2((double)a / b)); }
+static double octaves(int a, int b)
+{
+    return fabs(log2((double)a / b));
+}
 
 double class_distance(const problem_class *a, const problem_class *b)
 {

@@ -16,7 +16,7 @@ static void to_stderr(void *context, const char *text)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atn_log_fn sink = to_stderr;
 static void *sink_context;
-static uint64_t said[256];     /* when full, new messages are not remembered and may repeat: better twice than never */
+static uint64_t said[256]; /* when full, new messages are not remembered and may repeat: better twice than never */
 static int n_said;
 
 void atn_log_set(atn_log_fn fn, void *context)
@@ -43,5 +43,5 @@ void log_once(const char *format, ...)
     atn_log_fn fn = sink;
     void *context = sink_context;
     pthread_mutex_unlock(&lock);
-    if (!seen && fn) fn(context, text);   /* unlocked: it may call us */
+    if (!seen && fn) fn(context, text); /* unlocked: it may call us */
 }

@@ -15,7 +15,7 @@ enum { ROWS = 8 };
 static float from_f16(uint16_t h)
 {
     const int exponent = h >> 10 & 31, fraction = h & 0x3ff;
-    const float magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
+    const float magnitude = exponent == 31  ? (fraction ? NAN : INFINITY)
                             : exponent == 0 ? ldexpf((float)fraction, -24)
                                             : ldexpf((float)(fraction + 1024), exponent - 25);
     return h >> 15 ? -magnitude : magnitude;
@@ -31,19 +31,25 @@ static uint16_t to_f16(float x)
     /* subnormal; 1024 is the least normal */
     if (x < 0x1p-14f) return (uint16_t)(sign | (uint16_t)rintf(x * 0x1p24f));
     int exponent;
-    const float m = frexpf(x, &exponent);                                          /* 0.5 <= m < 1 */
+    const float m = frexpf(x, &exponent); /* 0.5 <= m < 1 */
     return (uint16_t)(sign | (uint16_t)((exponent + 13) * 1024 + (int)rintf(m * 2048)));
 }
 
 static float from_bf16(uint16_t h)
 {
-    const union { uint32_t u; float f; } x = {.u = (uint32_t)h << 16};
+    const union {
+        uint32_t u;
+        float f;
+    } x = {.u = (uint32_t)h << 16};
     return x.f;
 }
 
 static uint16_t to_bf16(float y)
 {
-    const union { float f; uint32_t u; } x = {.f = y};
+    const union {
+        float f;
+        uint32_t u;
+    } x = {.f = y};
     if (y != y) return (uint16_t)(x.u >> 16 | 0x40);
     return (uint16_t)((x.u + 0x7fff + (x.u >> 16 & 1)) >> 16);
 }
@@ -94,7 +100,7 @@ static float score_row(const atn_args *a, int b, int h, int i, int first, int en
         if (a->alibi) x += (double)a->alibi[h] * (j - (i + a->Skv - a->Sq));
         if (mask) {
             const float m = get(mask, a->mask.dtype, j);
-            x = m == -INFINITY ? -INFINITY : x + m;   /* hidden stays hidden, whatever the score was */
+            x = m == -INFINITY ? -INFINITY : x + m; /* hidden stays hidden, whatever the score was */
         }
         s[j] = (float)x;
         if (s[j] > top || s[j] != s[j]) top = s[j];
@@ -115,7 +121,7 @@ static void attend_row(const atn_args *a, int b, int h, int i, float *s, float *
     double sum = 0;
     for (int d = 0; d < a->Dv; d++) o[d] = 0;
     for (int j = first; j < end; j++) {
-        if (s[j] == -INFINITY) continue;   /* a hidden key: not even its NaN counts */
+        if (s[j] == -INFINITY) continue; /* a hidden key: not even its NaN counts */
         const double p = exp((double)s[j] - top);
         const char *v = row_of(&a->v, b, kvh, j);
         sum += p;
@@ -149,11 +155,11 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
 {
     (void)phase, (void)shared;
     const int blocks = (int)p->user[0], heads = task / blocks;
-    const int block = blocks - 1 - task % blocks;   /* the longest rows of a causal problem first */
+    const int block = blocks - 1 - task % blocks; /* the longest rows of a causal problem first */
     double *o = scratch;
     float *s = (float *)(o + a->Dv), *q = s + a->Skv;
-    for (int i = block * ROWS; i < a->Sq && i < (block + 1) * ROWS; i++) attend_row(a, heads / a->Hq, heads % a->Hq,
-                                                                                    i, s, q, o);
+    for (int i = block * ROWS; i < a->Sq && i < (block + 1) * ROWS; i++)
+        attend_row(a, heads / a->Hq, heads % a->Hq, i, s, q, o);
 }
 
 const atn_kernel attune_kernel = {ATN_KERNEL_ABI, "plain", can_run, plan, run};

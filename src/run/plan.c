@@ -10,9 +10,15 @@
 
 static const int64_t BYTES_MAX = (int64_t)1 << 46;
 
-const char *atn_version(void) { return ATTUNE_VERSION; }
+const char *atn_version(void)
+{
+    return ATTUNE_VERSION;
+}
 
-void atn_plan_options_init(atn_plan_options *o) { *o = (atn_plan_options){.size = sizeof *o}; }
+void atn_plan_options_init(atn_plan_options *o)
+{
+    *o = (atn_plan_options){.size = sizeof *o};
+}
 
 static void run_serially(void *host, int tasks, int threads, atn_task_fn fn, void *context)
 {
@@ -20,7 +26,10 @@ static void run_serially(void *host, int tasks, int threads, atn_task_fn fn, voi
     for (int i = 0; i < tasks; i++) fn(context, i, 0);
 }
 
-static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
+static int64_t round_up(int64_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
 
 /* ---- trying one kernel ---- */
 
@@ -33,8 +42,8 @@ static const char *try_kernel(const atn_kernel *k, const atn_args *a, int thread
     if (d.phases < 1 || d.phases > ATN_PHASES_MAX) return "its plan has an impossible number of phases";
     for (int i = 0; i < d.phases; i++)
         if (d.tasks[i] < 1) return "its plan has a phase without tasks";
-    if (d.shared_bytes < 0 || d.shared_bytes > BYTES_MAX || d.scratch_bytes < 0
-        || d.scratch_bytes > BYTES_MAX / threads)
+    if (d.shared_bytes < 0 || d.shared_bytes > BYTES_MAX || d.scratch_bytes < 0 ||
+        d.scratch_bytes > BYTES_MAX / threads)
         return "its plan asks for an absurd workspace";
     *division = d;
     return NULL;
@@ -69,7 +78,7 @@ static const atn_kernel *kernel_of_row(const atn_wisdom_row *row, int isa_max, c
     else if (!r->usable) snprintf(why, room, "this CPU cannot run it");
     else if (row->source_hash[0] && strcmp(row->source_hash, r->source_hash) != 0)
         snprintf(why, room, "its source has changed since it was measured; run 'attune evolve' again");
-    else if (isa_rank(r->isa) > isa_max) why[0] = 0;   /* the host's wish: nothing to say */
+    else if (isa_rank(r->isa) > isa_max) why[0] = 0; /* the host's wish: nothing to say */
     else return r->table;
     return NULL;
 }
@@ -92,12 +101,12 @@ static bool from_wisdom(atn_planned *p)
                 return true;
             }
             /* A neighbour's kernel that does not cover this problem is nothing unusual; the class's own is. */
-            if (class_parse(rows[i].problem, &class) && class_distance(&p->class, &class) == 0) snprintf(why,
-                    sizeof why,
-                            "%s", no);
+            if (class_parse(rows[i].problem, &class) && class_distance(&p->class, &class) == 0)
+                snprintf(why, sizeof why, "%s", no);
         }
-        if (why[0]) log_once("wisdom names kernel '%s' for '%s', but %s; choosing by rule", rows[i].kernel,
-                             rows[i].problem, why);
+        if (why[0])
+            log_once("wisdom names kernel '%s' for '%s', but %s; choosing by rule", rows[i].kernel, rows[i].problem,
+                     why);
     }
     return false;
 }
@@ -121,8 +130,8 @@ static atn_status from_reference(atn_planned *p, atn_error *err)
     const registry_kernel *r = registry_reference();
     atn_plan division;
     const char *no = try_kernel(r->table, &p->args, p->threads, &division);
-    if (no) return atn_fail(err, ATN_UNSUPPORTED, "no kernel covers '%s': of the plain reference, %s", p->class.words,
-                            no);
+    if (no)
+        return atn_fail(err, ATN_UNSUPPORTED, "no kernel covers '%s': of the plain reference, %s", p->class.words, no);
     take(p, r->table, &division, r->name, ATN_FROM_REFERENCE);
     return ATN_OK;
 }
@@ -139,13 +148,14 @@ static atn_status choose(atn_planned *p, atn_error *err)
             take(p, p->table, &division, p->table->name, ATN_FROM_HOST);
             return ATN_OK;
         }
-        log_once("kernel '%s' was given for '%s', but %s; falling back to attune's own", p->table->name,
-                 p->class.words, no);
+        log_once("kernel '%s' was given for '%s', but %s; falling back to attune's own", p->table->name, p->class.words,
+                 no);
     }
     if (p->forced) {
         const char *no = try_kernel(p->forced->table, &p->args, p->threads, &division);
-        if (no) return atn_fail(err, ATN_UNSUPPORTED, "kernel '%s' cannot run '%s': %s", p->forced->name,
-                                p->class.words, no);
+        if (no)
+            return atn_fail(err, ATN_UNSUPPORTED, "kernel '%s' cannot run '%s': %s", p->forced->name, p->class.words,
+                            no);
         take(p, p->forced->table, &division, p->forced->name, ATN_FROM_HOST);
         return ATN_OK;
     }
@@ -176,14 +186,15 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     p->wisdom = o.wisdom;
     p->isa_max = THREADS_MAX;
     if (o.isa && (p->isa_max = isa_rank(o.isa)) < 0)
-        return atn_fail(err, ATN_USAGE, "unknown instruction set '%s': it may be generic, neon, avx2, avx512, avx512bf16 or amx",
+        return atn_fail(err, ATN_USAGE,
+                        "unknown instruction set '%s': it may be generic, neon, avx2, avx512, avx512bf16 or amx",
                         o.isa);
     if (o.kernel) {
         p->forced = registry_find(o.kernel);
-        if (!p->forced) return atn_fail(err, ATN_UNSUPPORTED,
-                                        "no kernel '%s' in this library; atn_kernel_at lists them", o.kernel);
-        if (!p->forced->usable) return atn_fail(err, ATN_UNSUPPORTED, "this CPU cannot run kernel '%s'",
-                p->forced->name);
+        if (!p->forced)
+            return atn_fail(err, ATN_UNSUPPORTED, "no kernel '%s' in this library; atn_kernel_at lists them", o.kernel);
+        if (!p->forced->usable)
+            return atn_fail(err, ATN_UNSUPPORTED, "this CPU cannot run kernel '%s'", p->forced->name);
     }
     const atn_kernel *t = o.table;
     if (t && (t->abi != ATN_KERNEL_ABI || !t->name || !t->can_run || !t->plan || !t->run))
@@ -256,18 +267,26 @@ void atn_plan_free(atn_planned *p)
 
 /* ---- what was chosen ---- */
 
-int64_t atn_plan_workspace(const atn_planned *p) { return p->workspace_bytes; }
+int64_t atn_plan_workspace(const atn_planned *p)
+{
+    return p->workspace_bytes;
+}
 
 atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_error *err)
 {
     static const char *const who[] = {"the host", "wisdom", "rule", "fallback"};
     if (!p || !info) return atn_fail(err, ATN_USAGE, "plan or info is NULL");
     if (info->size != sizeof *info)
-        return atn_fail(err, ATN_USAGE, "plan info of size %u: this library knows %zu; set info.size first",
-                        info->size, sizeof *info);
+        return atn_fail(err, ATN_USAGE, "plan info of size %u: this library knows %zu; set info.size first", info->size,
+                        sizeof *info);
     atn_plan_info i = {
-        .size = sizeof i, .origin = p->origin, .threads = p->threads, .phases = p->division.phases,
-        .workspace_bytes = p->workspace_bytes, .shared_bytes = p->shared_bytes, .scratch_bytes = p->scratch_bytes,
+        .size = sizeof i,
+        .origin = p->origin,
+        .threads = p->threads,
+        .phases = p->division.phases,
+        .workspace_bytes = p->workspace_bytes,
+        .shared_bytes = p->shared_bytes,
+        .scratch_bytes = p->scratch_bytes,
     };
     int64_t tasks = 0;
     for (int k = 0; k < i.phases; k++) tasks += i.tasks[k] = p->division.tasks[k];

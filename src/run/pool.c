@@ -24,22 +24,22 @@
 typedef struct {
     struct atn_pool *pool;
     pthread_t thread;
-    int index;                       /* 1 .. threads-1; 0 is the caller */
+    int index; /* 1 .. threads-1; 0 is the caller */
 } worker;
 
 struct atn_pool {
-    _Alignas(128) _Atomic uint64_t word;   /* threads << 32 | tasks left to take */
-    _Alignas(128) _Atomic uint32_t epoch;  /* counts jobs and the end; workers sleep on it */
+    _Alignas(128) _Atomic uint64_t word;  /* threads << 32 | tasks left to take */
+    _Alignas(128) _Atomic uint32_t epoch; /* counts jobs and the end; workers sleep on it */
     _Atomic int sleepers;
-    _Alignas(128) _Atomic uint32_t left;   /* tasks of the job not yet ended; the caller sleeps on it */
+    _Alignas(128) _Atomic uint32_t left; /* tasks of the job not yet ended; the caller sleeps on it */
     _Atomic int caller_sleeps;
-    _Alignas(128) atomic_int busy;         /* a caller is inside */
+    _Alignas(128) atomic_int busy; /* a caller is inside */
     atomic_int stop;
-    atn_task_fn fn;                        /* the job: written before word, read after taking from it */
+    atn_task_fn fn; /* the job: written before word, read after taking from it */
     void *context;
     int tasks;
     int threads, spin_us;
-    int started;                           /* workers running */
+    int started; /* workers running */
     worker *workers;
 };
 
@@ -50,13 +50,19 @@ static void sleep_while(_Atomic uint32_t *p, uint32_t value)
 {
     syscall(SYS_futex, p, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
-static void wake(_Atomic uint32_t *p, int n) { syscall(SYS_futex, p, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
+static void wake(_Atomic uint32_t *p, int n)
+{
+    syscall(SYS_futex, p, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
 #else
 static void sleep_while(_Atomic uint32_t *p, uint32_t value)
 {
     if (atomic_load(p) == value) nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
-static void wake(_Atomic uint32_t *p, int n) { (void)p, (void)n; }
+static void wake(_Atomic uint32_t *p, int n)
+{
+    (void)p, (void)n;
+}
 #endif
 
 static inline void relax(void)
@@ -84,7 +90,10 @@ static bool spin_while(_Atomic uint32_t *p, uint32_t value, int spin_us)
 
 /* ---- tasks ---- */
 
-static uint64_t job_word(int threads, int tasks) { return (uint64_t)(uint32_t)threads << 32 | (uint32_t)tasks; }
+static uint64_t job_word(int threads, int tasks)
+{
+    return (uint64_t)(uint32_t)threads << 32 | (uint32_t)tasks;
+}
 
 /* Takes tasks and runs them until the job has none for this thread. */
 static void work(atn_pool *p, int index)
@@ -94,8 +103,8 @@ static void work(atn_pool *p, int index)
         const uint32_t remaining = (uint32_t)w;
         if (remaining == 0 || index >= (int)(w >> 32)) return;
         /* acq_rel: success orders the reads of the job after its publication */
-        if (!atomic_compare_exchange_weak_explicit(&p->word, &w, w - 1, memory_order_acq_rel,
-                memory_order_acquire)) continue;
+        if (!atomic_compare_exchange_weak_explicit(&p->word, &w, w - 1, memory_order_acq_rel, memory_order_acquire))
+            continue;
         p->fn(p->context, p->tasks - (int)remaining, index);
         if (atomic_fetch_sub(&p->left, 1) == 1 && atomic_load(&p->caller_sleeps)) wake(&p->left, 1);
         w = atomic_load_explicit(&p->word, memory_order_acquire);
@@ -135,8 +144,8 @@ void atn_pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *cont
     atomic_fetch_add(&p->epoch, 1);
     /* Sleepers check the epoch again after they have counted themselves, so none is missed. Which thread wakes is the
      * system's choice: wake all, the superfluous ones go back. */
-    if (atomic_load(&p->sleepers) > 0) wake(&p->epoch, threads < p->threads ? p->threads : ATN_MIN(tasks - 1,
-            p->threads - 1));
+    if (atomic_load(&p->sleepers) > 0)
+        wake(&p->epoch, threads < p->threads ? p->threads : ATN_MIN(tasks - 1, p->threads - 1));
     work(p, 0);
     for (uint32_t left; (left = atomic_load(&p->left)) != 0;) {
         if (spin_while(&p->left, left, p->spin_us)) continue;
@@ -150,7 +159,10 @@ void atn_pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *cont
 
 /* ---- life ---- */
 
-int pool_threads(const atn_pool *p) { return p->threads; }
+int pool_threads(const atn_pool *p)
+{
+    return p->threads;
+}
 
 static void pin_worker(pthread_t thread, int index)
 {
@@ -162,7 +174,7 @@ static void pin_worker(pthread_t thread, int index)
         if (!CPU_ISSET(cpu, &all) || want-- > 0) continue;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
-        pthread_setaffinity_np(thread, sizeof one, &one);   /* a wish: failing costs speed only */
+        pthread_setaffinity_np(thread, sizeof one, &one); /* a wish: failing costs speed only */
         return;
     }
 #else

@@ -29,7 +29,7 @@ typedef struct {
 } table;
 
 struct atn_wisdom {
-    pthread_mutex_t lock;      /* guards t */
+    pthread_mutex_t lock; /* guards t */
     table t;
 };
 
@@ -105,8 +105,8 @@ static bool is_kernel_name(const char *s)
 static bool is_date(const char *s)
 {
     int y, m, d, n = 0;
-    return strlen(s) == 10 && sscanf(s, "%4d-%2d-%2d%n", &y, &m, &d,
-                                     &n) == 3 && n == 10 && m >= 1 && m <= 12 && d >= 1 && d <= 31;
+    return strlen(s) == 10 && sscanf(s, "%4d-%2d-%2d%n", &y, &m, &d, &n) == 3 && n == 10 && m >= 1 && m <= 12 &&
+           d >= 1 && d <= 31;
 }
 
 /* NULL: good. Else what is wrong with it. */
@@ -145,7 +145,9 @@ static bool next_line(reader *r, char *out, size_t room)
 
 static atn_status read_header(reader *r, int *rows, atn_error *err)
 {
-    const struct { const char *key, *want, *what; } head[] = {
+    const struct {
+        const char *key, *want, *what;
+    } head[] = {
         {"attune wisdom ", "1", "format"},
         {"library ", atn_version(), "library version"},
         {"machine ", machine_get()->signature, "machine"},
@@ -162,8 +164,8 @@ static atn_status read_header(reader *r, int *rows, atn_error *err)
                             head[i].what, value, head[i].want);
     }
     long long n;
-    if (!next_line(r, line, sizeof line) || !text_starts(line, "rows ") || !text_to_i64(line + 5,
-            &n) || n < 0 || n > ROWS_MAX)
+    if (!next_line(r, line, sizeof line) || !text_starts(line, "rows ") || !text_to_i64(line + 5, &n) || n < 0 ||
+        n > ROWS_MAX)
         return atn_fail(err, ATN_FORMAT, "line 5: no 'rows N'");
     *rows = (int)n;
     return ATN_OK;
@@ -180,28 +182,28 @@ static atn_status read_row(reader *r, entry *e, atn_error *err)
 {
     enum { COLUMNS = 7 };
     char line[700], *column[COLUMNS];
-    if (!next_line(r, line, sizeof line)) return atn_fail(err, ATN_FORMAT, "line %d: cut short, or too long",
-            r->line + 1);
+    if (!next_line(r, line, sizeof line))
+        return atn_fail(err, ATN_FORMAT, "line %d: cut short, or too long", r->line + 1);
     int n = 0;
     for (char *rest = line; rest && n < COLUMNS; n++) {
         column[n] = rest;
         rest = strchr(rest, '\t');
         if (rest) *rest++ = 0;
-        else if (n < COLUMNS - 1) return atn_fail(err, ATN_FORMAT, "line %d: %d columns instead of %d", r->line,
-                n + 1, COLUMNS);
-        if (n == COLUMNS - 1 && rest) return atn_fail(err, ATN_FORMAT, "line %d: more than %d columns", r->line,
-                COLUMNS);
+        else if (n < COLUMNS - 1)
+            return atn_fail(err, ATN_FORMAT, "line %d: %d columns instead of %d", r->line, n + 1, COLUMNS);
+        if (n == COLUMNS - 1 && rest)
+            return atn_fail(err, ATN_FORMAT, "line %d: more than %d columns", r->line, COLUMNS);
     }
     *e = (entry){.row.size = sizeof e->row};
     const bool linked_in = strcmp(column[3], "-") == 0;
-    const bool fits = copy_field(e->row.problem, sizeof e->row.problem, column[0])
-                      && copy_field(e->row.kernel, sizeof e->row.kernel, column[1])
-                      && copy_field(e->row.source_hash, sizeof e->row.source_hash, column[2])
-                      && copy_field(e->row.object_hash, sizeof e->row.object_hash, linked_in ? "" : column[3])
-                      && copy_field(e->row.date, sizeof e->row.date, column[6]);
+    const bool fits = copy_field(e->row.problem, sizeof e->row.problem, column[0]) &&
+                      copy_field(e->row.kernel, sizeof e->row.kernel, column[1]) &&
+                      copy_field(e->row.source_hash, sizeof e->row.source_hash, column[2]) &&
+                      copy_field(e->row.object_hash, sizeof e->row.object_hash, linked_in ? "" : column[3]) &&
+                      copy_field(e->row.date, sizeof e->row.date, column[6]);
     if (!fits) return atn_fail(err, ATN_FORMAT, "line %d: a column is too long", r->line);
-    if (!linked_in && !column[3][0]) return atn_fail(err, ATN_FORMAT,
-            "line %d: the object's hash is missing ('-': linked in)", r->line);
+    if (!linked_in && !column[3][0])
+        return atn_fail(err, ATN_FORMAT, "line %d: the object's hash is missing ('-': linked in)", r->line);
     if (!text_to_f64(column[4], &e->row.gflops) || !text_to_f64(column[5], &e->row.error))
         return atn_fail(err, ATN_FORMAT, "line %d: speed and error must be numbers", r->line);
     const char *fault = row_fault(&e->row, &e->class);
@@ -234,8 +236,8 @@ static atn_status read_table(const char *text, size_t bytes, table *t, atn_error
 atn_status atn_wisdom_import(atn_wisdom *w, const char *text, size_t bytes, atn_error *err)
 {
     if (!w || !text) return atn_fail(err, ATN_USAGE, "wisdom or text is NULL");
-    if (bytes > TEXT_MAX) return atn_fail(err, ATN_FORMAT, "wisdom of %zu bytes: more than %d is absurd", bytes,
-                                          TEXT_MAX);
+    if (bytes > TEXT_MAX)
+        return atn_fail(err, ATN_FORMAT, "wisdom of %zu bytes: more than %d is absurd", bytes, TEXT_MAX);
     table t = {0};
     atn_status st = read_table(text, bytes, &t, err);
     if (st == ATN_OK) {
@@ -264,21 +266,18 @@ atn_status atn_wisdom_import_file(atn_wisdom *w, const char *path, atn_error *er
 /* ---- writing ---- */
 
 atn_status atn_wisdom_export(const atn_wisdom *w, int (*write)(void *context, const char *text, size_t bytes),
-                             void *context,
-                             atn_error *err)
+                             void *context, atn_error *err)
 {
     if (!w || !write) return atn_fail(err, ATN_USAGE, "wisdom or write is NULL");
     atn_text t = {0};
     pthread_mutex_t *lock = (pthread_mutex_t *)&w->lock;
     pthread_mutex_lock(lock);
     text_addf(&t, "attune wisdom 1\nlibrary %s\nmachine %s\ncompiler %s\nrows %d\n", atn_version(),
-              machine_get()->signature,
-              compiler_name(), w->t.n);
+              machine_get()->signature, compiler_name(), w->t.n);
     for (int i = 0; i < w->t.n; i++) {
         const atn_wisdom_row *r = &w->t.e[i].row;
         text_addf(&t, "%s\t%s\t%s\t%s\t%.6g\t%.3g\t%s\n", r->problem, r->kernel, r->source_hash,
-                  r->object_hash[0] ? r->object_hash : "-",
-                  r->gflops, r->error, r->date);
+                  r->object_hash[0] ? r->object_hash : "-", r->gflops, r->error, r->date);
     }
     pthread_mutex_unlock(lock);
     text_add(&t, "end\n");
@@ -337,8 +336,9 @@ atn_status atn_wisdom_add(atn_wisdom *w, const atn_wisdom_row *row, atn_error *e
     if (!e.row.date[0]) today(e.row.date);
     if (!row->object_path && !e.row.object_hash[0]) {
         const registry_kernel *k = registry_find(e.row.kernel);
-        if (!k) return atn_fail(err, ATN_USAGE, "no kernel '%s' is linked in; a champion needs its object_path",
-                                e.row.kernel);
+        if (!k)
+            return atn_fail(err, ATN_USAGE, "no kernel '%s' is linked in; a champion needs its object_path",
+                            e.row.kernel);
         copy_field(e.row.kernel, sizeof e.row.kernel, k->name);
         copy_field(e.row.source_hash, sizeof e.row.source_hash, k->source_hash);
     }
@@ -396,7 +396,7 @@ int wisdom_lookup(const atn_wisdom *w, const problem_class *c, atn_wisdom_row *r
     for (int i = 0; i < w->t.n; i++) {
         const double d = class_distance(c, &w->t.e[i].class);
         if (d < 0) continue;
-        int at = n < room ? n++ : room;   /* insertion into the nearest so far */
+        int at = n < room ? n++ : room; /* insertion into the nearest so far */
         while (at > 0 && distance[at - 1] > d) {
             if (at < room) distance[at] = distance[at - 1], rows[at] = rows[at - 1];
             at--;
@@ -414,12 +414,12 @@ atn_status atn_wisdom_class(const atn_args *args, int threads, char *out, size_t
     char text[160];
     atn_status st = args_resolve(args, &a, err);
     if (st) return st;
-    if (threads < 1 || threads > THREADS_MAX) return atn_fail(err, ATN_USAGE, "%d threads: it must be 1 to %d",
-            threads, THREADS_MAX);
+    if (threads < 1 || threads > THREADS_MAX)
+        return atn_fail(err, ATN_USAGE, "%d threads: it must be 1 to %d", threads, THREADS_MAX);
     class_of(&a, threads, &c);
     class_print(&c, text, sizeof text);
-    if (!out || strlen(text) >= room) return atn_fail(err, ATN_USAGE, "a class needs %zu bytes, %zu were given",
-            strlen(text) + 1, room);
+    if (!out || strlen(text) >= room)
+        return atn_fail(err, ATN_USAGE, "a class needs %zu bytes, %zu were given", strlen(text) + 1, room);
     strcpy(out, text);
     return ATN_OK;
 }
@@ -429,8 +429,9 @@ atn_status atn_wisdom_class(const atn_args *args, int threads, char *out, size_t
 atn_status atn_wisdom_create(atn_wisdom **out, atn_error *err)
 {
     atn_wisdom *w = out ? calloc(1, sizeof *w) : NULL;
-    if (!w) return atn_fail(err, out ? ATN_MEMORY : ATN_USAGE,
-                            out ? "no memory for wisdom" : "no place for the wisdom was given");
+    if (!w)
+        return atn_fail(err, out ? ATN_MEMORY : ATN_USAGE,
+                        out ? "no memory for wisdom" : "no place for the wisdom was given");
     pthread_mutex_init(&w->lock, NULL);
     *out = w;
     return ATN_OK;

@@ -26,7 +26,7 @@ typedef struct loaded {
     const atn_kernel *table;
 } loaded;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* guards both */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both */
 static loaded *all;
 static int n_loaded;
 
@@ -36,8 +36,9 @@ static atn_status read_object(const char *path, char **data, size_t *n, char has
 {
     struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return atn_fail(err, errno == ENOENT ? ATN_NOT_FOUND : ATN_IO, "cannot open kernel '%s': %s", path,
-                                strerror(errno));
+    if (fd < 0)
+        return atn_fail(err, errno == ENOENT ? ATN_NOT_FOUND : ATN_IO, "cannot open kernel '%s': %s", path,
+                        strerror(errno));
     atn_status st = ATN_OK;
     char *bytes = NULL;
     size_t got = 0;
@@ -53,8 +54,8 @@ static atn_status read_object(const char *path, char **data, size_t *n, char has
     while (st == ATN_OK && got < (size_t)s.st_size) {
         ssize_t more = read(fd, bytes + got, (size_t)s.st_size - got);
         if (more > 0) got += (size_t)more;
-        else if (more == 0 || errno != EINTR) st = atn_fail(err, ATN_IO, "cannot read kernel '%s': %s", path,
-                more ? strerror(errno) : "it shrank");
+        else if (more == 0 || errno != EINTR)
+            st = atn_fail(err, ATN_IO, "cannot read kernel '%s': %s", path, more ? strerror(errno) : "it shrank");
     }
     close(fd);
     if (st) {
@@ -105,8 +106,8 @@ static void *open_copy(int fd, int unique)
 
 static atn_status load_bytes(const char *path, const char *data, size_t n, const atn_kernel **out, atn_error *err)
 {
-    if (n_loaded >= 500) return atn_fail(err, ATN_UNSUPPORTED,
-                                         "500 kernels are loaded already; '%s' would be one too many", path);
+    if (n_loaded >= 500)
+        return atn_fail(err, ATN_UNSUPPORTED, "500 kernels are loaded already; '%s' would be one too many", path);
     if (memcmp(data, "\177ELF", 4) != 0) return atn_fail(err, ATN_FORMAT, "'%s' is not a shared object", path);
     const int fd = sealed_copy(data, n);
     if (fd < 0) return atn_fail(err, ATN_IO, "cannot make a memory file for kernel '%s': %s", path, strerror(errno));
@@ -114,9 +115,10 @@ static atn_status load_bytes(const char *path, const char *data, size_t n, const
     close(fd);
     if (!so) return atn_fail(err, ATN_FORMAT, "cannot load kernel '%s': %s", path, dlerror());
     const atn_kernel *k = dlsym(so, "attune_kernel");
-    const char *fault = !k ? "it has no symbol attune_kernel"
+    const char *fault = !k                         ? "it has no symbol attune_kernel"
                         : k->abi != ATN_KERNEL_ABI ? "it is of another kernel ABI; compile it anew"
-                        : !k->name || !k->can_run || !k->plan || !k->run ? "its table has holes" : NULL;
+                        : !k->name || !k->can_run || !k->plan || !k->run ? "its table has holes"
+                                                                         : NULL;
     if (fault) {
         dlclose(so);
         return atn_fail(err, ATN_FORMAT, "kernel '%s' cannot be used: %s", path, fault);
@@ -179,8 +181,9 @@ atn_status atn_kernel_load(const char *path, const char *hash, const atn_kernel 
 static atn_status champion_path(const char *hash, char *out, size_t room, atn_error *err)
 {
     const char *wisdom = atn_wisdom_path(), *slash = strrchr(wisdom, '/');
-    if (!*wisdom) return atn_fail(err, ATN_NOT_FOUND,
-                                  "there is no champions' folder: ATTUNE_WISDOM is empty, or HOME is not set");
+    if (!*wisdom)
+        return atn_fail(err, ATN_NOT_FOUND,
+                        "there is no champions' folder: ATTUNE_WISDOM is empty, or HOME is not set");
     const int n = snprintf(out, room, "%.*schampions/%s%s", slash ? (int)(slash - wisdom) + 1 : 0, wisdom, hash,
                            *hash ? ".so" : "");
     return n < (int)room ? ATN_OK : atn_fail(err, ATN_USAGE, "the path of wisdom is too long");
@@ -203,8 +206,8 @@ atn_status champion_keep(const char *from, char hash[33], atn_error *err)
     if (st == ATN_OK) st = file_mkdirs(path, err);
     if (st == ATN_OK) st = champion_path(digits, path, sizeof path, err);
     if (st == ATN_OK) st = file_write(path, data, n, err);
-    if (st == ATN_OK && chmod(path, 0644) != 0) st = atn_fail(err, ATN_IO, "cannot chmod '%s': %s", path,
-            strerror(errno));
+    if (st == ATN_OK && chmod(path, 0644) != 0)
+        st = atn_fail(err, ATN_IO, "cannot chmod '%s': %s", path, strerror(errno));
     if (st == ATN_OK) memcpy(hash, digits, sizeof digits);
     free(data);
     return st;
