@@ -1,0 +1,171 @@
+/* The run worker and its hand-shake: an honest kernel computes, a dishonest or broken one costs its own verdict only. */
+#include "kernels.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* One job with inputs, and a worker with a kernel. */
+typedef struct {
+    atn_arena *arena;
+    atn_worker *worker;
+    atn_verdict v;
+    build_result built;
+} bench;
+
+static void set_up(bench *b, const char *source, const char *problem, int slots, int threads)
+{
+    *b = (bench){0};
+    atn_error err;
+    atn_job job = {.slots = slots};
+    assert_int_equal(problem_parse(problem, &job.problem, &err), ATN_OK);
+    if (arena_create(&job, 1, &b->arena, &err) != ATN_OK) fail_msg("%s", err.text);
+    for (int s = 0; s < slots; s++) {
+        atn_rng rng = rng_make(7, 1, (uint64_t)s);
+        data_fill(&job.problem, arena_layout(b->arena, 0), arena_args(b->arena, 0, s), ATN_DATA_NORMAL, &rng);
+    }
+    build_kernel(source, &b->built);
+    if (worker_start(&(worker_options){.threads = threads, .cpu = -1}, b->built.so_fd, b->arena, &b->worker, &b->v, &err) != ATN_OK)
+        fail_msg("%s", err.text);
+}
+
+static void tear_down(bench *b)
+{
+    worker_free(b->worker);
+    arena_free(b->arena);
+    build_release(&b->built);
+}
+
+static void check_right(bench *b, int slot, double tolerance)
+{
+    atn_compare c;
+    atn_rng rng = rng_make(1, 2, 3);
+    reference_compare(worker_args(b->worker, 0, slot), 0, &rng, &c);
+    if (c.poison || c.nonfinite || !(c.rel_l2 <= tolerance)) fail_msg("slot %d: error %g, %ld poisoned; %s", slot, c.rel_l2, (long)c.poison, c.detail);
+}
+
+static void honest_kernel(const char *problem, int threads)
+{
+    bench b;
+    set_up(&b, honest_source(), problem, 3, threads);
+    if (!b.worker) fail_msg("%s: %s", reason_word(b.v.reason), b.v.evidence);
+    int can;
+    atn_plan plan;
+    if (!worker_plan(b.worker, 0, &can, &plan, &b.v)) fail_msg("%s: %s", reason_word(b.v.reason), b.v.evidence);
+    assert_true(can);
+    for (int turn = 0; turn < 5; turn++) {
+        worker_time t;
+        if (!worker_call(b.worker, 0, 0, 3, 20, &t, &b.v)) fail_msg("%s: %s", reason_word(b.v.reason), b.v.evidence);
+        assert_true(t.wall_ns > 0 && t.cpu_ns > 0);
+        for (int s = 0; s < 3; s++) check_right(&b, s, 5e-6);
+    }
+    tear_down(&b);
+}
+
+static void an_honest_kernel_is_right(void **state) { (void)state; honest_kernel("f32 h4/2 s67 d64 causal lse", 1); }
+static void an_honest_kernel_is_right_with_threads(void **state) { (void)state; honest_kernel("f32 h4/2 s129 d64 causal", 3); }
+static void an_honest_kernel_is_right_misaligned(void **state) { (void)state; honest_kernel("f32 h2 s33/65 d40 misalign mask=f32 sinks alibi", 2); }
+
+/* What a broken kernel gets. `body` is the text of run(). */
+static void gets(const char *body, atn_reason want, const char *evidence)
+{
+    bench b;
+    char *source = kernel_of(body);
+    set_up(&b, source, "f32 h2 s16 d32", 2, 1);
+    int64_t begin = clock_ns();
+    worker_time t;
+    if (b.worker && worker_call(b.worker, 0, 0, 2, 0.5, &t, &b.v)) b.v.reason = ATN_REASON_OK;
+    if (b.v.reason != want || !strstr(b.v.evidence, evidence))
+        fail_msg("expected %s (%s), got %s: %s", reason_word(want), evidence, reason_word(b.v.reason), b.v.evidence);
+    assert_true(clock_ns() - begin < 3000000000ll);
+    tear_down(&b);
+    free(source);
+}
+
+static void broken_kernels_get_their_reason(void **state)
+{
+    (void)state;
+    gets("for (;;) {}", ATN_REASON_TIMEOUT, "0.5 s");
+    gets("*(volatile int *)8 = 1;", ATN_REASON_CRASH, "wrote address 0x8");
+    gets("__builtin_trap();", ATN_REASON_CRASH, "");
+    gets("((float *)a->q.ptr)[5] = 1;", ATN_REASON_OUT_OF_BOUNDS, "wrote in q at byte 20");
+    gets("((float *)a->o.ptr)[2 * 16 * 32] = 1;", ATN_REASON_OUT_OF_BOUNDS, "past the end of o");
+    gets("((float *)a->o.ptr)[-1] = 1;", ATN_REASON_OUT_OF_BOUNDS, "before the begin of o");
+    gets("((volatile float *)a->k.ptr)[2 * 16 * 32];", ATN_REASON_OUT_OF_BOUNDS, "read 0 bytes past the end of k");
+    gets("((volatile char *)shared)[64] = 1;", ATN_REASON_OUT_OF_BOUNDS, "workspace");
+    gets("volatile char big[16 << 20]; for (int i = 0; i < 16 << 20; i += 64) big[i] = 1;", ATN_REASON_CRASH, "stack overflow");
+}
+
+static int open_fds(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d)) n++;
+    closedir(d);
+    return n;
+}
+
+static void nothing_is_left(void **state)
+{
+    (void)state;
+    int before = open_fds();
+    for (int i = 0; i < 20; i++) {
+        bench b;
+        char *source = kernel_of(i % 2 ? "" : "__builtin_trap();");
+        set_up(&b, source, "f32 h1 s8 d16", 1, 1 + i % 2);
+        worker_time t;
+        if (i % 3) worker_call(b.worker, 0, 0, 1, 1, &t, &b.v);
+        tear_down(&b);
+        free(source);
+    }
+    assert_int_equal(open_fds(), before);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);         /* no children, dead or alive */
+}
+
+static void the_hand_shake_is_small(void **state)
+{
+    (void)state;
+    double wall, cpu;
+    link_overhead(&wall, &cpu);
+    print_message("# hand-shake: %.1f us wall, %.1f us cpu\n", wall * 1e-3, cpu * 1e-3);
+    assert_true(wall > 0 && cpu > 0);
+    assert_true(wall < 200e3);
+}
+
+static void costs(void **state)
+{
+    (void)state;
+    bench b;
+    set_up(&b, honest_source(), "f32 h4/2 s67 d64", 2, 1);
+    enum { N = 40 };
+    int64_t start[N], end[N];
+    for (int i = 0; i < N; i++) {
+        atn_worker *w;
+        int64_t t0 = clock_ns();
+        assert_int_equal(worker_start(&(worker_options){.threads = 1, .cpu = -1}, b.built.so_fd, b.arena, &w, &b.v, NULL), ATN_OK);
+        int64_t t1 = clock_ns();
+        worker_free(w);
+        start[i] = t1 - t0;
+        end[i] = clock_ns() - t1;
+    }
+    qsort(start, N, sizeof *start, compare_i64);
+    qsort(end, N, sizeof *end, compare_i64);
+    print_message("# worker start: median %.2f ms, least %.2f ms; end: median %.2f ms\n", start[N / 2] * 1e-6, start[0] * 1e-6, end[N / 2] * 1e-6);
+    tear_down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_honest_kernel_is_right),
+        cmocka_unit_test(an_honest_kernel_is_right_with_threads),
+        cmocka_unit_test(an_honest_kernel_is_right_misaligned),
+        cmocka_unit_test(broken_kernels_get_their_reason),
+        cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(the_hand_shake_is_small),
+        cmocka_unit_test(costs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
