@@ -38,7 +38,10 @@ static atn_status settings_read(const atn_cli *c, atn_config *config, atn_error 
     return cli_config(c, config, err);
 }
 
-static volatile sig_atomic_t *stop_flag(void) { return &interrupted; }
+static volatile sig_atomic_t *stop_flag(void)
+{
+    return &interrupted;
+}
 
 /* The markers of a start program, read as the judge reads them, but said with file and line before anything runs. */
 static atn_status check_markers(const char *path, const char *source, atn_error *err)
@@ -55,20 +58,23 @@ static atn_status check_markers(const char *path, const char *source, atn_error 
         free(text);
         if (!marker || !comment) continue;
         if (start && open)
-            return atn_fail(err, ATN_USAGE, "%s:%d: EVOLVE-BLOCK-START inside the block that line %d begins; end that one first",
-                            path, line, open);
+            return atn_fail(err, ATN_USAGE,
+                            "%s:%d: EVOLVE-BLOCK-START inside the block that line %d begins; end that one first", path,
+                            line, open);
         if (!start && !open)
-            return atn_fail(err, ATN_USAGE, "%s:%d: EVOLVE-BLOCK-END without a start; put '// EVOLVE-BLOCK-START' above it",
-                            path, line);
+            return atn_fail(err, ATN_USAGE,
+                            "%s:%d: EVOLVE-BLOCK-END without a start; put '// EVOLVE-BLOCK-START' above it", path,
+                            line);
         if (start) open = line;
         else open = 0, blocks++;
     }
     if (open)
-        return atn_fail(err, ATN_USAGE, "%s:%d: EVOLVE-BLOCK-START has no end; put '// EVOLVE-BLOCK-END' after the block", path,
-                        open);
-    if (!blocks)
         return atn_fail(err, ATN_USAGE,
-                        "%s: no EVOLVE-BLOCK; put '// EVOLVE-BLOCK-START' and '// EVOLVE-BLOCK-END' around what may change", path);
+                        "%s:%d: EVOLVE-BLOCK-START has no end; put '// EVOLVE-BLOCK-END' after the block", path, open);
+    if (!blocks)
+        return atn_fail(
+            err, ATN_USAGE,
+            "%s: no EVOLVE-BLOCK; put '// EVOLVE-BLOCK-START' and '// EVOLVE-BLOCK-END' around what may change", path);
     return ATN_OK;
 }
 
@@ -115,7 +121,7 @@ static void proposers_create(const atn_config *config, evolve_options *o)
             o->proposers[o->n_proposers++] = proposers[j].create();
         }
     }
-    ATN_CHECK(o->n_proposers > 0);   /* config_check knows the same names */
+    ATN_CHECK(o->n_proposers > 0); /* config_check knows the same names */
 }
 
 /* ---- the run ---- */
@@ -147,7 +153,8 @@ static int finish(const atn_cli *c, const evolve_options *o, const evolve_result
     if (!c->json) {
         atn_text t = {0};
         err = (atn_error){0};
-        if (report_tables(o->folder, cli_program(), term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN), &t, &err))
+        if (report_tables(o->folder, cli_program(), term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN), &t,
+                          &err))
             fprintf(stderr, "attune evolve: %s\n", err.text);
         if (t.s) fputs(t.s, stdout);
         text_free(&t);

@@ -21,8 +21,8 @@ void progress_clock(double seconds, char out[24])
 
 void progress_begin(atn_progress *p, bool json, bool quiet)
 {
-    *p = (atn_progress){.mode = json            ? PROGRESS_JSON
-                                : quiet         ? PROGRESS_QUIET
+    *p = (atn_progress){.mode = json                ? PROGRESS_JSON
+                                : quiet             ? PROGRESS_QUIET
                                 : term_live(stderr) ? PROGRESS_LIVE
                                                     : PROGRESS_PLAIN};
 }
@@ -106,7 +106,7 @@ static void print_json(const atn_progress *p, const evolve_event *e)
     char *line = evolve_event_json(e);
     char *result = e->type == EVOLVE_RESULT && e->result ? evolve_result_json(p->options, p->judge, e->result) : NULL;
     size_t n = strlen(line);
-    if (result && n && line[n - 1] == '}') {   /* the result joins its event; both are objects that we wrote */
+    if (result && n && line[n - 1] == '}') { /* the result joins its event; both are objects that we wrote */
         for (char *c = result; *c; c++)
             if (*c == '\n') *c = ' ';
         printf("%.*s,\"result\":%s}\n", (int)n - 1, line, result);
@@ -132,8 +132,11 @@ static void say_program(atn_progress *p, const evolve_event *e)
 static void say_controls(atn_progress *p, const evolve_event *e)
 {
     const atn_controls *c = e->controls;
-    progress_say(p, "        control: %d of %d races of a program with its own copy were called a win%s; gains above %.1f %% are seen",
-                 c->aa_promoted, c->aa_races, c->aa_promoted ? " (too many: the machine is noisy)" : "", c->can_see_percent);
+    progress_say(p,
+                 "        control: %d of %d races of a program with its own copy were called a win%s; gains above %.1f "
+                 "%% are seen",
+                 c->aa_promoted, c->aa_races, c->aa_promoted ? " (too many: the machine is noisy)" : "",
+                 c->can_see_percent);
 }
 
 void progress_event(void *ctx, const evolve_event *e)

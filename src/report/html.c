@@ -1,0 +1,292 @@
+/* report.html: one file with its style and its drawings in it. Text that a candidate or a model wrote goes through
+ * text_add_html only, and there is no script in the page that it could reach. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "evolve/knobs.h"
+#include "report/report.h"
+#include "report/svg.h"
+#include "report/view.h"
+
+static const char style[] =
+    ":root{color-scheme:light "
+    "dark;--page:#fbfbfa;--card:#fff;--text:#1c1e21;--soft:#62676f;--rule:#e3e4e6;--best:#2563c9;"
+    "--peak:#0f8a74;--right:#8d949e;--bad:#c2502e;--track:#eceef0;--add:#e3f4e8;--del:#fbe6e1}\n"
+    "@media(prefers-color-scheme:dark){:root{--page:#15171a;--card:#1d2024;--text:#e7e8ea;--soft:#9aa1ab;--rule:#"
+    "33373d;"
+    "--best:#6ea1f5;--peak:#4fc3a8;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#452720}}\n"
+    "body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,-apple-system,'Segoe "
+    "UI',sans-serif}\n"
+    "main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:22px;margin:0 0 4px}"
+    "h2{font-size:17px;margin:40px 0 10px}p{margin:6px 0}.soft,.sub{color:var(--soft)}\n"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:20px 0}"
+    ".card{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px 14px}"
+    ".card b{display:block;font-size:24px;font-weight:600;line-height:1.25}.card "
+    "span{color:var(--soft);font-size:13px}\n"
+    "svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--rule);border-radius:8px;"
+    "padding:12px;box-sizing:border-box}svg text{font-size:12px;fill:var(--text)}svg "
+    ".value{fill:var(--soft);font-size:11px}"
+    "svg .note{fill:var(--soft);font-size:11px}svg .head{fill:var(--soft)}"
+    "svg .name{font-family:ui-monospace,monospace;font-size:11px}\n"
+    ".grid{stroke:var(--rule)}.one{stroke:var(--soft);stroke-dasharray:3 "
+    "3}.whisker{stroke:var(--text);stroke-width:1.2}"
+    ".stem{stroke:var(--track);stroke-width:3}.failed{stroke:var(--bad);opacity:.7}.best{fill:var(--best)}.peak{fill:"
+    "var(--peak)}"
+    ".track{fill:var(--track)}.right{fill:var(--right)}.bad{fill:var(--bad)}.dot{fill:var(--right);opacity:.65}"
+    ".dot-best{fill:var(--best)}.step{fill:none;stroke:var(--best);stroke-width:2}\n"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-"
+    "nums}"
+    "th,td{text-align:right;padding:5px 8px;border-bottom:1px solid var(--rule);white-space:nowrap}"
+    "th{color:var(--soft);font-weight:500}th:first-child,td:first-child{text-align:left}"
+    "td:first-child,code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,monospace;font-size:12.5px}\n"
+    "ol.lineage{list-style:none;margin:0;padding:0;border-left:2px solid var(--rule)}ol.lineage>li{padding:0 0 12px "
+    "16px}"
+    "details{margin:4px 0}summary{cursor:pointer;color:var(--soft);font-size:13px}"
+    "pre{background:var(--card);border:1px solid var(--rule);border-radius:6px;padding:10px;overflow-x:auto;margin:6px "
+    "0}"
+    "pre .a{background:var(--add);display:block}pre .d{background:var(--del);display:block}pre "
+    ".h{color:var(--soft);display:block}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:4px "
+    "16px;margin:0}dt{color:var(--soft)}dd{margin:0;min-width:0;"
+    "overflow-wrap:anywhere}";
+
+static void heading(atn_text *t, const char *s, const char *sub)
+{
+    text_addf(t, "<h2>%s</h2>\n", s);
+    if (*sub) text_addf(t, "<p class=\"sub\">%s</p>\n", sub);
+}
+
+static void card(atn_text *t, const char *value, const char *what)
+{
+    text_add(t, "<div class=\"card\"><b>");
+    text_add_html(t, value);
+    text_add(t, "</b><span>");
+    text_add_html(t, what);
+    text_add(t, "</span></div>\n");
+}
+
+static void add_cards(atn_text *t, const run_view *v)
+{
+    char value[64], what[200];
+    text_add(t, "<div class=\"cards\">\n");
+    snprintf(value, sizeof value, "%.2f×", v->speedup.median);
+    snprintf(what, sizeof what, "the initial program, between %.2f× and %.2f×%s", v->speedup.low, v->speedup.high,
+             v->from_chain ? " (estimate of the run)" : "");
+    card(t, value, what);
+    double peak = view_best_peak_fraction(v);
+    if (isfinite(peak)) {
+        snprintf(value, sizeof value, "%.0f %%", 100 * peak);
+        snprintf(what, sizeof what, "of the measured FMA peak at the best case, %.0f GFLOP/s a core",
+                 v->fma_peak_gflops);
+        card(t, value, what);
+    }
+    if (isfinite(v->error)) {
+        snprintf(value, sizeof value, "%.1e", v->error);
+        card(t, value, "worst relative L2 error against fp64");
+    }
+    snprintf(value, sizeof value, "%d", v->n_programs);
+    snprintf(what, sizeof what, "programs judged in %d:%02d; %d failed", (int)(v->seconds / 60), (int)v->seconds % 60,
+             v->failed);
+    card(t, value, what);
+    text_add(t, "</div>\n");
+}
+
+static void cell(atn_text *t, const char *format, double x)
+{
+    char s[48] = "–";
+    if (isfinite(x)) snprintf(s, sizeof s, format, x);
+    text_addf(t, "<td>%s</td>", s);
+}
+
+static void add_table(atn_text *t, const run_view *v)
+{
+    text_add(
+        t,
+        "<div class=\"scroll\"><table><thead><tr><th>case<th>initial ms<th>best ms<th>speedup<th>low<th>high<th>GFLOP/s"
+        "<th>% of peak<th>tokens/s<th>error<th>workspace</tr></thead><tbody>\n");
+    for (int i = 0; i < v->n_cases; i++) {
+        const view_case *c = &v->cases[i];
+        text_add(t, "<tr><td>");
+        text_add_html(t, c->label);
+        text_add(t, "</td>");
+        cell(t, "%.4g", c->initial_ms);
+        cell(t, "%.4g", c->best_ms);
+        cell(t, "%.2f×", c->speedup.median);
+        cell(t, "%.2f", c->speedup.low);
+        cell(t, "%.2f", c->speedup.high);
+        cell(t, "%.1f", c->gflops);
+        cell(t, "%.1f", 100 * c->peak_fraction);
+        cell(t, "%.0f", c->tokens_per_s);
+        cell(t, "%.1e", c->error);
+        text_addf(t, "<td>%.1f kB</td></tr>\n", (double)c->workspace_bytes / 1024);
+    }
+    text_add(t, "</tbody></table></div>\n");
+}
+
+/* A unified diff with its lines coloured; a whole file would be long, so it is folded away. */
+static void add_diff(atn_text *t, const char *before, const char *after)
+{
+    char *diff = program_diff(before, after, "before", "after");
+    int plus = 0, minus = 0;
+    for (const char *p = diff; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+        plus += p[0] == '+' && p[1] != '+';
+        minus += p[0] == '-' && p[1] != '-';
+    }
+    text_addf(t, "<details%s><summary>%d line%s added, %d removed</summary><pre>", plus + minus <= 12 ? " open" : "",
+              plus, plus == 1 ? "" : "s", minus);
+    for (const char *p = diff; *p;) {
+        int n = (int)strcspn(p, "\n");
+        char *one = atn_strndup(p, (size_t)n);
+        const char *class = *one == '+' ? "a" : *one == '-' ? "d" : *one == '@' ? "h" : NULL;
+        if (class) text_addf(t, "<span class=\"%s\">", class);
+        text_add_html(t, one);
+        text_add(t, class ? "</span>" : "\n");
+        free(one);
+        p += n + (p[n] == '\n');
+    }
+    text_add(t, "</pre></details>\n");
+    free(diff);
+}
+
+static void add_lineage(atn_text *t, const run_view *v)
+{
+    char root[128];
+    view_root_words(v, root, sizeof root);
+    int steps = v->n_lineage - 1;
+    bool own = steps >= 0 && !strcmp(v->lineage[steps].origin, "initial");
+    heading(t, "Where the winner comes from", "");
+    text_add(t, "<p>It began as ");
+    text_add_html(t, root);
+    if (!steps)
+        text_add(t,
+                 own ? ", and nothing better was found.</p>\n" : ", and is unchanged: evolution added nothing.</p>\n");
+    else text_addf(t, ", and changed in %d step%s.</p>\n", steps, steps == 1 ? "" : "s");
+    if (steps > 0 && !own && v->ancestor.median > 0)
+        text_addf(t,
+                  "<p>That ancestor alone is <b>%.2f×</b> the initial program [%.2f, %.2f]; evolution made it another "
+                  "<b>%.3f×</b> faster [%.3f, %.3f].</p>\n",
+                  v->ancestor.median, v->ancestor.low, v->ancestor.high, v->evolved.median, v->evolved.low,
+                  v->evolved.high);
+    text_add(t, "<ol class=\"lineage\">\n");
+    for (int i = v->n_lineage - 1; i >= 0; i--) {
+        const view_step *s = &v->lineage[i];
+        text_addf(t, "<li><b>#%lld</b> ", (long long)s->id);
+        text_add_html(t, s->origin);
+        if (*s->note) {
+            text_add(t, ": <code>");
+            text_add_html(t, s->note);
+            text_add(t, "</code>");
+        }
+        if (isfinite(s->speedup)) text_addf(t, " <span class=\"soft\">%.2f×</span>", s->speedup);
+        text_add(t, "\n");
+        if (i + 1 < v->n_lineage) add_diff(t, v->lineage[i + 1].source, s->source);
+        text_add(t, "</li>\n");
+    }
+    text_add(t, "</ol>\n");
+    if (v->n_lineage) {
+        text_add(t, "<details><summary>the winner's whole source</summary><pre>");
+        text_add_html(t, v->lineage[0].source);
+        text_add(t, "</pre></details>\n");
+    }
+}
+
+static void row(atn_text *t, const char *name, const char *value)
+{
+    if (!*value) return;
+    text_addf(t, "<dt>%s</dt><dd>", name);
+    text_add_html(t, value);
+    text_add(t, "</dd>\n");
+}
+
+static void add_controls(atn_text *t, const run_view *v)
+{
+    heading(t, "Controls",
+            "A program raced against its own copy must not win; one made slower by a known factor must lose.");
+    text_add(t, "<dl>\n");
+    for (int i = 0; i < 2; i++) {
+        const atn_controls *c = &v->controls[i];
+        char s[240];
+        if (!v->has_controls[i]) continue;
+        snprintf(
+            s, sizeof s,
+            "%d of %d races of equal programs called a win; %d of %d known gains seen; gains above %.1f %% are seen; "
+            "spread of equal programs %.2f %%",
+            c->aa_promoted, c->aa_races, c->plus_promoted, c->plus_races, c->can_see_percent, 100 * c->aa_spread);
+        row(t, i ? "after the run" : "before the run", s);
+    }
+    if (!v->has_controls[0] && !v->has_controls[1]) row(t, "none", "no control was run");
+    text_add(t, "</dl>\n");
+}
+
+static void add_machine(atn_text *t, const run_view *v)
+{
+    char s[200];
+    heading(t, "Machine and settings", "");
+    text_add(t, "<dl>\n");
+    row(t, "CPU", v->cpu);
+    row(t, "vectors", v->isa);
+    if (v->fma_peak_gflops > 0) {
+        snprintf(s, sizeof s, "%.1f GFLOP/s FMA in f32 and %.1f GB/s read, one core", v->fma_peak_gflops,
+                 v->read_bandwidth_gbs);
+        row(t, "measured", s);
+    }
+    row(t, "compiler", v->compiler);
+    row(t, "threads", v->threads);
+    row(t, "suite", v->suite);
+    row(t, "initial program", v->initial);
+    row(t, "seed", v->seed);
+    row(t, "started", v->started);
+    row(t, "attune", v->version);
+    text_add(t, "</dl>\n");
+}
+
+atn_status report_write(const char *folder, const char *html_path, atn_error *err)
+{
+    run_view v;
+    atn_status st = view_read(folder, &v, err);
+    if (st) return st;
+    atn_text t = {0};
+    text_addf(
+        &t,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        "<title>attune: %.2f×</title>\n<style>%s</style></head><body><main>\n",
+        v.speedup.median, style);
+    text_add(&t, "<h1>Attention, evolved for ");
+    text_add_html(&t, *v.cpu ? v.cpu : "this machine");
+    text_add(&t, "</h1>\n<p class=\"soft\">");
+    text_add_html(&t, v.started);
+    text_add(&t, " · ");
+    text_add_html(&t, v.suite);
+    text_add(&t, " · attune ");
+    text_add_html(&t, v.version);
+    text_add(&t, "</p>\n");
+    if (v.winner) {
+        add_cards(&t, &v);
+        heading(&t, "Cases",
+                v.from_chain ? "Estimates of the run, chained over its races: there was no comparison at the end."
+                             : "Winner and initial program, interleaved in fresh processes at the end of the run.");
+        svg_cases(&t, &v);
+        add_table(&t, &v);
+        heading(&t, "Progress", "Every judged program: speedup over the initial program, logarithmic.");
+        svg_progress(&t, &v);
+        heading(&t, "Error", "Relative L2 distance from an fp64 reference, of outputs of timed calls.");
+        svg_errors(&t, &v);
+    } else {
+        text_add(&t, "<p>No program of this run was right, the initial one included.</p>\n");
+    }
+    heading(&t, "Verdicts", "");
+    svg_verdicts(&t, &v);
+    if (v.winner) add_lineage(&t, &v);
+    add_controls(&t, &v);
+    add_machine(&t, &v);
+    text_add(&t, "</main></body></html>\n");
+    st = file_write(html_path, t.s, t.n, err);
+    text_free(&t);
+    view_free(&v);
+    return st;
+}

@@ -1,0 +1,13 @@
+/* Charts as inline SVG, drawn by hand: no library, no script. Colours are CSS variables of the page, so that light and
+ * dark follow the reader. Each function appends one <svg> element. Internal to src/report. */
+#ifndef ATN_REPORT_SVG_H
+#define ATN_REPORT_SVG_H
+
+#include "report/view.h"
+
+void svg_cases(atn_text *t, const run_view *v);        /* speedup and % of peak for each case */
+void svg_progress(atn_text *t, const run_view *v);     /* every judged program over time, and the best so far */
+void svg_errors(atn_text *t, const run_view *v);       /* error of each case, logarithmic */
+void svg_verdicts(atn_text *t, const run_view *v);     /* how many fell where */
+
+#endif

@@ -1,0 +1,271 @@
+/* A run as text for a terminal, and as one JSON object. */
+#include "report/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "evolve/knobs.h"
+#include "report/view.h"
+
+static void add_interval(atn_text *t, evolve_interval i)
+{
+    text_addf(t, "%.2fx", i.median);
+    if (i.low > 0 && isfinite(i.high)) text_addf(t, " [%.2f, %.2f]", i.low, i.high);
+}
+
+/* A number in a column, or a dash where it is not known. */
+static void add_number(atn_text *t, const char *format, int width, double x)
+{
+    char s[40];
+    if (!isfinite(x)) snprintf(s, sizeof s, "-");
+    else snprintf(s, sizeof s, format, x);
+    text_addf(t, " %*s", width, s);
+}
+
+static void add_ms(atn_text *t, double ms)
+{
+    add_number(t, ms < 1 ? "%.4f" : ms < 100 ? "%.3f" : "%.1f", 10, ms);
+}
+
+static void add_clock(atn_text *t, double seconds)
+{
+    long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
+    text_addf(t, "%lld:%02lld", s / 60, s % 60);
+}
+
+/* Candidates' text on a terminal or in a C comment: no control characters, one line, no end of comment. */
+static void add_clean(atn_text *t, const char *s)
+{
+    for (; *s; s++) {
+        text_addf(t, "%c", (unsigned char)*s < 32 || *s == 127 ? ' ' : *s);
+        if (s[0] == '*' && s[1] == '/') text_add(t, " ");
+    }
+}
+
+static void add_cases(atn_text *t, const run_view *v, const char *bold, const char *plain)
+{
+    if (!v->n_cases) return;
+    int width = 4;
+    for (int i = 0; i < v->n_cases; i++) width = ATN_MAX(width, (int)strlen(v->cases[i].label));
+    text_addf(t, "%s%-*s %10s %10s %24s %8s %7s %9s%s\n", bold, width, "case", "initial ms", "best ms",
+              "speedup [low, high]", "GFLOP/s", "% peak", "error", plain);
+    for (int i = 0; i < v->n_cases; i++) {
+        const view_case *c = &v->cases[i];
+        text_addf(t, "%-*s", width, c->label);
+        add_ms(t, c->initial_ms);
+        add_ms(t, c->best_ms);
+        char s[64];
+        snprintf(s, sizeof s, "%.2fx [%.2f, %.2f]", c->speedup.median, c->speedup.low, c->speedup.high);
+        text_addf(t, " %24s", s);
+        add_number(t, "%.1f", 8, c->gflops);
+        add_number(t, "%.1f", 7, 100 * c->peak_fraction);
+        add_number(t, "%.1e", 9, c->error);
+        text_add(t, "\n");
+    }
+}
+
+/* Whose merit the speedup is: the ancestor's that was shipped or given, and what evolution added. */
+static void add_provenance(atn_text *t, const run_view *v)
+{
+    if (!v->n_lineage) return;
+    char root[128];
+    view_root_words(v, root, sizeof root);
+    int steps = v->n_lineage - 1;
+    bool own = !strcmp(v->lineage[steps].origin, "initial");
+    text_addf(t, "From      %s", root);
+    if (!steps) text_addf(t, ", unchanged: %s\n", own ? "nothing better was found" : "evolution added nothing");
+    else text_addf(t, ", in %d step%s:\n", steps, steps == 1 ? "" : "s");
+    for (int i = steps - 1; i >= 0; i--) {
+        const view_step *s = &v->lineage[i];
+        if (steps > 8 && i < steps - 4 && i > 3) {
+            if (i == 4) text_addf(t, "            ... %d more: `attune show` with --diff\n", steps - 8);
+            continue;
+        }
+        text_addf(t, "            #%lld ", (long long)s->id);
+        add_clean(t, s->origin);
+        if (*s->note) text_add(t, ": ");
+        add_clean(t, s->note);
+        if (isfinite(s->speedup)) text_addf(t, " (%.2fx)", s->speedup);
+        text_add(t, "\n");
+    }
+    if (steps && !own && v->ancestor.median > 0 && v->evolved.median > 0) {
+        text_add(t, "            of this, the ancestor alone is ");
+        add_interval(t, v->ancestor);
+        text_add(t, "; evolved on top: ");
+        add_interval(t, v->evolved);
+        text_add(t, "\n");
+    }
+}
+
+static void add_controls(atn_text *t, const run_view *v)
+{
+    for (int i = 0; i < 2; i++) {
+        if (!v->has_controls[i]) continue;
+        const atn_controls *c = &v->controls[i];
+        text_addf(t, "%s%s: %d of %d races of a program with its own copy called a win",
+                  i && v->has_controls[0] ? "          " : "Control   ", i ? "after" : "before", c->aa_promoted,
+                  c->aa_races);
+        if (c->plus_races) text_addf(t, ", %d of %d known gains seen", c->plus_promoted, c->plus_races);
+        if (isfinite(c->can_see_percent) && c->can_see_percent > 0)
+            text_addf(t, "; gains above %.1f %% are seen", c->can_see_percent);
+        text_add(t, "\n");
+    }
+}
+
+static void add_counts(atn_text *t, const run_view *v)
+{
+    text_addf(t, "Judged    %d programs in ", v->n_programs);
+    add_clock(t, v->seconds);
+    text_addf(t, ": %d better, %d right, %d the same code, %d failed", v->better, v->right, v->same, v->failed);
+    int listed = 0;
+    for (int r = 0; r < ATN_REASON_COUNT; r++)
+        if (v->reasons[r]) text_addf(t, "%s%s %d", listed++ ? ", " : " (", reason_word((atn_reason)r), v->reasons[r]);
+    text_add(t, listed ? ")\n" : "\n");
+}
+
+static void add_files(atn_text *t, const run_view *v)
+{
+    static const struct {
+        const char *title, *path, *what;
+    } files[] = {
+        {"Winner", "best/best_program.c", ""},
+        {"", "best/best_program_info.json", ""},
+        {"Portfolio", "portfolio/dispatch.txt", "the best kernel for each kind of problem"},
+        {"Report", "report.html", "charts, lineage with diffs"},
+        {"Records", "run.db", "SQLite; nothing is ever deleted"},
+    };
+    for (int i = 0; i < ATN_COUNT(files); i++) {
+        char *path = atn_format("%s/%s", v->folder, files[i].path);
+        if (access(path, F_OK) == 0)
+            text_addf(t, "%-9s %s%s%s\n", files[i].title, path, *files[i].what ? "  " : "", files[i].what);
+        free(path);
+    }
+}
+
+static void add_next(atn_text *t, const run_view *v, const char *program)
+{
+    char *best = atn_format("%s/best/best_program.c", v->folder);
+    bool folder = strcmp(v->folder, "attune_output") != 0;
+    text_add(t, "\nNext\n");
+    if (access(best, F_OK) == 0) {
+        text_addf(t, "  check it again     %s eval %s\n", program, best);
+        text_add(t, "  use it from C      it is one file behind one table: include/attune/kernel.h\n");
+    }
+    text_addf(t, "  evolve on          %s evolve --resume --minutes 10%s%s\n", program, folder ? " -o " : "",
+              folder ? v->folder : "");
+    text_addf(t, "  your own sizes     %s evolve --case \"f32 h32/8 s4096 d128 causal\" -o my_output\n", program);
+    free(best);
+}
+
+atn_status report_tables(const char *folder, const char *program, const char *bold, const char *plain, atn_text *out,
+                         atn_error *err)
+{
+    run_view v;
+    atn_status st = view_read(folder, &v, err);
+    if (st) return st;
+    if (!v.winner) {
+        text_addf(out, "%s: %d programs judged, none of them right\n", folder, v.n_programs);
+        add_counts(out, &v);
+        view_free(&v);
+        return ATN_OK;
+    }
+    text_add(out, "\n");
+    add_cases(out, &v, bold, plain);
+    text_addf(out, "\n%sSpeedup   ", bold);
+    add_interval(out, v.speedup);
+    text_addf(out, "%s over the initial program, geometric mean of %s%s\n", plain, v.suite,
+              v.from_chain ? " (estimate of the run: no comparison at the end)" : "");
+    text_addf(out, "Machine   %s, %s, %s thread%s; ", v.cpu, v.isa, v.threads, strcmp(v.threads, "1") ? "s" : "");
+    if (v.fma_peak_gflops > 0)
+        text_addf(out, "measured peak %.0f GFLOP/s a core, %.1f GB/s; ", v.fma_peak_gflops, v.read_bandwidth_gbs);
+    text_addf(out, "%s\n", v.compiler);
+    add_provenance(out, &v);
+    add_controls(out, &v);
+    add_counts(out, &v);
+    add_files(out, &v);
+    add_next(out, &v, program);
+    view_free(&v);
+    return ATN_OK;
+}
+
+atn_status report_json(const char *folder, atn_text *out, atn_error *err)
+{
+    run_view v;
+    atn_status st = view_read(folder, &v, err);
+    if (st) return st;
+    json_t *o = v.info ? json_incref(v.info) : json_object();
+    if (!v.info) { /* the run has not ended: what is known */
+        json_object_set_new(o, "valid", json_boolean(v.winner != 0));
+        json_object_set_new(o, "id", json_sprintf("%lld", (long long)v.winner));
+        if (v.winner)
+            json_object_set_new(o, "speedup",
+                                json_pack("{s:f, s:f, s:f}", "median", v.speedup.median, "low", v.speedup.low, "high",
+                                          v.speedup.high));
+    }
+    json_object_set_new(o, "ended", json_boolean(v.info != NULL));
+    json_object_set_new(o, "judged",
+                        json_pack("{s:i, s:i, s:i, s:i}", "better", v.better, "right", v.right, "same", v.same,
+                                  "failed", v.failed));
+    char *s = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    text_addf(out, "%s\n", s ? s : "{}");
+    free(s);
+    json_decref(o);
+    view_free(&v);
+    return ATN_OK;
+}
+
+atn_status report_program(const char *folder, int64_t id, atn_text *out, atn_error *err)
+{
+    atn_store *s = NULL;
+    store_program p;
+    atn_status st = store_open(folder, STORE_READ, NULL, 0, &s, err);
+    if (!st) st = store_program_get(s, id, &p, err);
+    if (!st) {
+        char *source = store_blob_get(s, p.made.sha);
+        text_addf(out, "/* program #%lld, generation %d, ", (long long)id, p.generation);
+        add_clean(out, p.made.origin);
+        if (p.made.parent1) text_addf(out, ", from #%lld", (long long)p.made.parent1);
+        if (p.made.parent2) text_addf(out, " and #%lld", (long long)p.made.parent2);
+        if (*p.made.note) text_add(out, ": ");
+        add_clean(out, p.made.note);
+        text_addf(out, "\n * %s at stage %s", p.reason, p.stage);
+        if (isfinite(p.score))
+            text_addf(out, ", %.3fx over the initial program [%.3f, %.3f]", exp(p.score), exp(p.score_low),
+                      exp(p.score_high));
+        if (*p.evidence) text_add(out, "\n * ");
+        add_clean(out, p.evidence);
+        if (*p.reproduce) text_add(out, "\n * reproduce: ");
+        add_clean(out, p.reproduce);
+        text_add(out, " */\n");
+        text_add(out, source ? source : "");
+        free(source);
+        store_program_clear(&p);
+    }
+    store_close(s);
+    return st;
+}
+
+atn_status report_diffs(const char *folder, atn_text *out, atn_error *err)
+{
+    run_view v;
+    atn_status st = view_read(folder, &v, err);
+    if (st) return st;
+    for (int i = v.n_lineage - 2; i >= 0; i--) {
+        const view_step *a = &v.lineage[i + 1], *b = &v.lineage[i];
+        char from[40], to[40];
+        snprintf(from, sizeof from, "#%lld", (long long)a->id);
+        snprintf(to, sizeof to, "#%lld", (long long)b->id);
+        char *diff = program_diff(a->source, b->source, from, to);
+        add_clean(out, b->origin);
+        text_add(out, ": ");
+        add_clean(out, b->note);
+        text_addf(out, "\n%s\n", diff);
+        free(diff);
+    }
+    if (v.n_lineage < 2) text_add(out, "the winner has no ancestors in this run: nothing changed\n");
+    view_free(&v);
+    return ATN_OK;
+}

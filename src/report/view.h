@@ -1,0 +1,57 @@
+/* A run, read whole from its folder: what tables and report show. Internal to src/report. */
+#ifndef ATN_REPORT_VIEW_H
+#define ATN_REPORT_VIEW_H
+
+#include <jansson.h>
+
+#include "evolve/evolve.h"
+#include "base/text.h"
+#include "store/store.h"
+
+typedef struct {
+    char label[128];
+    evolve_interval speedup;           /* over the initial program */
+    double initial_ms, best_ms, gflops, peak_fraction, tokens_per_s, error;   /* NAN: not known */
+    int64_t workspace_bytes;
+} view_case;
+
+typedef struct {
+    int64_t id;
+    int generation;
+    char *origin, *note, *source;
+    double speedup;                    /* as judged in the run; NAN: none */
+    double t;
+} view_step;
+
+typedef struct {
+    char *folder, *db_path;
+    char *cpu, *isa, *compiler, *suite, *initial, *started, *version, *seed, *threads;   /* "" where not known */
+    json_t *info;                      /* best_program_info.json, NULL where the run has not ended */
+    double fma_peak_gflops, read_bandwidth_gbs;
+    int64_t winner;                    /* 0: none */
+    evolve_interval speedup;
+    bool from_chain;                   /* the speedup is the run's estimate: no comparison was made at the end */
+    evolve_interval ancestor, evolved; /* median 0: not measured */
+    double error;
+    view_case *cases;
+    int n_cases;
+    store_program *programs;           /* in order of judgement, with cases */
+    int n_programs;
+    view_step *lineage;                /* winner first, root last */
+    int n_lineage;
+    atn_controls controls[2];          /* before, after */
+    bool has_controls[2];
+    int better, right, same, failed;
+    int reasons[ATN_REASON_COUNT];     /* of failed programs */
+    double seconds;
+} run_view;
+
+atn_status view_read(const char *folder, run_view *v, atn_error *err);
+void view_free(run_view *v);
+
+/* Where the winner began, in words: "the initial program", "flash_qvec.c, which comes with attune". */
+void view_root_words(const run_view *v, char *out, size_t room);
+/* What a case is called in a narrow column, and its sizes. */
+double view_best_peak_fraction(const run_view *v);   /* largest over the cases; NAN */
+
+#endif
