@@ -1,0 +1,431 @@
+/* decode: attention of few query rows over many keys (one token, or a handful of speculative ones, over a long cache).
+ *
+ * Bound by reading K and V once, so the G query heads of a kv head and all Sq tokens are rows of one pass, vectors lie
+ * along the head, and V of a tile is prefetched while its K is in use. Keys are split among threads; each split leaves
+ * (m, l, O) per row, and a second phase merges them.
+ *
+ *   phase 0: task = (b, kv head, split): rows R = G * Sq, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
+ *   phase 1: task = (b, kv head): merge, where there is more than one split
+ *
+ * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: (m, l, O) of a row are the maximum
+ * and the sums of e^(s - m) over the keys seen so far. */
+#include "attune/kernel.h"
+#include "attune/vec.h"
+
+// EVOLVE-BLOCK-START
+#define RU 2            // knob: 1 2 4 ; rows in a register tile of scores
+#define PR 2            // knob: 1 2 3 4 6 ; rows in a register tile of O
+#define PN 4            // knob: 1 2 3 4 8 ; vectors of columns in a register tile of O
+#define BK 64           // knob: 16 32 48 64 96 128 256 512 ; keys in a tile
+#define EXP_DEG 5       // knob: 3 4 5 6
+#define PV_UNROLL 2     // knob: 1 2 4
+#define QK_UNROLL 2     // knob: 1 2 4
+#define AHEAD_V 1       // knob: 0 1 ; prefetch V of the tile during its K
+#define AHEAD_K 1       // knob: 0 1 ; prefetch K of the next tile during V
+#define LEVEL 2         // knob: 2 3 ; cache to prefetch to: 3 all levels, 2 all but the first
+#define CHUNK_MIN 256   // knob: 64 128 256 512 1024 ; keys that a split must have
+#define SPLITS_PER_THREAD 1 // knob: 1 2 3 4
+
+#define ROWS_MAX 256
+#define KU (VL / RU)    /* keys in a register tile of scores: KU * RU sums become one vector */
+#define LOG2E 1.4426950408889634f
+#define LN2 0.6931471805599453f
+#define ROUND_UP(x, m) (((x) + (m) - 1) / (m) * (m))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+_Static_assert(RU <= VL && BK % KU == 0, "whole register tiles of keys");
+_Static_assert(PR * PN + PN + 1 <= VF_REGS, "the register tile of O fits in the registers");
+
+#define STR(x) #x
+#define UNROLL(n) _Pragma(STR(GCC unroll n))
+#define NOINLINE static __attribute__((noinline))
+
+typedef struct {
+    int i, h;                        /* token, query head */
+    int lo, hi;                      /* keys lo <= j <= hi that the row may see, mask aside */
+    float m, l, slope, pos;
+    const char *mask;
+} row_state;
+
+typedef struct {
+    int rows, qs, os;                /* rows; floats between rows of Q and of O */
+    int64_t q, s, o;                 /* byte offsets into scratch; row states first */
+    int64_t bytes, part;             /* scratch; bytes of one split's result in shared: [rows][os + 2] floats */
+} layout;
+
+static layout make_layout(const atn_args *a)
+{
+    layout y;
+    y.rows = a->Hq / a->Hkv * a->Sq;
+    y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
+    int64_t padded = y.rows + MAX(RU, PR), at = ROUND_UP((int64_t)sizeof(row_state) * padded, 64);
+    y.q = at, at += padded * y.qs * 4;
+    y.s = at, at += ROUND_UP(padded * BK * 4, 64);
+    y.o = at, at += padded * y.os * 4;
+    y.bytes = at;
+    y.part = ROUND_UP((int64_t)y.rows * (y.os + 2) * 4, 64);
+    return y;
+}
+
+static int can_run(const atn_args *a)
+{
+    return (int64_t)(a->Hq / a->Hkv) * a->Sq <= ROWS_MAX && a->D <= 4096 && a->Dv <= 4096 && a->Skv < (1 << 28);
+}
+
+static int plan(const atn_args *a, int threads, atn_plan *p)
+{
+    layout y = make_layout(a);
+    int heads = a->B * a->Hkv, splits = 1;
+    if (threads > 1) splits = (threads * SPLITS_PER_THREAD + heads - 1) / heads;
+    splits = MAX(1, MIN(splits, a->Skv / CHUNK_MIN));
+    p->phases = splits > 1 ? 2 : 1;
+    p->tasks[0] = heads * splits, p->tasks[1] = heads;
+    p->scratch_bytes = y.bytes;
+    p->shared_bytes = splits > 1 ? y.part * heads * splits : 0;
+    p->user[0] = splits;
+    return 0;
+}
+
+static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
+static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
+static int elem_of(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
+
+/* ---- register tiles; the type is a constant at each call ---- */
+
+ATN_INLINE vf load_part(const char *p, const int dtype, int d, int width)
+{
+    const char *at = p + d * elem_of(dtype);
+    return d + VL <= width ? vf_load_as(at, dtype) : vf_load_as_n(at, dtype, width - d);
+}
+
+/* VL vectors to one whose lane i is the sum of x[i]. */
+ATN_INLINE vf sum_each(vf x[VL])
+{
+#if VL == 16
+    UNROLL(8) for (int i = 0; i < 8; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+             + __builtin_shufflevector(x[i], x[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    UNROLL(4) for (int i = 0; i < 4; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+             + __builtin_shufflevector(x[i], x[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    UNROLL(2) for (int i = 0; i < 2; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+             + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    return __builtin_shufflevector(x[0], x[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+         + __builtin_shufflevector(x[0], x[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+#elif VL == 8
+    UNROLL(4) for (int i = 0; i < 4; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 4], 0, 1, 2, 3, 8, 9, 10, 11)
+             + __builtin_shufflevector(x[i], x[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    UNROLL(2) for (int i = 0; i < 2; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 8, 9, 4, 5, 12, 13)
+             + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    return __builtin_shufflevector(x[0], x[1], 0, 8, 2, 10, 4, 12, 6, 14)
+         + __builtin_shufflevector(x[0], x[1], 1, 9, 3, 11, 5, 13, 7, 15);
+#else
+    UNROLL(2) for (int i = 0; i < 2; i++)
+        x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 4, 5) + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 6, 7);
+    return __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6) + __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
+#endif
+}
+
+/* s[r][j] = q[r] . k[j] for all rows and n keys. `ahead` is a stream to prefetch meanwhile: n rows of `bytes`. */
+ATN_INLINE void scores(const int dtype, const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s,
+                       const char *ahead, int64_t ahead_stride, int bytes)
+{
+    int whole = a->D / VL * VL;
+    for (int j = 0; j < n; j += KU) {
+        const char *key[KU];
+        UNROLL(16) for (int e = 0; e < KU; e++) key[e] = k + MIN(j + e, n - 1) * a->k.sr;
+        if (ahead)
+            for (int e = j; e < MIN(j + KU, n); e++)
+                for (int c = 0; c < bytes; c += 64) __builtin_prefetch(ahead + e * ahead_stride + c, 0, LEVEL);
+        for (int r = 0; r < y->rows; r += RU) {
+            vf acc[VL];
+            UNROLL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
+            const float *qr = q + r * y->qs;
+            UNROLL(QK_UNROLL)
+            for (int d = 0; d < whole; d += VL) {
+                vf x[RU];
+                UNROLL(4) for (int c = 0; c < RU; c++) x[c] = vf_load(qr + c * y->qs + d);
+                UNROLL(16) for (int e = 0; e < KU; e++) {
+                    vf z = vf_load_as(key[e] + d * elem_of(dtype), dtype);
+                    UNROLL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] = vf_fma(z, x[c], acc[c * KU + e]);
+                }
+            }
+            if (whole < a->D)
+                for (int e = 0; e < KU; e++) {
+                    vf z = load_part(key[e], dtype, whole, a->D);
+                    for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(qr + c * y->qs + whole);
+                }
+            float sums[VL];
+            vf_store(sums, sum_each(acc));
+            UNROLL(4) for (int c = 0; c < RU; c++)
+                __builtin_memcpy(s + (r + c) * BK + j, sums + c * KU, KU * 4);
+        }
+    }
+}
+
+/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j]. */
+ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o,
+                       const float *alpha, const char *ahead, int64_t ahead_stride, int bytes)
+{
+    for (int c0 = 0; c0 < y->os; c0 += PN * VL) {
+        int nv = MIN(PN, (y->os - c0) / VL), whole = nv == PN && c0 + PN * VL <= a->Dv;
+        for (int r = 0; r < y->rows; r += PR) {
+            vf acc[PR][PN];
+            float *or = o + r * y->os + c0;
+            int fetch = ahead && c0 == 0 && r == 0;
+            if (whole) {
+                UNROLL(8) for (int c = 0; c < PR; c++)
+                    UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(or + c * y->os + e * VL) * alpha[r + c];
+                const char *row = v + c0 * elem_of(dtype);
+                UNROLL(PV_UNROLL)
+                for (int j = 0; j < n; j++, row += a->v.sr) {
+                    vf x[PN];
+                    if (fetch)
+                        for (int b = 0; b < bytes; b += 64) __builtin_prefetch(ahead + j * ahead_stride + b, 0, LEVEL);
+                    UNROLL(8) for (int e = 0; e < PN; e++) x[e] = vf_load_as(row + e * VL * elem_of(dtype), dtype);
+                    UNROLL(8) for (int c = 0; c < PR; c++) {
+                        vf w = vf_splat(p[(r + c) * BK + j]);
+                        UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_fma(w, x[e], acc[c][e]);
+                    }
+                }
+                UNROLL(8) for (int c = 0; c < PR; c++)
+                    UNROLL(8) for (int e = 0; e < PN; e++) vf_store(or + c * y->os + e * VL, acc[c][e]);
+                continue;
+            }
+            for (int c = 0; c < PR; c++)
+                for (int e = 0; e < nv; e++) {
+                    vf sum = vf_load(or + c * y->os + e * VL) * alpha[r + c];
+                    for (int j = 0; j < n; j++)
+                        sum = vf_fma(load_part(v + j * a->v.sr, dtype, c0 + e * VL, a->Dv), vf_splat(p[(r + c) * BK + j]), sum);
+                    vf_store(or + c * y->os + e * VL, sum);
+                }
+        }
+    }
+}
+
+#define TYPED(name, dtype) \
+    NOINLINE void scores_##name(const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s, \
+                                const char *ahead, int64_t stride, int bytes) \
+    { \
+        scores(dtype, a, y, n, k, q, s, ahead, stride, bytes); \
+    } \
+    NOINLINE void values_##name(const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o, \
+                                const float *alpha, const char *ahead, int64_t stride, int bytes) \
+    { \
+        values(dtype, a, y, n, v, p, o, alpha, ahead, stride, bytes); \
+    }
+TYPED(f32, ATN_F32)
+TYPED(f16, ATN_F16)
+TYPED(bf16, ATN_BF16)
+
+/* ---- softmax of a row of scores ---- */
+
+/* Softcap, ALiBi, mask and what the row may not see, on n scores that start at key j0; n padded to VL with -inf. */
+static void edit_row(const atn_args *a, const row_state *x, int j0, int n, float *s)
+{
+    int full = ROUND_UP(n, VL), lo = x->lo - j0, hi = x->hi - j0;
+    vf cap = vf_splat(a->softcap * unit(a)), slope = vf_splat(x->slope), none = vf_splat(-VF_INF);
+    for (int j = 0; j < full && a->softcap > 0; j += VL) vf_store(s + j, vf_tanh(vf_load(s + j)) * cap);
+    for (int j = 0; j < full && a->alibi; j += VL) {
+        vf d = __builtin_convertvector(vi_iota() + (j0 + j), vf) - x->pos;
+        vf_store(s + j, vf_fma(slope, d, vf_load(s + j)));
+    }
+    for (int j = 0; j < n && a->mask.ptr; j += VL) {
+        vf y = vf_load(s + j), t;
+        int w = MIN(VL, n - j);
+        const char *at = x->mask + (int64_t)(j0 + j) * elem_of(a->mask.dtype);
+        if (a->mask.dtype == ATN_BOOL) {
+            vi keep = vi_splat(0);
+            for (int e = 0; e < w; e++) keep[e] = at[e];
+            t = vf_sel((vi)(keep != 0), vf_zero(), none);
+        } else {
+            t = w == VL ? vf_load_as(at, a->mask.dtype) : vf_load_as_n(at, a->mask.dtype, w);
+        }
+        vf_store(s + j, vf_sel((vi)(t == none), none, y + t));   /* -inf wins over NaN: what is forbidden does not reach */
+    }
+    if (lo <= 0 && hi >= n - 1 && full == n) return;
+    hi = MIN(hi, n - 1);
+    for (int j = 0; j < full; j += VL) {
+        vi at = vi_iota() + j, in = (vi)(at >= vi_splat(lo)) & (vi)(at <= vi_splat(hi));
+        vf_store(s + j, vf_sel(in, vf_load(s + j), none));
+    }
+}
+
+/* Scores to weights in place; the factor for what came before. */
+static float softmax_row(const atn_args *a, row_state *x, int n, float *s)
+{
+    int full = ROUND_UP(n, VL);
+    vf top = vf_splat(-VF_INF), sum = vf_zero();
+    for (int j = 0; j < full; j += VL) top = vf_max(top, vf_load(s + j));
+    float up = natural(a) ? LOG2E : 1.0f, tile_max = vf_hmax(top), m = x->m > tile_max ? x->m : tile_max;
+    float base = m == -VF_INF ? 0 : m;
+    for (int j = 0; j < full; j += VL) {
+        vf p = vf_exp2((vf_load(s + j) - base) * up, EXP_DEG);
+        vf_store(s + j, p);
+        sum += p;
+    }
+    float alpha = vf_exp2(vf_splat((x->m - base) * up), 6)[0];
+    x->l = x->l * alpha + vf_hsum(sum);
+    x->m = m;
+    return alpha;
+}
+
+/* ---- phase 0 ---- */
+
+static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_state *rows, float *q, float *o)
+{
+    int group = a->Hq / a->Hkv, shift = a->Skv - a->Sq, elem = elem_of(a->q.dtype);
+    float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a);
+    for (int r = 0; r < y->rows; r++) {
+        int i = r / group, h = kvh * group + r % group;
+        int64_t p = (int64_t)i + (a->causal == ATN_CAUSAL_TOP_LEFT ? 0 : shift), lo = 0, hi = a->Skv - 1;
+        if (a->causal != ATN_CAUSAL_NONE) hi = MIN(hi, p);
+        if (a->window_right >= 0) hi = MIN(hi, p + a->window_right);
+        if (a->window_left >= 0) lo = MAX(lo, p - a->window_left);
+        if (lo > hi) lo = a->Skv, hi = -1;
+        rows[r] = (row_state){.i = i, .h = h, .lo = (int)lo, .hi = (int)hi, .m = -VF_INF, .pos = (float)(i + shift)};
+        if (a->alibi) rows[r].slope = a->alibi[h] * unit(a);
+        if (a->mask.ptr) rows[r].mask = (const char *)a->mask.ptr + b * a->mask.sb + h * a->mask.sh + i * a->mask.sr;
+        const char *from = (const char *)a->q.ptr + b * a->q.sb + h * a->q.sh + i * a->q.sr;
+        for (int d = 0; d < a->D; d += VL)
+            vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MIN(VL, a->D - d)) * scale);
+    }
+    for (int r = y->rows; r < y->rows + MAX(RU, PR); r++)
+        for (int d = 0; d < y->qs; d += VL) vf_store(q + r * y->qs + d, vf_zero());
+    for (int d = 0; d < (y->rows + MAX(RU, PR)) * y->os; d += VL) vf_store(o + d, vf_zero());
+}
+
+/* NaN or infinity in V times the zero weight of a forbidden key is NaN: such a row is done again over its own keys. */
+NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, int b, int kvh, const float *q, float *o)
+{
+    const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
+    const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
+    for (int d = 0; d < a->Dv; d++) o[d] = 0;
+    for (int j = MAX(j0, x->lo); j < j1 && j <= x->hi; j++) {
+        float s[VL] = {0};
+        for (int d = 0; d < a->D; d++)
+            s[0] += q[d] * vf_load_as_n(k + j * a->k.sr + d * elem_of(a->k.dtype), a->k.dtype, 1)[0];
+        edit_row(a, x, j, 1, s);
+        if (s[0] == -VF_INF) continue;
+        float w = vf_exp2(vf_splat((s[0] - x->m) * (natural(a) ? LOG2E : 1.0f)), EXP_DEG)[0];
+        for (int d = 0; d < a->Dv; d++)
+            o[d] += w * vf_load_as_n(v + j * a->v.sr + d * elem_of(a->v.dtype), a->v.dtype, 1)[0];
+    }
+}
+
+/* Sink, division, log-sum-exp, output. */
+static void close_row(const atn_args *a, const row_state *x, int b, float m, float l, const float *o)
+{
+    float up = natural(a) ? LOG2E : 1.0f, down = natural(a) ? 1.0f : LN2, factor = l == 0 ? 0 : 1 / l;
+    if (a->sinks) {
+        float sink = a->sinks[x->h] * unit(a), top = m > sink ? m : sink;
+        if (top > -VF_INF) {
+            float older = __builtin_exp2f((m - top) * up);
+            l = l * older + __builtin_exp2f((sink - top) * up);
+            factor = older / l, m = top;
+        }
+    }
+    if (a->lse)
+        a->lse[((int64_t)b * a->Hq + x->h) * a->Sq + x->i] = l == 0 ? -VF_INF : m * down + __builtin_log2f(l) * LN2;
+    char *to = (char *)a->o.ptr + b * a->o.sb + x->h * a->o.sh + x->i * a->o.sr;
+    for (int d = 0; d < a->Dv; d += VL) {
+        vf t = vf_load_n(o + d, MIN(VL, a->Dv - d)) * factor;
+        if (d + VL <= a->Dv) vf_store_as(to + d * elem_of(a->o.dtype), t, a->o.dtype);
+        else vf_store_as_n(to + d * elem_of(a->o.dtype), t, a->o.dtype, a->Dv - d);
+    }
+}
+
+static void one_split(const atn_args *a, const atn_plan *p, int task, char *shared, char *scratch)
+{
+    int splits = (int)p->user[0], split = task % splits, bh = task / splits, b = bh / a->Hkv, kvh = bh % a->Hkv;
+    layout y = make_layout(a);
+    row_state *rows = (row_state *)scratch;
+    float *q = (float *)(scratch + y.q), *s = (float *)(scratch + y.s), *o = (float *)(scratch + y.o);
+    float alpha[ROWS_MAX + 8];
+    const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
+    const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
+    int kb = AHEAD_K ? a->D * elem_of(a->k.dtype) : 0, vb = AHEAD_V ? a->Dv * elem_of(a->v.dtype) : 0;
+
+    open_rows(a, &y, b, kvh, rows, q, o);
+    int lo = a->Skv, hi = -1, exact = !a->mask.ptr;
+    for (int r = 0; r < y.rows; r++) lo = MIN(lo, rows[r].lo), hi = MAX(hi, rows[r].hi);
+    for (int r = 0; r < y.rows; r++) exact &= rows[r].lo == lo && rows[r].hi == hi;
+    for (int r = y.rows; r < y.rows + PR; r++) alpha[r] = 0;
+    for (int64_t z = (int64_t)y.rows * BK; z < (int64_t)(y.rows + MAX(RU, PR)) * BK; z++) s[z] = 0;
+    int all = MAX(hi + 1 - lo, 0), begin = lo + (int)((int64_t)all * split / splits);
+    int end = lo + (int)((int64_t)all * (split + 1) / splits);
+
+    for (int j0 = begin; j0 < end; j0 += BK) {
+        int n = MIN(BK, end - j0), next = MIN(j0 + BK, end - 1);
+        const char *kt = k + j0 * a->k.sr, *vt = v + j0 * a->v.sr;
+        const char *kn = kb && j0 + 2 * BK <= end ? k + next * a->k.sr : NULL, *vn = vb ? vt : NULL;
+        switch (a->k.dtype) {
+        case ATN_F32: scores_f32(a, &y, n, kt, q, s, vn, a->v.sr, vb); break;
+        case ATN_F16: scores_f16(a, &y, n, kt, q, s, vn, a->v.sr, vb); break;
+        default: scores_bf16(a, &y, n, kt, q, s, vn, a->v.sr, vb);
+        }
+        for (int r = 0; r < y.rows; r++) {
+            edit_row(a, rows + r, j0, n, s + r * BK);
+            alpha[r] = softmax_row(a, rows + r, n, s + r * BK);
+        }
+        switch (a->v.dtype) {
+        case ATN_F32: values_f32(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb); break;
+        case ATN_F16: values_f16(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb); break;
+        default: values_bf16(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb);
+        }
+    }
+    float *part = (float *)(shared + y.part * task);
+    for (int r = 0; r < y.rows; r++) {
+        float *or = o + r * y.os;
+        vf bad = vf_zero();
+        for (int d = 0; d < y.os && !exact; d += VL) bad += vf_load(or + d) * 0.0f;
+        if (!exact && vf_hsum(bad) != 0) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, or);
+        if (splits == 1) {
+            close_row(a, rows + r, b, rows[r].m, rows[r].l, or);
+            continue;
+        }
+        float *to = part + (int64_t)r * (y.os + 2);
+        to[0] = rows[r].m, to[1] = rows[r].l;
+        for (int d = 0; d < y.os; d += VL) vf_store(to + 2 + d, vf_load(or + d));
+    }
+}
+
+/* ---- phase 1 ---- */
+
+static void merge(const atn_args *a, const atn_plan *p, int task, const char *shared, char *scratch)
+{
+    int splits = (int)p->user[0], group = a->Hq / a->Hkv, b = task / a->Hkv, kvh = task % a->Hkv;
+    layout y = make_layout(a);
+    float *o = (float *)(scratch + y.o), up = natural(a) ? LOG2E : 1.0f;
+    for (int r = 0; r < y.rows; r++) {
+        const char *first = shared + y.part * task * splits + (int64_t)r * (y.os + 2) * 4;
+        float m = -VF_INF, l = 0;
+        for (int t = 0; t < splits; t++) {
+            float mt = *(const float *)(first + y.part * t);
+            m = mt > m || mt != mt ? mt : m;
+        }
+        for (int d = 0; d < y.os; d += VL) vf_store(o + d, vf_zero());
+        for (int t = 0; t < splits; t++) {
+            const float *part = (const float *)(first + y.part * t);
+            if (part[1] == 0) continue;                          /* a split without a visible key */
+            float w = __builtin_exp2f((part[0] - m) * up);
+            l += part[1] * w;
+            for (int d = 0; d < y.os; d += VL) vf_store(o + d, vf_fma(vf_splat(w), vf_load(part + 2 + d), vf_load(o + d)));
+        }
+        row_state x = {.i = r / group, .h = kvh * group + r % group};
+        close_row(a, &x, b, m, l, o);
+    }
+}
+
+static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
+{
+    if (phase == 0) one_split(a, p, task, shared, scratch);
+    else merge(a, p, task, shared, scratch);
+}
+// EVOLVE-BLOCK-END
+
+const atn_kernel attune_kernel = {ATN_KERNEL_ABI, "decode", can_run, plan, run};
