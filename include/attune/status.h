@@ -13,7 +13,6 @@
 extern "C" {
 #endif
 
-#ifndef ATN_STATUS_LIST   /* attune's own sources may have it from base/status.h already */
 #define ATN_STATUS_LIST(X)                                   \
     X(OK, 0, "success")                                      \
     X(USAGE, -1, "bad command line or config")               \
@@ -41,7 +40,6 @@ typedef struct {
 
 /* A short text for a code; never NULL, static. Thread safe. */
 const char *atn_status_text(atn_status code);
-#endif
 
 #ifdef __cplusplus
 }

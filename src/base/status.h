@@ -9,33 +9,7 @@
 
 #include <stddef.h>
 
-#define ATN_STATUS_LIST(X)                                   \
-    X(OK, 0, "success")                                      \
-    X(USAGE, -1, "bad command line or config")               \
-    X(IO, -2, "file or device error")                        \
-    X(FORMAT, -3, "malformed input")                         \
-    X(UNSUPPORTED, -4, "not supported here")                 \
-    X(MEMORY, -5, "out of memory")                           \
-    X(NOT_FOUND, -6, "not found")                            \
-    X(BUSY, -7, "in use by another process")                 \
-    X(MISMATCH, -8, "belongs to another machine or version") \
-    X(CANCELLED, -9, "interrupted")                          \
-    X(TIMEOUT, -10, "timed out")                             \
-    X(PROCESS, -11, "a helper process failed")
-
-typedef enum {
-#define ATN_X(name, code, text) ATN_##name = code,
-    ATN_STATUS_LIST(ATN_X)
-#undef ATN_X
-} atn_status;
-
-typedef struct {
-    atn_status code;
-    char text[1000];
-} atn_error;
-
-/* A short text for a code; never NULL, static. */
-const char *atn_status_text(atn_status code);
+#include "attune/status.h"
 
 /* Fills *err (may be NULL) and returns code: `return atn_fail(err, ATN_IO, "cannot open '%s': %s; ...", ...)`. */
 atn_status atn_fail(atn_error *err, atn_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,410 @@
+/* attune bench: our kernels beside the peers, call by call, on whole suites.
+ *
+ * Both sides see the same tensors in the same layout with the same threads on the same CPUs. A pair is one call of ours and one
+ * of the peer's, in ABBA order; figures are medians, ratios are medians of paired ratios with their order-statistic
+ * bounds. Ours is timed around atn_execute, the peer around its library's own entry point, in its process. Every row
+ * carries the error of both outputs against fp64: a fast wrong answer shows. */
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "attune/plan.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "cmd.h"
+#include "judge/race.h"
+#include "peers.h"
+#include "problem/reference.h"
+#include "problem/suite.h"
+
+enum { PAIRS_MAX = 128, PAIRS_MIN = 5, ROWS_CHECKED = 48 };
+
+typedef struct {
+    atn_problem problem;
+    char text[128], kernel[64], peer[32], version[96], note[128], skipped[320];
+    double ours_ms, peer_ms, ratio, low, high, error, peer_error, peak_fraction, bandwidth_fraction;
+    int pairs;
+} bench_row;
+
+typedef struct {
+    const atn_cli *cli;
+    int threads;
+    double seconds_pair;
+    atn_suite suite;
+    atn_peaks peaks;
+    atn_pool *pool;
+    atn_peer peers[16];
+    int n_peers;
+    char path[64];
+    int fd;
+    char *map;
+    int64_t room;
+    bench_row *rows;
+    int n_rows;
+} bench;
+
+/* ---- the tensors: one file that both sides map -------------------------------------------------------------------- */
+
+typedef struct {
+    atn_args args;
+    int64_t offset[4];
+    float *o32;                /* peer's result, dense f32 */
+} tensors;
+
+static int64_t page_up(int64_t n) { return (n + 4095) & ~4095LL; }
+
+static atn_status tensors_make(bench *b, const atn_problem *p, tensors *t, atn_error *err)
+{
+    atn_layout l;
+    problem_layout(p, &l);
+    int64_t at = 0, place[ATN_T_COUNT];
+    for (int i = 0; i < ATN_T_COUNT; i++) place[i] = at, at += page_up(l.bytes[i]);
+    int64_t o32 = at;
+    at += page_up((int64_t)p->B * p->Hq * p->Sq * p->Dv * 4);
+    if (at > b->room) {
+        if (b->map) munmap(b->map, (size_t)b->room);
+        b->map = NULL;
+        if (ftruncate(b->fd, at) != 0 || (b->map = mmap(NULL, (size_t)at, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0)) == MAP_FAILED)
+            return atn_fail(err, ATN_MEMORY, "cannot map %lld bytes in /dev/shm; free some memory", (long long)at);
+        b->room = at;
+    }
+    atn_args *a = &t->args;
+    *a = l.args;
+    a->q.ptr = b->map + place[ATN_T_Q];
+    a->k.ptr = b->map + place[ATN_T_K];
+    a->v.ptr = b->map + place[ATN_T_V];
+    a->o.ptr = b->map + place[ATN_T_O];
+    for (int i = 0; i < 3; i++) t->offset[i] = place[ATN_T_Q + i];
+    t->offset[3] = o32;
+    t->o32 = (float *)(b->map + o32);
+    atn_rng rng = rng_make(1, 2, 3);
+    data_fill(p, &l, a, ATN_DATA_NORMAL, &rng);
+    memset(b->map + place[ATN_T_O], 0, (size_t)(at - place[ATN_T_O]));
+    return ATN_OK;
+}
+
+/* ---- one row ------------------------------------------------------------------------------------------------------ */
+
+static double error_of(const atn_args *a)
+{
+    atn_compare c;
+    atn_rng rng = rng_make(7, 7, 7);
+    reference_compare(a, ROWS_CHECKED, &rng, &c);
+    return c.rel_l2;
+}
+
+static double time_ours(const atn_planned *plan, const atn_args *a)
+{
+    atn_error err;
+    int64_t t0 = clock_ns();
+    atn_status s = atn_execute(plan, a, NULL, &err);
+    int64_t t1 = clock_ns();
+    ATN_CHECK(s == ATN_OK);
+    return (double)(t1 - t0);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a, atn_peer *peer, bench_row *row, atn_error *err)
+{
+    double ours[PAIRS_MAX], theirs[PAIRS_MAX], d[PAIRS_MAX], ns = 0;
+    int n = 0;
+    atn_status s = ATN_OK;
+    time_ours(plan, a);
+    for (double until = clock_s() + b->seconds_pair; n < PAIRS_MAX && !interrupted && (n < PAIRS_MIN || clock_s() < until); n++) {
+        bool first = (n & 1) == 0;                       /* ABBA */
+        if (first) ours[n] = time_ours(plan, a);
+        if ((s = peer_run(peer, &ns, err))) return s;
+        theirs[n] = ns;
+        if (!first) ours[n] = time_ours(plan, a);
+        d[n] = log(theirs[n] / ours[n]);
+    }
+    if (n == 0) return atn_fail(err, ATN_CANCELLED, "interrupted");
+    race_bounds(d, n, 0.025, &row->ratio, &row->low, &row->high);
+    row->ratio = exp(row->ratio), row->low = exp(row->low), row->high = exp(row->high);
+    row->pairs = n;
+    row->ours_ms = median(ours, n) * 1e-6;
+    row->peer_ms = median(theirs, n) * 1e-6;
+    return ATN_OK;
+}
+
+static void run_case(bench *b, const atn_problem *p, const char *only_peer)
+{
+    tensors t;
+    atn_error err = {0};
+    atn_planned *plan = NULL;
+    atn_plan_info info = {.size = sizeof info};
+    atn_plan_options o;
+    atn_plan_options_init(&o);
+    o.threads = b->threads;
+    o.pool = b->pool;
+    o.kernel = cli_text(b->cli, "kernel", NULL);
+    o.isa = cli_text(b->cli, "isa", NULL);
+    bench_row base = {.problem = *p};
+    problem_print(p, base.text, sizeof base.text);
+    atn_status s = tensors_make(b, p, &t, &err);
+    if (!s) s = atn_plan_create(&t.args, &o, &plan, &err);
+    if (!s) s = atn_plan_info_get(plan, &info, &err);
+    if (s) {
+        fprintf(stderr, "attune bench: %s: %s\n", base.text, err.text);
+        return;
+    }
+    snprintf(base.kernel, sizeof base.kernel, "%s", info.kernel);
+    time_ours(plan, &t.args);
+    base.error = error_of(&t.args);
+    for (int i = 0; i < b->n_peers && !interrupted; i++) {
+        atn_peer *peer = &b->peers[i];
+        if (only_peer && strcmp(peer->name, only_peer)) continue;
+        bench_row row = base;
+        snprintf(row.peer, sizeof row.peer, "%s", peer->name);
+        s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t.offset, &err)
+                          : atn_fail(&err, ATN_PROCESS, "not running");
+        if (!s) s = race_peer(b, plan, &t.args, peer, &row, &err);
+        if (!s) s = peer_store(peer, &err);
+        snprintf(row.version, sizeof row.version, "%s", peer->version);
+        snprintf(row.note, sizeof row.note, "%s", peer->note);
+        if (s) {
+            snprintf(row.skipped, sizeof row.skipped, "%.*s", (int)sizeof row.skipped - 1, err.text);
+        } else {
+            atn_args peer_args = t.args;
+            int64_t r = (int64_t)p->Dv * 4;
+            peer_args.o = (atn_tensor){.ptr = t.o32, .sb = p->Hq * p->Sq * r, .sh = p->Sq * r, .sr = r, .dtype = ATN_F32};
+            row.peer_error = error_of(&peer_args);
+            row.peak_fraction = problem_flops(p) / (row.ours_ms * 1e6) / (b->peaks.fma_peak_gflops * b->threads);
+            row.bandwidth_fraction = problem_bytes(p) / (row.ours_ms * 1e6) / (b->peaks.read_bandwidth_gbs * b->threads);
+        }
+        b->rows = atn_realloc(b->rows, sizeof *b->rows * (size_t)(b->n_rows + 1));
+        b->rows[b->n_rows++] = row;
+        if (!b->cli->json && !row.skipped[0])
+            printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e\n", row.text, row.kernel, row.ours_ms,
+                   row.peer, row.peer_ms, row.ratio, row.low, row.high, 100 * row.peak_fraction, 100 * row.bandwidth_fraction,
+                   row.error, row.peer_error);
+        else if (!b->cli->json && !b->cli->quiet)
+            printf("%-38s %-26s            %-12s  skipped: %s\n", row.text, row.kernel, row.peer, row.skipped);
+        fflush(stdout);
+    }
+    atn_plan_free(plan);
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------------ */
+
+static double geomean(const bench *b, const char *peer, double *worst, int *count)
+{
+    double sum = 0;
+    *worst = INFINITY;
+    *count = 0;
+    for (int i = 0; i < b->n_rows; i++) {
+        const bench_row *r = &b->rows[i];
+        if (strcmp(r->peer, peer) || r->skipped[0]) continue;
+        sum += log(r->ratio);
+        *worst = fmin(*worst, r->ratio);
+        ++*count;
+    }
+    return *count ? exp(sum / *count) : 0;
+}
+
+static json_t *machine_json(const bench *b)
+{
+    const atn_machine *m = machine_get();
+    return json_pack("{s:s s:s s:s s:i s:f s:f}", "cpu", m->cpu, "isa", m->isa, "features", m->features, "cpus", m->cpus,
+                     "fma_peak_gflops", b->peaks.fma_peak_gflops, "read_bandwidth_gbs", b->peaks.read_bandwidth_gbs);
+}
+
+static void print_json(const bench *b)
+{
+    json_t *rows = json_array(), *geo = json_object(), *worst = json_object();
+    for (int i = 0; i < b->n_rows; i++) {
+        const bench_row *r = &b->rows[i];
+        char dtype[16];
+        snprintf(dtype, sizeof dtype, "%.*s", (int)strcspn(r->text, " "), r->text);
+        json_t *j = json_pack("{s:s s:s s:i s:s s:s s:s}", "case", r->text, "dtype", dtype, "threads", b->threads, "kernel", r->kernel,
+                              "peer", r->peer, "peer_version", r->version);
+        if (r->note[0]) json_object_set_new(j, "note", json_string(r->note));
+        if (r->skipped[0]) {
+            json_object_set_new(j, "skipped", json_string(r->skipped));
+        } else {
+            json_t *figures = json_pack("{s:f s:f s:f s:f s:i s:f s:f s:{s:f s:f s:f}}", "ours_ms", r->ours_ms, "peer_ms", r->peer_ms,
+                "error", r->error, "peer_error", r->peer_error, "pairs", r->pairs, "peak_fraction", r->peak_fraction, "bandwidth_fraction",
+                r->bandwidth_fraction, "ratio", "median", r->ratio, "low", r->low, "high", r->high);
+            json_object_update(j, figures);
+            json_decref(figures);
+        }
+        json_array_append_new(rows, j);
+    }
+    for (int i = 0; i < b->n_peers; i++) {
+        double least;
+        int n;
+        double g = geomean(b, b->peers[i].name, &least, &n);
+        if (!n) continue;
+        json_object_set_new(geo, b->peers[i].name, json_real(g));
+        json_object_set_new(worst, b->peers[i].name, json_real(least));
+    }
+    json_t *all = json_pack("{s:s s:o s:o s:o s:o}", "version", ATTUNE_VERSION, "machine", machine_json(b), "rows", rows, "geomean", geo,
+                            "worst", worst);
+    json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(all);
+}
+
+static atn_status write_csv(const bench *b, const char *path, atn_error *err)
+{
+    atn_text t = {0};
+    const atn_machine *m = machine_get();
+    text_addf(&t, "# attune %s; %s; FMA peak %.1f GFLOP/s, read bandwidth %.1f GB/s a core; medians of interleaved pairs\n", ATTUNE_VERSION,
+              m->signature, b->peaks.fma_peak_gflops, b->peaks.read_bandwidth_gbs);
+    text_add(&t, "case,threads,kernel,ours_ms,error,peer,peer_version,peer_ms,peer_error,ratio,low,high,pairs,peak_fraction,bandwidth_fraction,note\n");
+    for (int i = 0; i < b->n_rows; i++) {
+        const bench_row *r = &b->rows[i];
+        if (r->skipped[0]) text_addf(&t, "%s,%d,%s,,,%s,%s,,,,,,,,,\"skipped: %s\"\n", r->text, b->threads, r->kernel, r->peer, r->version, r->skipped);
+        else text_addf(&t, "%s,%d,%s,%.4f,%.2e,%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,%d,%.3f,%.3f,\"%s\"\n", r->text, b->threads, r->kernel,
+                       r->ours_ms, r->error, r->peer, r->version, r->peer_ms, r->peer_error, r->ratio, r->low, r->high, r->pairs,
+                       r->peak_fraction, r->bandwidth_fraction, r->note);
+    }
+    atn_status s = file_write(path, t.s, t.n, err);
+    text_free(&t);
+    return s;
+}
+
+static void print_summary(const bench *b)
+{
+    const atn_machine *m = machine_get();
+    printf("\n%s; FMA peak %.0f GFLOP/s and read bandwidth %.1f GB/s a core; %d thread%s; ratio > 1: ours is faster\n", m->cpu,
+           b->peaks.fma_peak_gflops, b->peaks.read_bandwidth_gbs, b->threads, b->threads > 1 ? "s" : "");
+    for (int i = 0; i < b->n_peers; i++) {
+        double worst;
+        int n;
+        double g = geomean(b, b->peers[i].name, &worst, &n);
+        if (n) printf("over %-12s %.2fx geometric mean of %d cases, worst %.2fx   (%s%s%s)\n", b->peers[i].name, g, n, worst, b->peers[i].version,
+                      b->peers[i].note[0] ? "; " : "", b->peers[i].note);
+    }
+}
+
+/* ---- setting up --------------------------------------------------------------------------------------------------- */
+
+static void pin(int threads)
+{
+    cpu_set_t all, mine;
+    CPU_ZERO(&mine);
+    if (sched_getaffinity(0, sizeof all, &all)) return;
+    for (int c = CPU_SETSIZE - 1, n = 0; c >= 0 && n < threads; c--)
+        if (CPU_ISSET(c, &all)) CPU_SET(c, &mine), n++;
+    sched_setaffinity(0, sizeof mine, &mine);
+}
+
+static bool wanted(const atn_cli *c, const char *peer)
+{
+    if (!cli_count(c, "against")) return true;
+    for (int i = 0; i < cli_count(c, "against"); i++) {
+        const char *list = cli_item(c, "against", i);
+        size_t n;
+        for (; *list; list += n + (list[n] == ',')) {
+            n = strcspn(list, ",");
+            if (n && !strncmp(peer, list, n) && (peer[n] == 0 || peer[n] == '-')) return true;   /* "torch": both of torch's */
+        }
+    }
+    return false;
+}
+
+static atn_status check_names(const atn_cli *c, atn_error *err)
+{
+    for (int i = 0; i < cli_count(c, "against"); i++) {
+        const char *list = cli_item(c, "against", i);
+        size_t n;
+        for (; *list; list += n + (list[n] == ',')) {
+            bool known = false;
+            n = strcspn(list, ",");
+            for (int k = 0; peer_names[k]; k++) known |= !strncmp(peer_names[k], list, n) && (!peer_names[k][n] || peer_names[k][n] == '-');
+            if (!known) return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, mlx", (int)n, list);
+        }
+    }
+    return ATN_OK;
+}
+
+static atn_status open_all(bench *b, atn_error *err)
+{
+    const atn_cli *c = b->cli;
+    atn_status s = check_names(c, err);
+    for (int i = 0; !s && i < cli_count(c, "suite"); i++) s = suite_add(&b->suite, cli_item(c, "suite", i), err);
+    for (int i = 0; !s && i < cli_count(c, "case"); i++) s = suite_add_case(&b->suite, cli_item(c, "case", i), err);
+    if (!s && !b->suite.count) s = suite_add(&b->suite, "readme", err);
+    char *python = NULL;
+    if (!s) s = peer_python(&python, err);
+    if (s) return s;
+    pin(b->threads);
+    machine_measure(0.6, &b->peaks);
+    snprintf(b->path, sizeof b->path, "/dev/shm/attune-bench-%d", (int)getpid());
+    b->fd = open(b->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (b->fd < 0) s = atn_fail(err, ATN_IO, "cannot make '%s'", b->path);
+    if (!s && b->threads > 1) s = atn_pool_create(&(atn_pool_options){.threads = b->threads, .pin = 1}, &b->pool, err);
+    for (int i = 0; !s && peer_names[i]; i++)
+        if (wanted(c, peer_names[i])) s = peer_start(&b->peers[b->n_peers++], peer_names[i], python, b->threads, err);
+    free(python);
+    return s;
+}
+
+/* The case with another type: ggml computes with f32 queries and half keys, so "f16" beside ggml means f32:f16 for both sides. */
+static void run_dtype(bench *b, atn_problem p, int dtype)
+{
+    bool others = false;
+    p.dtype_q = p.dtype_kv = dtype;
+    for (int i = 0; i < b->n_peers; i++) {
+        if (strcmp(b->peers[i].name, "ggml") || dtype == ATN_F32) {
+            others = true;
+            continue;
+        }
+        atn_problem mixed = p;
+        mixed.dtype_q = ATN_F32;
+        run_case(b, &mixed, "ggml");
+    }
+    if (!others) return;
+    for (int i = 0; i < b->n_peers; i++)
+        if (strcmp(b->peers[i].name, "ggml") || dtype == ATN_F32) run_case(b, &p, b->peers[i].name);
+}
+
+int cmd_bench(const atn_cli *c)
+{
+    static const struct { const char *name; int type; } types[] = {{"f32", ATN_F32}, {"f16", ATN_F16}, {"bf16", ATN_BF16}};
+    bench b = {.cli = c, .threads = (int)cli_int(c, "threads", 1), .seconds_pair = cli_real(c, "seconds", 0.5), .fd = -1};
+    atn_error err = {0};
+    interrupt_catch();
+    atn_status s = open_all(&b, &err);
+    if (!s && !c->json)
+        printf("%-38s %-26s %9s  %-12s %9s  %-18s  %4s %4s  %s\n", "case", "kernel", "ours ms", "peer", "peer ms", "ratio [95 %]", "peak", "mem",
+               "error  peer's");
+    for (int i = 0; !s && i < b.suite.count && !interrupted; i++) {
+        const atn_problem *p = &b.suite.cases[i].problem;
+        if (!cli_count(c, "dtype")) run_case(&b, p, NULL);
+        for (int d = 0; d < cli_count(c, "dtype") && !interrupted; d++)
+            for (int k = 0; k < ATN_COUNT(types); k++)
+                if (!strcmp(types[k].name, cli_item(c, "dtype", d))) run_dtype(&b, *p, types[k].type);
+    }
+    if (!s && c->json) print_json(&b);
+    if (!s && !c->json) print_summary(&b);
+    if (!s && cli_has(c, "csv")) s = write_csv(&b, cli_text(c, "csv", ""), &err);
+    for (int i = 0; i < b.n_peers; i++) peer_stop(&b.peers[i]);
+    if (b.fd >= 0) unlink(b.path), close(b.fd);
+    atn_pool_free(b.pool);
+    suite_free(&b.suite);
+    free(b.rows);
+    if (s) return cli_fail(c, &err);
+    return interrupted ? EXIT_INTERRUPTED : EXIT_VALID;
+}
