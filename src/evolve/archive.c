@@ -105,7 +105,7 @@ static void migrate(atn_archive *a, archive_log *log)
 void archive_add(atn_archive *a, int64_t program, int island, const char *key, double rank, archive_log *log)
 {
     a->count++;
-    if (key) {
+    if (key && rank == rank) {
         archive_cell c = {.program = program, .rank = rank};
         snprintf(c.key, sizeof c.key, "%s", key);
         for (int i = 0; i < a->islands; i++)

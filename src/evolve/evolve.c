@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <poll.h>
@@ -25,6 +26,7 @@
 #include "evolve/engine.h"
 #include "evolve/record.h"
 
+static const double OVERTAKE_S = 5;
 enum { READY_MAX = 3 };         /* built candidates that wait for the judge: enough to bridge a slow build, few enough to be fresh */
 
 /* ---- options ---- */
@@ -595,17 +597,18 @@ static atn_status fill(atn_engine *e, bool *idle, atn_error *err)
 
 /* ---- judging ---- */
 
-/* The oldest candidate that is ready; the initial program before all others. */
+/* The next candidate in order of proposal, or NULL while its build goes on: in order, so that a replay meets the same order.
+ * Only a build that takes very long is overtaken. */
 static engine_slot *ready_slot(atn_engine *e)
 {
     engine_slot *best = NULL;
     for (int i = 0; i < ENGINE_SLOTS; i++) {
         engine_slot *s = &e->slot[i];
-        if (s->state != SLOT_BUILT && s->state != SLOT_KNOWN) continue;
-        if (!e->initial && strcmp(s->made.origin, "initial")) continue;
+        bool slow = s->state == SLOT_BUILDING && e->initial && clock_s() - s->started > OVERTAKE_S;
+        if (s->state == SLOT_FREE || slow) continue;
         if (!best || s->made.id < best->made.id) best = s;
     }
-    return best;
+    return best && best->state != SLOT_BUILDING ? best : NULL;
 }
 
 static void build_verdict(const build_result *b, atn_verdict *v)
@@ -716,12 +719,12 @@ bool engine_build(atn_engine *e, engine_program *p, build_result *out, atn_error
 {
     if (p->id == e->incumbent && e->has_incumbent_built) {
         *out = e->incumbent_built;
-        out->so_fd = dup(e->incumbent_built.so_fd);
+        out->so_fd = fcntl(e->incumbent_built.so_fd, F_DUPFD_CLOEXEC, 0);
         return true;
     }
     if (p->id == e->initial && e->has_initial_built) {
         *out = e->initial_built;
-        out->so_fd = dup(e->initial_built.so_fd);
+        out->so_fd = fcntl(e->initial_built.so_fd, F_DUPFD_CLOEXEC, 0);
         return true;
     }
     if (!engine_build_source(e, engine_source(e, p), p->flags, out, err)) return false;

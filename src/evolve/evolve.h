@@ -162,9 +162,13 @@ struct evolve_judge {
                           bool full_size, double seconds, atn_verdict *v, atn_error *err);
     atn_status (*controls)(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err);
     void (*peaks)(void *ctx, atn_peaks *out);
-    /* The seed's metrics of a verdict; the problem that is timed for a case (NULL: the suite's own). Either may be NULL. */
+    /* The seed's metrics of a verdict. Here and below: may be NULL. */
     void (*metrics)(void *ctx, const atn_verdict *v, seed_metrics *out);
-    const atn_problem *(*case_problem)(void *ctx, int case_index);
+    /* The problem that is really timed for a case in races, or in the final comparison (fewer heads where the initial program
+     * is too slow for the budget). NULL: the suite's own. */
+    const atn_problem *(*case_problem)(void *ctx, int case_index, bool final);
+    /* Told before a final comparison: one call of the initial program on the case as raced takes that long. */
+    void (*initial_ns)(void *ctx, int case_index, double ns);
     void (*destroy)(void *ctx);
     char compiler[96];
     char version[32];                  /* of the judge's rules: part of the evaluator's fingerprint */

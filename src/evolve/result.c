@@ -85,6 +85,9 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
     const evolve_interval one = {1, 1, 1};
     engine_program *initial = engine_find(e, e->initial);
     double seconds = e->stop == EVOLVE_STOP_DISK_FULL || e->stop == EVOLVE_STOP_FAILED ? 0 : e->o->final_seconds;
+    const atn_verdict *alone = engine_verdict(e, initial);
+    for (int i = 0; alone && e->judge->initial_ns && i < alone->n_cases; i++)
+        e->judge->initial_ns(e->judge->ctx, alone->cases[i].case_index, alone->cases[i].ns_min);
     if (seconds > 0 && !engine_stopping(e)) engine_phase(e, "final comparison");
     if (winner != initial)
         r->has_versus_initial = compare(e, "final", winner, initial, true, seconds * 0.45, &r->versus_initial);
@@ -271,8 +274,8 @@ static json_t *cases_array(const evolve_options *o, const evolve_judge *j, const
         const atn_case_result *c = &v->cases[i];
         if (c->case_index < 0 || c->case_index >= o->suite->count) continue;
         const atn_problem *given = &o->suite->cases[c->case_index].problem, *timed = given;
-        if (!r->has_versus_initial && j->case_problem && j->case_problem(j->ctx, c->case_index))
-            timed = j->case_problem(j->ctx, c->case_index);
+        if (j->case_problem && j->case_problem(j->ctx, c->case_index, r->has_versus_initial))
+            timed = j->case_problem(j->ctx, c->case_index, r->has_versus_initial);
         char text[200];
         problem_print(given, text, sizeof text);
         double s = c->ns_min * 1e-9, gflops = s > 0 ? problem_flops(timed) / s * 1e-9 : 0;
