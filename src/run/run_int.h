@@ -28,7 +28,7 @@ bool args_same_shape(const atn_args *a, const atn_args *b, const char **what);
 /* ---- problem classes (wisdom's keys) ---- */
 
 typedef struct {
-    char words[96];            /* types, g, d, flags: all that must agree */
+    char words[128];           /* types, g, d, flags: all that must agree */
     int sq, skv, threads;      /* rounded lengths; the nearest serves */
 } problem_class;
 

@@ -1,0 +1,311 @@
+/* Every linked-in kernel, and each way to run it, gives what fp64 gives; plans say what they are. */
+#include <pthread.h>
+
+#include "run_test.h"
+
+static const char *const TEXTS[] = {
+    "f32 h4/2 s33 d64",
+    "f32 b2 h4/2 s17/40 d24/16 causal lse",
+    "f32 h2 s40/17 d64 causal",
+    "f32 h4/2 s1/129 d64",
+    "f32 h6/2 s5/70 d64 causal sinks alibi softcap=20",
+    "f32 h2 s50 d32 causal window=7 mask=f32",
+    "f32 h2 s20/31 d64 mask=bool lse",
+    "f16 h4/2 s33 d64 causal layout=bshd",
+    "bf16 h4/2 s19/45 d64 cache=64 misalign",
+    "f32:bf16 h2/1 s16/100 d128 causal",
+    "f32:f16 h8/2 s1/300 d128 cache=512 mask=f16",
+};
+
+/* ---- every kernel ---- */
+
+static void every_kernel_is_right(void **state)
+{
+    (void)state;
+    atn_error err;
+    int ran = 0;
+    for (int t = 0; t < ATN_COUNT(TEXTS); t++)
+        for (int k = 0; atn_kernel_at(k, NULL, NULL); k++) {
+            int usable;
+            const atn_kernel *table;
+            const char *name = atn_kernel_at(k, &table, &usable);
+            if (!usable) continue;
+            inputs in = data_of(TEXTS[t], 7 + (uint64_t)t);
+            atn_planned *p;
+            atn_plan_options o = {.kernel = name, .threads = 1 + t % 3};
+            if (!table->can_run(&in.a)) {
+                assert_refused(atn_plan_create(&in.a, &o, &p, &err), ATN_UNSUPPORTED, "does not cover");
+            } else {
+                char what[200];
+                snprintf(what, sizeof what, "%s on '%s'", name, TEXTS[t]);
+                assert_ok(atn_plan_create(&in.a, &o, &p, &err));
+                assert_ok(atn_execute(p, &in.a, NULL, &err));
+                assert_right(&in, what);
+                atn_plan_free(p);
+                ran++;
+            }
+            inputs_release(&in);
+        }
+    assert_true(ran >= ATN_COUNT(TEXTS));
+}
+
+/* ---- every way to run ---- */
+
+static void own_loop(void *host, int tasks, int threads, atn_task_fn fn, void *context)
+{
+    *(int *)host += 1;
+    for (int i = 0; i < tasks; i++) fn(context, i, i % threads); /* one at a time, on rotating scratch */
+}
+
+static void host_loop(void **state)
+{
+    (void)state;
+    atn_error err;
+    int calls = 0;
+    inputs in = data_of("f32 h4/2 s100 d64 causal", 3);
+    atn_planned *p;
+    atn_plan_options o;
+    atn_plan_options_init(&o);
+    o.threads = 3, o.parallel_for = own_loop, o.host = &calls, o.flags = ATN_PLAN_HOST_WORKSPACE;
+    assert_ok(atn_plan_create(&in.a, &o, &p, &err));
+    atn_plan_info info = {.size = sizeof info};
+    assert_ok(atn_plan_info_get(p, &info, &err));
+    assert_int_equal(info.threads, 3);
+    if (atn_plan_workspace(p) > 0) assert_refused(atn_execute(p, &in.a, NULL, &err), ATN_USAGE, "workspace");
+    void *workspace = aligned_alloc(64, (size_t)atn_plan_workspace(p) + 64);
+    assert_ok(atn_execute(p, &in.a, workspace, &err));
+    assert_int_equal(calls, info.phases);
+    assert_right(&in, "the host's loop");
+    if (atn_plan_workspace(p) > 0)
+        assert_refused(atn_execute(p, &in.a, (char *)workspace + 4, &err), ATN_USAGE, "misaligned");
+    free(workspace);
+    atn_plan_free(p);
+    inputs_release(&in);
+}
+
+static void pool(void **state)
+{
+    (void)state;
+    atn_error err;
+    atn_pool *pool;
+    for (int threads = 1; threads <= 5; threads++) {
+        atn_pool_options po = {.size = sizeof po,
+                               .threads = threads,
+                               .pin = threads & 1,
+                               .spin_us = threads & 2 ? -1 : 20};
+        assert_ok(atn_pool_create(&po, &pool, &err));
+        for (int t = 0; t < ATN_COUNT(TEXTS); t++) {
+            inputs in = data_of(TEXTS[t], 100 + (uint64_t)t);
+            atn_planned *p;
+            atn_plan_options o = {.pool = pool};
+            assert_ok(atn_plan_create(&in.a, &o, &p, &err));
+            for (int again = 0; again < 3; again++) assert_ok(atn_execute(p, &in.a, NULL, &err));
+            assert_right(&in, TEXTS[t]);
+            atn_plan_free(p);
+            inputs_release(&in);
+        }
+        atn_pool_free(pool);
+    }
+    assert_refused(atn_pool_create(&(atn_pool_options){.threads = -1}, &pool, &err), ATN_USAGE, "threads");
+    assert_refused(atn_pool_create(&(atn_pool_options){.threads = 100000}, &pool, &err), ATN_USAGE, "threads");
+    atn_pool_free(NULL);
+}
+
+typedef struct {
+    int order[1000], n, hits[1000], inside[16], clash;
+    atn_pool *pool;
+} tally;
+
+static void count_task(void *context, int task, int thread)
+{
+    tally *t = context;
+    if (__atomic_add_fetch(&t->inside[thread], 1, __ATOMIC_SEQ_CST) != 1) t->clash = 1;
+    __atomic_add_fetch(&t->hits[task], 1, __ATOMIC_SEQ_CST);
+    t->order[__atomic_fetch_add(&t->n, 1, __ATOMIC_SEQ_CST)] = task;
+    __atomic_sub_fetch(&t->inside[thread], 1, __ATOMIC_SEQ_CST);
+}
+
+static void nested_task(void *context, int task, int thread)
+{
+    (void)thread;
+    tally *t = context;
+    static tally inner[4];
+    inner[task] = (tally){0};
+    atn_pool_run(t->pool, 10, 3, count_task, &inner[task]); /* from inside a task: runs here, alone */
+    for (int i = 0; i < 10; i++) __atomic_add_fetch(&t->hits[task], inner[task].hits[i], __ATOMIC_SEQ_CST);
+}
+
+static void pool_runs_each_task_once(void **state)
+{
+    (void)state;
+    atn_error err;
+    static tally t;
+    atn_pool *p;
+    assert_ok(atn_pool_create(&(atn_pool_options){.threads = 4}, &p, &err));
+    for (int round = 0; round < 300; round++) {
+        const int tasks = 1 + round * 7 % 997, threads = 1 + round % 6;
+        t = (tally){0};
+        atn_pool_run(p, tasks, threads, count_task, &t);
+        assert_int_equal(t.n, tasks);
+        assert_false(t.clash);
+        for (int i = 0; i < tasks; i++) assert_int_equal(t.hits[i], 1);
+        if (threads == 1)
+            for (int i = 0; i < tasks; i++) assert_int_equal(t.order[i], i);
+    }
+    t = (tally){.pool = p};
+    atn_pool_run(p, 4, 4, nested_task, &t);
+    for (int i = 0; i < 4; i++) assert_int_equal(t.hits[i], 10);
+    atn_pool_run(p, 0, 4, count_task, &t);
+    atn_pool_free(p);
+}
+
+/* Portions, as a host with its own running threads calls them. */
+typedef struct {
+    atn_execution e;
+    int phases, threads;
+    pthread_barrier_t barrier;
+} team;
+
+typedef struct {
+    team *team;
+    int index;
+    pthread_t thread;
+} member;
+
+static void *member_main(void *arg)
+{
+    const member *m = arg;
+    for (int phase = 0; phase < m->team->phases; phase++) {
+        atn_execute_portion(&m->team->e, phase, m->index);
+        pthread_barrier_wait(&m->team->barrier);
+    }
+    return NULL;
+}
+
+static void portions(void **state)
+{
+    (void)state;
+    enum { THREADS = 3 };
+    atn_error err;
+    for (int t = 0; t < ATN_COUNT(TEXTS); t++) {
+        inputs in = data_of(TEXTS[t], 50 + (uint64_t)t);
+        atn_planned *p;
+        atn_plan_options o = {.threads = THREADS, .flags = ATN_PLAN_HOST_WORKSPACE};
+        assert_ok(atn_plan_create(&in.a, &o, &p, &err));
+        atn_plan_info info = {.size = sizeof info};
+        assert_ok(atn_plan_info_get(p, &info, &err));
+        void *workspace = aligned_alloc(64, (size_t)atn_plan_workspace(p) + 64);
+        team team = {.phases = info.phases, .threads = THREADS};
+        member members[THREADS];
+        pthread_barrier_init(&team.barrier, NULL, THREADS);
+        assert_ok(atn_execute_begin(p, &in.a, workspace, &team.e, &err));
+        for (int i = 0; i < THREADS; i++) {
+            members[i] = (member){&team, i, 0};
+            assert_int_equal(pthread_create(&members[i].thread, NULL, member_main, &members[i]), 0);
+        }
+        for (int i = 0; i < THREADS; i++) pthread_join(members[i].thread, NULL);
+        assert_right(&in, TEXTS[t]);
+
+        /* the same by single tasks, each phase backwards: order is advice, not a need */
+        poison_fill(in.memory[ATN_T_O], in.l.bytes[ATN_T_O]);
+        assert_ok(atn_execute_begin(p, &in.a, workspace, &team.e, &err));
+        for (int phase = 0; phase < info.phases; phase++)
+            for (int task = info.tasks[phase] - 1; task >= 0; task--)
+                atn_execute_task(&team.e, phase, task, task % THREADS);
+        assert_right(&in, TEXTS[t]);
+        pthread_barrier_destroy(&team.barrier);
+        free(workspace);
+        atn_plan_free(p);
+        inputs_release(&in);
+    }
+}
+
+/* ---- plans ---- */
+
+static void defaults_fill_in(void **state)
+{
+    (void)state;
+    atn_error err;
+    inputs in = data_of("f32 h3 s20 d64 causal", 5);
+    atn_args a;
+    atn_args_init(&a);
+    a.Hq = 3, a.Sq = a.Skv = 20, a.D = 64, a.causal = ATN_CAUSAL_BOTTOM_RIGHT; /* no Hkv, Dv, scale, strides */
+    a.q.ptr = in.a.q.ptr, a.k.ptr = in.a.k.ptr, a.v.ptr = in.a.v.ptr, a.o.ptr = in.a.o.ptr;
+    atn_planned *p;
+    assert_ok(atn_plan_create(&a, NULL, &p, &err));
+    assert_ok(atn_execute(p, &a, NULL, &err));
+    assert_right(&in, "defaults");
+    atn_plan_free(p);
+    inputs_release(&in);
+    atn_plan_free(NULL);
+    assert_true(strchr(atn_version(), '.') != NULL);
+}
+
+/* One plan, other pointers; and one key more at each step, as in decoding. */
+static void update_follows_a_growing_cache(void **state)
+{
+    (void)state;
+    atn_error err;
+    inputs in = data_of("f32:bf16 h4/2 s1/400 d64 cache=512", 9);
+    atn_planned *p;
+    in.a.Skv = 1;
+    assert_ok(atn_plan_create(&in.a, NULL, &p, &err));
+    for (int n = 1; n <= 400; n += n < 5 ? 1 : 37) {
+        in.a.Skv = n, in.p.Skv = n;
+        if (n > 1) assert_refused(atn_execute(p, &in.a, NULL, &err), ATN_USAGE, "Skv");
+        assert_ok(atn_plan_update(p, &in.a, &err));
+        assert_ok(atn_execute(p, &in.a, NULL, &err));
+        assert_right(&in, "a decode step");
+    }
+    in.a.Skv = 0;
+    assert_refused(atn_plan_update(p, &in.a, &err), ATN_USAGE, "Skv");
+    atn_plan_free(p);
+    inputs_release(&in);
+}
+
+static void info_and_options(void **state)
+{
+    (void)state;
+    atn_error err;
+    inputs in = data_of("f32 h4/2 s100 d64 causal", 3);
+    atn_planned *p;
+    atn_plan_info info = {.size = sizeof info};
+    assert_ok(atn_plan_create(&in.a, &(atn_plan_options){.isa = "generic", .flags = ATN_PLAN_NO_WISDOM}, &p, &err));
+    assert_ok(atn_plan_info_get(p, &info, &err));
+    assert_string_equal(info.problem, "f32 g2 s128 d64 causal t1");
+    assert_true(strstr(info.kernel, "@generic") || strstr(info.kernel, "@neon"));
+    assert_non_null(strstr(info.text, info.kernel));
+    assert_int_equal(info.workspace_bytes, atn_plan_workspace(p));
+    info.size = 3;
+    assert_refused(atn_plan_info_get(p, &info, &err), ATN_USAGE, "size");
+    atn_plan_free(p);
+
+    assert_ok(atn_plan_create(&in.a, &(atn_plan_options){.flags = ATN_PLAN_REFERENCE}, &p, &err));
+    info.size = sizeof info;
+    assert_ok(atn_plan_info_get(p, &info, &err));
+    assert_int_equal(info.origin, ATN_FROM_REFERENCE);
+    assert_string_equal(info.kernel, "plain@generic");
+    atn_plan_free(p);
+
+    atn_plan_options bad[] = {{.threads = -1}, {.threads = 5000}, {.isa = "mmx"}, {.size = 8}};
+    for (int i = 0; i < ATN_COUNT(bad); i++) assert_refused(atn_plan_create(&in.a, &bad[i], &p, &err), ATN_USAGE, "");
+    assert_refused(atn_plan_create(&in.a, &(atn_plan_options){.kernel = "no_such"}, &p, &err), ATN_UNSUPPORTED,
+                   "no_such");
+    inputs_release(&in);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_is_right),
+        cmocka_unit_test(host_loop),
+        cmocka_unit_test(pool),
+        cmocka_unit_test(pool_runs_each_task_once),
+        cmocka_unit_test(portions),
+        cmocka_unit_test(defaults_fill_in),
+        cmocka_unit_test(info_and_options),
+        cmocka_unit_test(update_follows_a_growing_cache),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
