@@ -12,6 +12,7 @@ typedef struct {
     const char *flags;         /* extra flags chosen by the proposer, from an allow-list; NULL: none */
     double timeout_s;          /* 0: 20 */
     bool whole_file;           /* no markers needed (attune eval of any kernel file) */
+    bool unchecked;            /* tests of what lies behind the gate and the object check: skips both, keeps the sandbox */
 } build_options;
 
 typedef struct {

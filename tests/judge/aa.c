@@ -1,7 +1,7 @@
 /* aa: what the judge's race says when the answer is known, for real: N races of a kernel against its own copy, N against
- * itself with 2 % more work (51 heads against 50), N with 3 % (34 against 33), each in two fresh processes.
+ * itself with 2 % more work (51 calls against 50), N with 3 % (34 against 33), each in two fresh processes.
  *
- *     aa [-n races] [-s seconds per series] [-t ns per call] [-o noise.txt] [kernel.c]
+ *     aa [-n races] [-s seconds per series] [-t ns per slice] [-o noise.txt] [kernel.c]
  *
  * -o writes the log-ratios of the A/A races (in millionths, one a line): noise for tests/judge/t_race.c. Prints one line a
  * series; exits 1 where a rate of the contract is missed (race.h: A/A at most 5 of 1,000, +2 % and +3 % at least 95 %). */
@@ -29,7 +29,7 @@ static void write_noise(const char *path, const control_series *s)
         return;
     for (int i = 0; i < s->races; i++)
         for (int k = 0; k < s->each[i].pairs; k++)
-            fprintf(f, "%.0f\n", 1e6 * s->each[i].d[k]);
+            fprintf(f, "%.0f\n", 1e6 * s->each[i].raw[k]);
     fclose(f);
 }
 
@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        int heads, incumbent;
+        int calls, incumbent;
         double least, most;         /* share of races that may be promoted */
     } rows[] = {{"A/A", 33, 33, 0, 0.005}, {"+2 %", 50, 51, 0.95, 1}, {"+3 %", 33, 34, 0.95, 1}};
     int races = 20, option, bad = 0;
@@ -68,16 +68,16 @@ int main(int argc, char **argv)
         check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = rng_secret(), .program = path};
         control_series s = {0};
         int length, lock;
-        if (timing_lock(&lock, &err) || control_length(&c, &peaks, b.so_fd, rows[i].heads, ns, &length, &err) ||
-            control_many(&c, &peaks, &rules, b.so_fd, length, rows[i].heads, rows[i].incumbent, races, seconds, &s, &err))
+        if (timing_lock(&lock, &err) || control_length(&c, &peaks, b.so_fd, rows[i].calls, ns, &length, &err) ||
+            control_many(&c, &peaks, &rules, b.so_fd, length, rows[i].calls, rows[i].incumbent, races, seconds, &s, &err))
             return fail(&err);
         close(lock);
         /* In a short series one miss is chance. */
         int slack = s.races < 200;
         bool ok = s.promoted >= rows[i].least * s.races - slack && s.promoted <= rows[i].most * s.races + slack;
-        printf("%-5s %d heads of s%d against %d: %d races: %d promoted, %d dropped, %d ties; seen %+.2f %%, spread at 64 pairs %.2f %%, "
+        printf("%-5s %d calls of s%d against %d: %d races: %d promoted, %d dropped, %d ties; seen %+.2f %%, spread at 64 pairs %.2f %%, "
                "median %.0f pairs, %.3f s a decided race + %.1f ms start, can see %.2f %%%s\n",
-               rows[i].name, rows[i].heads, length, rows[i].incumbent, s.races, s.promoted, s.dropped, s.tied,
+               rows[i].name, rows[i].calls, length, rows[i].incumbent, s.races, s.promoted, s.dropped, s.tied,
                100 * expm1(s.median_log), 100 * s.spread, s.median_pairs, s.median_seconds, 1e3 * s.median_setup_seconds,
                s.can_see_percent, ok ? "" : "  MISSED");
         fflush(stdout);

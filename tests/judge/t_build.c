@@ -90,7 +90,7 @@ static void builds_fail_for_the_right_reason(void **state)
         {"extern void *malloc(unsigned long); *(void *volatile *)shared = malloc(8);", ATN_REASON_SYMBOLS, "malloc"},
         {"static int n; n++; ((float *)a->o.ptr)[0] = n;", ATN_REASON_STATE, "writable"},
         {"static char big[1l << 32]; big[task]++; ((float *)a->o.ptr)[0] = big[task + 1];", ATN_REASON_STATE, "writable"},
-        {"__asm__ volatile(\"nop\");", ATN_REASON_FORBIDDEN, "line 6: '__asm__'"},
+        {"__asm__ volatile(\"nop\");", ATN_REASON_FORBIDDEN, "line 7: '__asm__'"},
         {"undefined_function();", ATN_REASON_COMPILE, "undefined_function"},
     };
     for (int i = 0; i < ATN_COUNT(bodies); i++) {

@@ -1,0 +1,8 @@
+// expect: forbidden
+/* A keyword over two lines. */
+void f(void) { as\
+m("syscall"); }
+RUN
+{
+    UNUSED;
+}

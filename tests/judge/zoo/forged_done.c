@@ -1,0 +1,26 @@
+// expect: forbidden
+// behind: unwritten,late_work,wrong
+/* Finds the control page, says that it is done, then works on (x86). */
+/* The control page: its pointer lies in the worker's own data, after the code that called us. */
+static unsigned *control_page(const atn_args *a, char *caller)
+{
+    unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr, sp = (unsigned long)&at;
+    for (;; at++) {
+        unsigned long x = *at;
+        if (x % 4096 || sp - x > 1ul << 40 || (x <= q && q - x < 1ul << 33)) continue;
+        if (*(unsigned *)x == 0x61746e31u) return (unsigned *)x;
+    }
+}
+static void say_done(unsigned *control)
+{
+    long r;
+    control[64] = control[32];               /* done = go */
+    __asm__ volatile("syscall" : "=a"(r) : "a"(202), "D"(control + 64), "S"(1), "d"(1) : "rcx", "r11", "memory");
+}
+RUN
+{
+    UNUSED;
+    say_done(control_page(a, __builtin_return_address(0)));
+    for (volatile int i = 0; i < 100000000; i++) {}
+    attend(a, task, scratch, (spoil){0});
+}

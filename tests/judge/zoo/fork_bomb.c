@@ -1,0 +1,9 @@
+// expect: symbols
+// behind: syscall
+/* Forks without end. */
+int fork(void);
+RUN
+{
+    UNUSED;
+    for (;;) fork();
+}

@@ -1,0 +1,8 @@
+// expect: wrong
+// behind: wrong
+/* Sums in half precision, sold as f32. */
+RUN
+{
+    UNUSED;
+    attend(a, task, scratch, (spoil){.half = 1});
+}

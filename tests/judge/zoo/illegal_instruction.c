@@ -1,0 +1,8 @@
+// expect: crash
+// behind: crash
+/* SIGILL. */
+RUN
+{
+    UNUSED;
+    __builtin_trap();
+}

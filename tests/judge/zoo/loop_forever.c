@@ -1,0 +1,8 @@
+// expect: timeout
+// behind: timeout
+/* Never ends. */
+RUN
+{
+    UNUSED;
+    for (;;) {};
+}

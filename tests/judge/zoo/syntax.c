@@ -1,0 +1,7 @@
+// expect: compile_error
+// behind: compile_error
+/* Does not parse. */
+RUN
+{
+    UNUSED
+}}
