@@ -90,7 +90,7 @@ static void laws_are_broken_by_who_is_wrong(void **state)
                 broken("f32 h2 s40 d64", (honest){.wrong = MUTANT_SKIP_SMALL}, "key shift") ||
                 broken("f32 h2 s40 d64", (honest){.wrong = MUTANT_SKIP_SMALL}, "halves merged"));
     assert_true(broken("f32 h2 s40 d64 causal", (honest){.wrong = MUTANT_HALF_INPUTS}, "key shift"));
-    assert_true(broken("f32 h2 s40 d64", (honest){.wrong = MUTANT_FAST_EXP}, "halves merged"));
+    assert_true(broken("f32 h2 s4/12 d64", (honest){.wrong = MUTANT_FAST_EXP}, "halves merged"));
     assert_true(broken("f32 h2 s40 d64 causal", (honest){.wrong = MUTANT_CAUSAL_LATE}, "masked keys appended"));
     assert_true(broken("f32 h2 s40 d64 causal", (honest){.wrong = MUTANT_DROP_LAST}, "Q zero"));
     assert_true(broken("f32 h2 s40 d64", (honest){.wrong = MUTANT_ZEROS}, "Q zero"));
