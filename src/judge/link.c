@@ -2,8 +2,9 @@
  *
  * A call: the worker is stopped; outputs are poisoned; its CPU clock is read (c0) and then the wall clock (t0); the new
  * command number is stored and SIGCONT is the go; done comes by futex; t1, c1; SIGSTOP; once stopped, c2. c2 - c1 is what it
- * computed after it said done. Between c2 and the next c0 it is stopped: nothing can be prepared early. A dead worker never
- * wakes a futex, so every wait is in slices with a look at the process. */
+ * computed after it said done, and is added to its time where it is more than going to sleep needs. Now and then the stop
+ * comes a little later, so that a worker that goes on working is seen to do so. Between c2 and the next c0 it is stopped:
+ * nothing can be prepared early. A dead worker never wakes a futex, so every wait is in slices with a look at the process. */
 #include "judge/link.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "judge/sandbox.h"
 #include "judge/wire.h"
 #include "problem/reference.h"
@@ -29,7 +31,10 @@
 enum {
     SLOTS_MAX = 16,
     CANARY = 0xc3,
-    LATE_NS_MAX = 150000,      /* an honest worker needs 5 to 30 us to go to sleep */
+    LATE_NS_FREE = 20000,      /* an honest worker needs 1 to 5 us to go to sleep */
+    LATE_NS_MAX = 150000,
+    PATIENCE_NS = 400000,      /* how long a worker is left alone after done, in its first calls and one call in 32 */
+    PATIENT_CALLS = 3,
     LATE_TRIES = 3,            /* a stolen time slice now and then is the machine's; three in a row are the candidate's */
     SPARES = 3,
     TASKS_MAX = 1 << 24,
@@ -78,6 +83,8 @@ struct atn_worker {
     int threads, prepared_job;
     int64_t workspace_bytes;
     uint32_t sequence;
+    atn_rng patience;
+    int calls;
     bool pinned;
 };
 
@@ -400,7 +407,7 @@ typedef struct {
 } clocks;
 
 /* One command: go, done, stop. */
-static wait_result command(atn_worker *w, wire_command c, int job, int first, int count, double timeout_s, clocks *out)
+static wait_result command(atn_worker *w, wire_command c, int job, int first, int count, bool patient, double timeout_s, clocks *out)
 {
     ATN_ASSERT(w->stopped);
     w->ctl->command = c;
@@ -416,9 +423,11 @@ static wait_result command(atn_worker *w, wire_command c, int job, int first, in
     int64_t t1 = clock_ns();
     if (r != WAIT_OK) return r;
     int64_t c1 = clock_of_ns(w->clock);
+    if (patient) nanosleep(&(struct timespec){.tv_nsec = PATIENCE_NS}, NULL);
     if (!stop(w)) return WAIT_DEAD;
     int64_t c2 = clock_of_ns(w->clock);
-    *out = (clocks){.wall = t1 - t0, .cpu = c1 - c0, .late = c2 - c1};
+    int64_t late = c2 - c1, charged = late > LATE_NS_FREE ? late - LATE_NS_FREE : 0;
+    *out = (clocks){.wall = t1 - t0 + charged, .cpu = c1 - c0 + charged, .late = late};
     return WAIT_OK;
 }
 
@@ -497,6 +506,7 @@ static atn_status start(const worker_options *o, int so_fd, bool null_worker, at
     w->out.fd = -1;
     w->reaped = true;
     w->prepared_job = -1;
+    w->patience = rng_make(rng_secret(), 0, 0);
     w->threads = ATN_MAX(1, ATN_MIN(o->threads, 256));
     w->workspace_bytes = o->memory_bytes > 0 ? o->memory_bytes : (int64_t)1 << 30;
     w->plans = atn_alloc(sizeof *w->plans * (size_t)(arena->n_jobs + 1));
@@ -602,7 +612,7 @@ bool worker_plan(atn_worker *w, int job, int *can_run, atn_plan *plan, atn_verdi
     }
     const double timeout_s = 5;
     clocks unused;
-    wait_result r = command(w, WIRE_PLAN, job, 0, 0, timeout_s, &unused);
+    wait_result r = command(w, WIRE_PLAN, job, 0, 0, false, timeout_s, &unused);
     if (r != WAIT_OK) return give_up(w, r, timeout_s, v);
     *can_run = w->can_run[job] = w->ctl->can_run != 0;
     if (!*can_run) return true;
@@ -632,7 +642,7 @@ static bool prepare(atn_worker *w, int job, atn_verdict *v)
     w->ctl->plan = w->plans[job];
     const double timeout_s = 30;
     clocks unused;
-    wait_result r = command(w, WIRE_PREPARE, job, 0, 0, timeout_s, &unused);
+    wait_result r = command(w, WIRE_PREPARE, job, 0, 0, false, timeout_s, &unused);
     if (r != WAIT_OK) return give_up(w, r, timeout_s, v);
     if (w->ctl->error != 0) {
         verdict_fail(v, ATN_REASON_MEMORY, "its workspace of %lld bytes could not be allocated: %s",
@@ -686,7 +696,8 @@ bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, wor
     clocks c = {0};
     for (int tries = 0;; tries++) {
         outputs(w, job, first, n, false, NULL);
-        wait_result r = command(w, WIRE_CALL, job, first, n, timeout_s, &c);
+        bool patient = w->calls++ < PATIENT_CALLS || tries > 0 || rng_below(&w->patience, 32) == 0;
+        wait_result r = command(w, WIRE_CALL, job, first, n, patient, timeout_s, &c);
         if (r != WAIT_OK) return give_up(w, r, timeout_s, v);
         if (c.late <= LATE_NS_MAX) break;
         if (tries + 1 < LATE_TRIES) continue;
@@ -724,7 +735,7 @@ void link_overhead(double *wall_ns, double *cpu_ns)
         if (arena_create(NULL, 0, &a, NULL) == ATN_OK) {
             if (start(&(worker_options){.threads = 1, .cpu = sandbox_timing_cpu()}, -1, true, a, &w, NULL, NULL) == ATN_OK && w) {
                 clocks c;
-                while (n < N && command(w, WIRE_NULL, 0, 0, 0, 1, &c) == WAIT_OK) {
+                while (n < N && command(w, WIRE_NULL, 0, 0, 0, false, 1, &c) == WAIT_OK) {
                     walls[n] = c.wall;
                     cpus[n++] = c.cpu;
                 }

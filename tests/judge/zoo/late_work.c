@@ -7,7 +7,7 @@ static unsigned *control_page(const atn_args *a, char *caller)
     unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr, sp = (unsigned long)&at;
     for (;; at++) {
         unsigned long x = *at;
-        if (x % 4096 || sp - x > 1ul << 40 || (x <= q && q - x < 1ul << 33)) continue;
+        if (x % 4096 || (x > sp ? x - sp : sp - x) > 1ul << 40 || (x <= q && q - x < 1ul << 33)) continue;
         if (*(unsigned *)x == 0x61746e31u) return (unsigned *)x;
     }
 }
