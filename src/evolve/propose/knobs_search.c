@@ -22,14 +22,14 @@
 #include "evolve/knobs.h"
 #include "evolve/propose/propose.h"
 
-enum { GENES_MAX = KNOBS_MAX + 1, FLAGS_MAX = 12, POOL = 40, ELITE = 8, MODEL_MAX = 320, FAMILIES_MAX = 256, TRIES = 12 };
+enum { GENES_MAX = KNOBS_MAX + 1, FLAGS_MAX = 12, POOL = 48, ELITE = 8, MODEL_MAX = 320, FAMILIES_MAX = 256, TRIES = 12 };
 
 /* Shares of the operators in the pool follow their success; the floor keeps each alive (a greedy bandit collapses on one
  * operator and loses beyond 100 evaluations). */
-static const double OPERATOR_FLOOR = 0.08, OPERATOR_DECAY = 0.9, EPSILON = 0.05;
-static const double BAD_SCALE = 0.15;          /* log-time beyond which "worse" stops mattering to the model */
-static const double KAPPA = 0.3;                /* hope for what is uncertain, in standard deviations */
-enum { NEIGHBOURS = 16 };
+static const double OPERATOR_FLOOR = 0.08, OPERATOR_DECAY = 0.9, EPSILON = 0.03;
+static const double BAD_SCALE = 0.5;           /* log-time beyond which "worse" stops mattering to the model */
+static const double KAPPA = 2.5;                /* hope for what is uncertain, in standard deviations */
+enum { NEIGHBOURS = 32 };
 
 #define OPERATORS(X)                                                                \
     X(MUTATE1, "mutate1") X(MUTATE2, "mutate2") X(MUTATE4, "mutate4") X(UNIFORM, "cross") \
@@ -341,7 +341,7 @@ done:
 static double alike(const family *f, int gene, int a, int b)
 {
     if (a == b) return 1;
-    return f->ordinal[gene] ? exp(-abs(a - b) / 1.5) * 0.9 : 0;
+    return f->ordinal[gene] ? exp(-abs(a - b) / /*T OLEN*/ 1.5) * /*T OMAX*/ 0.9 : 0;
 }
 
 static double kernel(const family *f, const genome *a, const genome *b)
@@ -353,7 +353,7 @@ static double kernel(const family *f, const genome *a, const genome *b)
         total += f->weight[i];
         distance += f->weight[i] * (1 - k);
     }
-    return 0.6 * sum / total + 0.4 * exp(-distance / 3);
+    return /*T ADD*/ 0.9 * sum / total + (1 - /*T ADD*/ 0.9) * exp(-distance / /*T LEN*/ 8);
 }
 
 static double squeeze(double gap) { return BAD_SCALE * log1p(gap / BAD_SCALE); }
@@ -395,7 +395,7 @@ static void fit(family *f)
     f->mean = mean;
     for (int i = 0; i < n; i++) {
         const point *p = &f->points[f->train[i]];
-        double noise = p->state == MEASURED ? 0.006 - 0.1 * f->alpha[i] : 0.5 * f->scale;
+        double noise = p->state == MEASURED ? /*T NOISE*/ 0.006 - /*T NSLOPE*/ 0.1 * f->alpha[i] : 0.5 * f->scale;
         f->alpha[i] -= mean;
         for (int j = 0; j <= i; j++) {
             double k = f->scale * f->scale * kernel(f, &p->g, &f->points[f->train[j]].g) + (i == j ? noise * noise : 0);
