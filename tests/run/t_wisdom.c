@@ -119,7 +119,7 @@ static void round_trip(void **state)
 static char *replaced(const char *text, const char *from, const char *to)
 {
     const char *at = strstr(text, from);
-    if (!at) fail_with("the wisdom holds no '%s'", from);
+    assert_non_null(at);
     return atn_format("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
 }
 
@@ -182,6 +182,45 @@ static void foreign_and_damaged_are_refused_whole(void **state)
     free(after);
     atn_wisdom_free(a);
     atn_wisdom_free(b);
+}
+
+/* Random damage: refused and nothing changed, or taken and as good as any other wisdom. */
+static void damage_is_never_half_read(void **state)
+{
+    (void)state;
+    atn_error err;
+    atn_wisdom *a = wisdom_of_three();
+    char *text = exported(a);
+    const size_t n = strlen(text);
+    int refused = 0;
+    for (uint64_t seed = 0; seed < 5000; seed++) {
+        atn_rng rng = rng_make(42, 0, seed);
+        atn_wisdom *b, *c;
+        assert_ok(atn_wisdom_create(&b, &err));
+        char *bad = atn_strdup(text);
+        for (uint32_t k = 0, times = 1 + rng_below(&rng, 3); k < times; k++) {
+            const uint32_t at = rng_below(&rng, (uint32_t)n);
+            bad[at] = seed % 2 ? text[rng_below(&rng, (uint32_t)n)] : (char)rng_below(&rng, 256);
+        }
+        if (atn_wisdom_import(b, bad, n, &err) != ATN_OK) {
+            refused++;
+            if (count(b) != 0) fail_with("seed %d: refused, yet %d rows were taken", (int)seed, count(b));
+        } else {
+            char *once = exported(b);
+            assert_ok(atn_wisdom_create(&c, &err));
+            assert_ok(atn_wisdom_import(c, once, strlen(once), &err));
+            char *twice = exported(c);
+            if (strcmp(once, twice) != 0) fail_with("seed %d: taken, but does not come back", (int)seed);
+            free(once);
+            free(twice);
+            atn_wisdom_free(c);
+        }
+        free(bad);
+        atn_wisdom_free(b);
+    }
+    assert_true(refused > 2500);
+    free(text);
+    atn_wisdom_free(a);
 }
 
 static void only_sane_rows_are_added(void **state)
@@ -385,6 +424,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(own_wisdom),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(foreign_and_damaged_are_refused_whole),
+        cmocka_unit_test(damage_is_never_half_read),
         cmocka_unit_test(only_sane_rows_are_added),
         cmocka_unit_test(wisdom_decides),
         cmocka_unit_test(champions_are_loaded_by_hash),
