@@ -19,8 +19,8 @@
 #include "judge/control.h"
 #include "judge/link.h"
 
-enum { QUICK_RACES = 6, HEADS = 33, PLUS2_HEADS = 50, RACES_MAX = 1000 };
-static const double QUICK_SECONDS = 4, CALL_NS = 0.4e6, AA_RATE = 0.005, PLUS2_RATE = 0.95;
+enum { QUICK_RACES = 6, CALLS = 33, PLUS2_CALLS = 50, RACES_MAX = 1000 };
+static const double QUICK_SECONDS = 4, SLICE_NS = 0.4e6, AA_RATE = 0.005, PLUS2_RATE = 0.95;
 
 typedef struct {
     const atn_cli *cli;
@@ -77,11 +77,11 @@ static atn_status race_controls(diagnosis *d, bool judge, double seconds, atn_er
     check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = rng_secret(), .program = "the initial program"};
     int length = 0, lock = -1, fd = d->program.so_fd, races = judge ? RACES_MAX : QUICK_RACES;
     atn_status s = timing_lock(&lock, err);
-    if (!s) s = control_length(&c, &d->peaks, fd, HEADS, CALL_NS, &length, err);
-    if (!s) s = control_many(&c, &d->peaks, &rules, fd, length, HEADS, HEADS, races, judge ? seconds / 2 : seconds, &d->same, err);
+    if (!s) s = control_length(&c, &d->peaks, fd, CALLS, SLICE_NS, &length, err);
+    if (!s) s = control_many(&c, &d->peaks, &rules, fd, length, CALLS, CALLS, races, judge ? seconds / 2 : seconds, &d->same, err);
     c.seed = rng_secret();
     if (!s && judge)
-        s = control_many(&c, &d->peaks, &rules, fd, (int)(length * sqrt((double)HEADS / PLUS2_HEADS)), PLUS2_HEADS, PLUS2_HEADS + 1,
+        s = control_many(&c, &d->peaks, &rules, fd, (int)(length * sqrt((double)CALLS / PLUS2_CALLS)), PLUS2_CALLS, PLUS2_CALLS + 1,
                          races, seconds / 2, &d->plus2, err);
     if (lock >= 0) close(lock);
     d->judged = !s;

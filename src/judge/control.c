@@ -8,15 +8,12 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
-static timing_case control_case(int length, int heads, int heads_incumbent)
+static timing_case control_case(int length, int calls, int calls_incumbent)
 {
     atn_problem p = problem_default();
     p.Sq = p.Skv = length;
     p.D = p.Dv = 64;
-    p.Hq = p.Hkv = heads;
-    timing_case t = {.problem = p, .incumbent = p, .own_inputs = heads != heads_incumbent};
-    t.incumbent.Hq = t.incumbent.Hkv = heads_incumbent;
-    return t;
+    return (timing_case){.problem = p, .calls = {calls, calls_incumbent}};
 }
 
 static atn_status candidate_failed(const atn_verdict *v, atn_error *err)
@@ -24,13 +21,13 @@ static atn_status candidate_failed(const atn_verdict *v, atn_error *err)
     return atn_fail(err, ATN_PROCESS, "the control program fails: %s: %.800s", reason_word(v->reason), v->evidence);
 }
 
-atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int heads, double ns, int *length, atn_error *err)
+atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int calls, double ns, int *length, atn_error *err)
 {
-    *length = 64;
+    *length = 48;
     for (int round = 0; round < 2; round++) {
         atn_verdict v = {0};
         atn_timing *t = NULL;
-        timing_case one = control_case(*length, heads, heads);
+        timing_case one = control_case(*length, calls, calls);
         atn_status s = timing_open(c, ATN_STAGE_RACE, peaks, &one, 1, so_fd, -1, &t, &v, err);
         if (s == ATN_OK && t)
             s = timing_pairs(t, 0, 4, 0.2, &v, err);
@@ -40,29 +37,32 @@ atn_status control_length(const check_context *c, const atn_peaks *peaks, int so
             return s;
         if (v.reason != ATN_REASON_OK)
             return candidate_failed(&v, err);
-        *length = (int)ATN_MAX(8, ATN_MIN(256, *length * sqrt(ns / got)));
+        *length = (int)ATN_MAX(8, ATN_MIN(256, *length * sqrt(ns / calls / got)));
     }
     return ATN_OK;
 }
 
-atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
-                       int heads_incumbent, control_race *out, atn_error *err)
+atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
+                       int calls_incumbent, control_race *out, atn_error *err)
 {
     atn_verdict v = {0};
     atn_timing *t = NULL;
-    timing_case one = control_case(length, heads, heads_incumbent);
+    timing_case one = control_case(length, calls, calls_incumbent);
     double start = clock_s();
     *out = (control_race){.decision = RACE_GO_ON};
     atn_status s = timing_open(c, ATN_STAGE_RACE, peaks, &one, 1, so_fd, so_fd, &t, &v, err);
     out->setup_seconds = clock_s() - start;
     start = clock_s();
-    for (int n = 8; s == ATN_OK && t && v.reason == ATN_REASON_OK && out->decision == RACE_GO_ON; n *= 2) {
+    for (int n = 8; s == ATN_OK && t && v.reason == ATN_REASON_OK && out->decision == RACE_GO_ON; n += 8) {
         s = timing_pairs(t, 0, ATN_MIN(n, rules->pairs_max), 60, &v, err);
+        if (s == ATN_OK && v.reason == ATN_REASON_OK && n < rules->pairs_max)
+            s = timing_restart(t, &v, err);
         if (s != ATN_OK || v.reason != ATN_REASON_OK)
             break;
         const timing_samples *x = timing_get(t, 0);
         out->pairs = x->n;
         memcpy(out->d, x->d, sizeof out->d);
+        memcpy(out->raw, x->raw, sizeof out->raw);
         race_bounds(x->d, x->n, rules->alpha, &out->median, &out->low, &out->high);
         out->decision = race_look(rules, x->d, x->n);
     }
@@ -125,8 +125,8 @@ static void summarise(control_series *s, const race_rules *rules)
     free(half);
 }
 
-atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
-                        int heads_incumbent, int races, double seconds, control_series *out, atn_error *err)
+atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
+                        int calls_incumbent, int races, double seconds, control_series *out, atn_error *err)
 {
     double start = clock_s();
     atn_status s = ATN_OK;
@@ -134,7 +134,7 @@ atn_status control_many(const check_context *c, const atn_peaks *peaks, const ra
     while (out->races < races && s == ATN_OK && clock_s() - start < seconds) {
         check_context fresh = *c;
         fresh.seed = rng_mix(c->seed + (uint64_t)out->races);
-        s = control_run(&fresh, peaks, rules, so_fd, length, heads, heads_incumbent, &out->each[out->races], err);
+        s = control_run(&fresh, peaks, rules, so_fd, length, calls, calls_incumbent, &out->each[out->races], err);
         out->races += s == ATN_OK;
     }
     summarise(out, rules);

@@ -1,8 +1,9 @@
 /* Controls: races whose right outcome is known. A kernel against its own copy must not be promoted; a kernel against itself
  * with more work of the same kind must be seen to be faster by just that much.
  *
- * The honest handicap is heads: attention heads are equal and independent, so a problem of 34 heads is 33 heads' work
- * and 1/33 (3.03 %) more, in the same code, on the same kind of memory. Nothing spins and nothing is scaled afterwards. */
+ * The handicap is calls: a slice of the incumbent is 34 calls where the candidate's is 33 (3.03 % more work), in the same
+ * code on the same inputs in the same memory. Nothing spins and nothing is scaled afterwards. (34 heads against 33 looks
+ * as honest and is not: two sets of inputs differ in where they lie, by more than what is to be seen.) */
 #ifndef ATN_JUDGE_CONTROL_H
 #define ATN_JUDGE_CONTROL_H
 
@@ -14,15 +15,15 @@ typedef struct {
     double seconds;             /* of racing: process start excluded */
     double setup_seconds;
     double median, low, high;   /* at the last look */
-    double d[RACE_PAIRS_MAX];
+    double d[RACE_PAIRS_MAX], raw[RACE_PAIRS_MAX];
 } control_race;
 
-/* Picks the sequence length at which `heads` heads take about `ns`. */
-atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int heads, double ns, int *length, atn_error *err);
+/* Picks the sequence length at which `calls` calls, a slice, take about `ns`. */
+atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int calls, double ns, int *length, atn_error *err);
 
-/* One race in fresh processes on fresh inputs: `heads` for the candidate, `heads_incumbent` for the incumbent. */
-atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
-                       int heads_incumbent, control_race *out, atn_error *err);
+/* One race in fresh processes on fresh inputs: `calls` in a slice of the candidate, `calls_incumbent` in one of the incumbent. */
+atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
+                       int calls_incumbent, control_race *out, atn_error *err);
 
 typedef struct {
     int races, promoted, dropped, tied;
@@ -36,8 +37,8 @@ typedef struct {
 } control_series;
 
 /* Up to `races` races, fewer where `seconds` pass before. The caller holds the timing lock. */
-atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int heads,
-                        int heads_incumbent, int races, double seconds, control_series *out, atn_error *err);
+atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
+                        int calls_incumbent, int races, double seconds, control_series *out, atn_error *err);
 void control_series_free(control_series *s);
 
 #endif

@@ -19,7 +19,7 @@
 #include "judge/timing.h"
 
 static const double SCREEN_CASE_SECONDS = 0.09;
-enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, CONTROL_HEADS = 33 };
+enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, CONTROL_CALLS = 33 };
 static const double SCREEN_FLOPS_MAX = 0.6e9;    /* longer cases wait for the race */
 static const double SCREEN_SLACK = -0.02;        /* clearly slower: the upper bound of the mean lies below this */
 static const double HOPELESS = -0.41;            /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
@@ -155,8 +155,9 @@ static void whole_suite(const atn_judge *j, field *f)
 }
 
 /* What is known so far into the verdict: cases that have at least one pair, and the mean over them. */
-static void field_score(const field *f, double alpha, atn_verdict *v)
+static void field_score(const field *f, const race_rules *rules, atn_verdict *v)
 {
+    double alpha = rules->alpha, unused_mean, unused_high;
     const double *d[ATN_CASES_MAX];
     int n[ATN_CASES_MAX];
     v->n_cases = 0;
@@ -174,8 +175,11 @@ static void field_score(const field *f, double alpha, atn_verdict *v)
         n[v->n_cases++] = s->n;
     }
     v->late_cpu_us = ATN_MAX(v->late_cpu_us, timing_late_us(f->t));
-    if (v->n_cases && !f->alone)
+    if (v->n_cases && !f->alone) {
         race_suite(d, n, v->n_cases, alpha, f->c.seed, &v->suite_log, &v->suite_low, &v->suite_high);
+        /* The lower bound is what wins are decided and programs are ranked by. */
+        race_suite(d, n, v->n_cases, rules->alpha_win, f->c.seed, &unused_mean, &v->suite_low, &unused_high);
+    }
 }
 
 static void say_speed(const atn_judge *j, const atn_verdict *v, char *out, size_t room)
@@ -224,7 +228,7 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
             double median, low, high;
             race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
             if ((x->n >= 3 && high < HOPELESS) || high < HOPELESS_AT_ONCE) {
-                field_score(&f, j->o.rules.alpha, v);
+                field_score(&f, &j->o.rules, v);
                 decide_slower(&f, v, "far slower at once");
             }
             if (x->n >= 3 && low > -HOPELESS)
@@ -232,7 +236,7 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
         }
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
-        field_score(&f, j->o.rules.alpha, v);
+        field_score(&f, &j->o.rules, v);
         if (v->suite_high < SCREEN_SLACK)
             decide_slower(&f, v, "clearly slower in screening");
     }
@@ -280,7 +284,7 @@ static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_ver
         s = race_level(&f, pairs, pairs >= 32 ? most : most * pairs / 32, v, err);
         if (s != ATN_OK || v->reason != ATN_REASON_OK)
             break;
-        field_score(&f, j->o.rules.alpha, v);
+        field_score(&f, &j->o.rules, v);
         decision = suite_look(&j->o.rules, v, pairs);
         if (pairs >= j->o.rules.pairs_max || clock_s() - start > 8 * most)
             break;
@@ -314,7 +318,7 @@ static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int i
         level = ATN_MIN(level * 2, pairs);
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK)
-        field_score(&f, j->o.rules.alpha, v);
+        field_score(&f, &j->o.rules, v);
     timing_close(f.t);
     return s;
 }
@@ -444,11 +448,11 @@ atn_status judge_controls(atn_judge *j, const build_result *program, int races, 
     int length = 0, lock = -1, fd = program->so_fd;
     atn_status s = timing_lock(&lock, err);
     if (s == ATN_OK)
-        s = control_length(&c, &j->peaks, fd, CONTROL_HEADS, CONTROL_NS, &length, err);
+        s = control_length(&c, &j->peaks, fd, CONTROL_CALLS, CONTROL_NS, &length, err);
     if (s == ATN_OK)
-        s = control_many(&c, &j->peaks, &j->o.rules, fd, length, CONTROL_HEADS, CONTROL_HEADS, races, 1e9, &same, err);
+        s = control_many(&c, &j->peaks, &j->o.rules, fd, length, CONTROL_CALLS, CONTROL_CALLS, races, 1e9, &same, err);
     if (s == ATN_OK)
-        s = control_many(&d, &j->peaks, &j->o.rules, fd, length, CONTROL_HEADS, CONTROL_HEADS + 1, races, 1e9, &plus, err);
+        s = control_many(&d, &j->peaks, &j->o.rules, fd, length, CONTROL_CALLS, CONTROL_CALLS + 1, races, 1e9, &plus, err);
     if (lock >= 0)
         close(lock);
     *out = (atn_controls){.aa_races = same.races, .aa_promoted = same.promoted, .plus_races = plus.races,

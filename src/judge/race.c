@@ -15,7 +15,7 @@ enum { BOOTSTRAP_ROUNDS = 2000, CASES_MAX = 256 };
 
 race_rules race_defaults(void)
 {
-    return (race_rules){.alpha = 0.01, .delta = 0.003, .pairs_min = 32, .pairs_max = RACE_PAIRS_MAX};
+    return (race_rules){.alpha = 0.01, .alpha_win = 0.0015, .delta = 0.003, .pairs_min = 32, .pairs_max = RACE_PAIRS_MAX};
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -48,6 +48,21 @@ static int sign_rank(int n, double alpha)
         term *= (double)(n - k + 1) / k;
     }
     return k;
+}
+
+void race_balance(const double *d, int n, double *out)
+{
+    ATN_ASSERT(n <= RACE_PAIRS_MAX);
+    double half[2][RACE_PAIRS_MAX / 2 + 1], effect = 0;
+    for (int i = 0; i < n; i++)
+        half[i % 2][i / 2] = d[i];
+    if (n >= 8) {
+        qsort(half[0], (size_t)(n + 1) / 2, sizeof half[0][0], compare_doubles);
+        qsort(half[1], (size_t)n / 2, sizeof half[1][0], compare_doubles);
+        effect = 0.5 * (median_of_sorted(half[0], (n + 1) / 2) - median_of_sorted(half[1], n / 2));
+    }
+    for (int i = 0; i < n; i++)
+        out[i] = i % 2 ? d[i] + effect : d[i] - effect;
 }
 
 /* With fewer pairs than alpha needs (7 at 0.01) the extremes are all there is: one-sided confidence 1 - 2^-n. */
@@ -94,8 +109,8 @@ race_decision race_look(const race_rules *r, const double *d, int n)
     double *x = sorted_copy(d, n), median = median_of_sorted(x, n);
     int m = (int)effective_pairs(d, n, median);
     /* The rank that m pairs would have, carried over to n: the same quantiles, a wider interval. */
-    int k = sign_rank(m, r->alpha) * n / m;
-    double low = k >= 1 ? x[k - 1] : -INFINITY, high = k >= 1 ? x[n - k] : INFINITY;
+    int up = sign_rank(m, r->alpha_win) * n / m, down = sign_rank(m, r->alpha) * n / m;
+    double low = up >= 1 ? x[up - 1] : -INFINITY, high = down >= 1 ? x[n - down] : INFINITY;
     free(x);
     if (high < r->delta)
         return RACE_DROP;

@@ -19,12 +19,13 @@
 
 typedef struct {
     atn_problem problem;
-    atn_problem incumbent;     /* what the incumbent runs: the same, but for controls of known slowness */
-    bool own_inputs;           /* incumbent differs: it gets a job and inputs of its own */
+    int calls[2];              /* in a slice of the candidate, of the incumbent; 0: the same for both, as many as make a slice.
+                                  Controls of known slowness give the incumbent more to do. */
 } timing_case;
 
 typedef struct {
-    double d[RACE_PAIRS_MAX];  /* ln(t_incumbent / t_candidate); 0 where there is no incumbent */
+    double d[RACE_PAIRS_MAX];  /* ln(t_incumbent / t_candidate), order balanced; 0 where there is no incumbent */
+    double raw[RACE_PAIRS_MAX];
     int n;
     int calls;                 /* calls in a slice */
     double ns_min, incumbent_ns_min;   /* one call */
@@ -41,6 +42,10 @@ typedef struct atn_timing atn_timing;
 atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks *peaks, const timing_case *cases, int n,
                        int candidate_fd, int incumbent_fd, atn_timing **out, atn_verdict *v, atn_error *err);
 void timing_close(atn_timing *t);
+
+/* Both workers anew, in the other order, so that what each gets of physical memory changes hands: where pages lie is worth up
+ * to 1.5 % for as long as a process lives (measured), and no number of pairs averages that out. */
+atn_status timing_restart(atn_timing *t, atn_verdict *v, atn_error *err);
 
 /* Adds pairs to a case until it has `pairs` of them or has used `seconds` in all (at least one pair). The candidate's failure sets
  * v->reason; the incumbent's is a status, as it was judged before. */
