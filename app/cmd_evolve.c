@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/file.h"
@@ -126,6 +127,19 @@ static void proposers_create(const atn_config *config, evolve_options *o)
 
 /* ---- the run ---- */
 
+/* A path as people write it: relative where it lies below the present folder. */
+static char *shortened(char *path)
+{
+    char here[4096];
+    size_t n = getcwd(here, sizeof here) ? strlen(here) : 0;
+    if (n > 1 && !strncmp(path, here, n) && path[n] == '/') {
+        char *below = atn_strdup(path + n + 1);
+        free(path);
+        return below;
+    }
+    return path;
+}
+
 static void say_start(atn_progress *p, const evolve_options *o, const evolve_judge *j)
 {
     const atn_machine *m = machine_get();
@@ -172,7 +186,8 @@ int cmd_evolve(const atn_cli *c)
     evolve_result *result = atn_alloc(sizeof *result);
     atn_suite suite = {0};
     char *suite_name = NULL, *source = NULL, *config_text_json = NULL;
-    char *initial = c->n_args ? atn_strdup(c->args[0]) : file_join(file_home(), "examples/attention/initial_program.c");
+    char *initial = c->n_args ? atn_strdup(c->args[0])
+                              : shortened(file_join(file_home(), "examples/attention/initial_program.c"));
     atn_progress progress = {0};
     int code = EXIT_USAGE;
 

@@ -186,7 +186,7 @@ void svg_errors(atn_text *t, const run_view *v)
 
 void svg_verdicts(atn_text *t, const run_view *v)
 {
-    enum { ROW = 22, LEFT = 250, RIGHT = 330, ROWS = ATN_REASON_COUNT + 3 };
+    enum { ROW = 22, LEFT = 250, RIGHT = 400, ROWS = ATN_REASON_COUNT + 3 };
     struct {
         const char *name, *words, *class;
         int n;
@@ -195,7 +195,7 @@ void svg_verdicts(atn_text *t, const run_view *v)
     const struct {
         const char *name, *words, *class;
         int n;
-    } good[] = {{"better", "became the best", "best", v->better},
+    } good[] = {{"better", "became the best of its time, the initial program included", "best", v->better},
                 {"right", "correct, not shown to be faster", "right", v->right},
                 {"same code", "compiles to code that was judged before", "right", v->same}};
     for (int i = 0; i < ATN_COUNT(good); i++) {
