@@ -42,6 +42,8 @@ ATN_INLINE vi amx_pair(vf a, vf b)
     typedef short s32 __attribute__((vector_size(64)));
 #ifdef __clang__
     s32 x = (s32)__builtin_ia32_cvtne2ps2bf16_512(b, a);
+#elif __GNUC__ >= 13
+    s32 x = (s32)__builtin_ia32_cvtne2ps2bf16_v32bf(b, a);
 #else
     s32 x = (s32)__builtin_ia32_cvtne2ps2bf16_v32hi(b, a);
 #endif

@@ -16,9 +16,9 @@
 // EVOLVE-BLOCK-START
 #define QV 3            // knob: 1 2 3 4 6 ; vectors of query rows in a register tile of S^T
 #define KU 4            // knob: 2 3 4 5 6 8 10 12 ; keys in a register tile of S^T
-#define PR 4            // knob: 2 3 4 5 6 8 12 ; rows in a register tile of O
+#define PR 6            // knob: 2 3 4 5 6 8 12 ; rows in a register tile of O
 #define PN 2            // knob: 1 2 3 4 ; vectors of columns in a register tile of O
-#define BK 64           // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
+#define BK 128          // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
 #define NQB 4           // knob: 1 2 3 4 6 8 12 16 ; row blocks that share a visit of a tile
 #define EXP_DEG 5       // knob: 4 5 6 ; degree of the polynomial for 2^x
 #define EXP_UNROLL 2    // knob: 1 2 4 8
@@ -348,6 +348,11 @@ static void store_row(const atn_args *a, char *row, const float *o, float factor
     vf_store_as_n(row + d * elem, t, a->o.dtype, a->Dv - d);
 }
 
+static char *row_out(const atn_args *a, const block *x, int b, int c)
+{
+    return (char *)a->o.ptr + b * a->o.sb + x->h[c] * a->o.sh + x->i[c] * a->o.sr;
+}
+
 /* Sinks, 1 / l, log-sum-exp, and O out. */
 static void close_block(const atn_args *a, block *x, int b, int kvh, const float *qt, float *o, int os)
 {
@@ -358,7 +363,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         vf_store(factor + v * VL, vf_sel(none, vf_zero(), 1.0f / vf_sel(none, vf_splat(1.0f), x->l[v])));
         vf_store(m + v * VL, x->m[v]), vf_store(l + v * VL, x->l[v]);
     }
-    for (int c = 0; c < x->rows; c++) {
+    for (int c = 0; c < x->rows && (a->sinks || a->lse); c++) {
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
             if (top > -VF_INF) {
@@ -368,19 +373,25 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
                 m[c] = top;
             }
         }
-        if (a->lse) {
-            float lse = l[c] == 0 ? -VF_INF : m[c] * down + __builtin_log2f(l[c]) * LN2;
-            a->lse[((int64_t)b * a->Hq + x->h[c]) * a->Sq + x->i[c]] = lse;
-        }
+        if (!a->lse) continue;
+        float lse = l[c] == 0 ? -VF_INF : m[c] * down + __builtin_log2f(l[c]) * LN2;
+        a->lse[((int64_t)b * a->Hq + x->h[c]) * a->Sq + x->i[c]] = lse;
+    }
+    vf bad = vf_zero();
+    for (int c = 0; c < x->rows; c++) {
         float *y = o + (int64_t)c * os;
-        char *row = (char *)a->o.ptr + b * a->o.sb + x->h[c] * a->o.sh + x->i[c] * a->o.sr;
-        vf bad = vf_zero();
         if (x->fresh)
             for (int d = 0; d < os; d += VL) vf_store(y + d, vf_zero());
-        store_row(a, row, y, factor[c], &bad);
-        if (exact || vf_hsum(bad) == 0) continue;
+        store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
+    }
+    if (exact || vf_hsum(bad) == 0) return;
+    for (int c = 0; c < x->rows; c++) {
+        float *y = o + (int64_t)c * os;
+        bad = vf_zero();
+        store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
+        if (vf_hsum(bad) == 0) continue;
         repair_row(a, x, c, b, kvh, qt, y);
-        store_row(a, row, y, factor[c], &bad);
+        store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
     }
 }
 
@@ -447,6 +458,18 @@ static void edit_scores(const atn_args *a, const block *x, int v, int j0, int ja
     }
 }
 
+/* The maximum over n keys of one vector, four chains at once. */
+static vf max_column(const float *s, int n)
+{
+    vf t[4];
+    for (int c = 0; c < 4; c++) t[c] = vf_splat(-VF_INF);
+    int j = 0;
+    for (; j + 4 <= n; j += 4)
+        UNROLL(4) for (int c = 0; c < 4; c++) t[c] = vf_max(t[c], vf_load(s + (j + c) * BQ));
+    for (; j < n; j++) t[0] = vf_max(t[0], vf_load(s + j * BQ));
+    return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
+}
+
 /* p = e^(s - m) in place for n keys of one vector; the sum. */
 ATN_INLINE vf exp_keys(float *s, int n, vf m, const int is_natural)
 {
@@ -481,8 +504,7 @@ static void full_tile(const atn_args *a, block *x, const tile *t, const float *q
     for (int v = 0; v < nv; v++) top[v] = vf_splat(-VF_INF);
     qk(nv, n, a->D, t->k, t->ks, qt, st, top);
     if (!MAX_FUSED)
-        for (int v = 0; v < nv; v++)
-            for (int j = 0; j < n; j++) top[v] = vf_max(top[v], vf_load(st + j * BQ + v * VL));
+        for (int v = 0; v < nv; v++) top[v] = max_column(st + v * VL, n);
     for (int v = 0; v < nv; v++) softmax_column(a, x, v, top[v], st, n);
     pv(x, t->j0, n, 0, os, t->v, t->vs, st, o, os);
 }
@@ -515,8 +537,7 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, const float *q
         for (int j = 0; j < ja[v] - t->j0; j++) vf_store(col + j * BQ, vf_zero());
         for (int j = jb[v] - t->j0; j < n; j++) vf_store(col + j * BQ, vf_zero());
         edit_scores(a, x, v, t->j0, ja[v], jb[v], st);
-        vf top = vf_splat(-VF_INF);
-        for (int j = ja[v] - t->j0; j < jb[v] - t->j0; j++) top = vf_max(top, vf_load(col + j * BQ));
+        vf top = max_column(col + (ja[v] - t->j0) * BQ, jb[v] - ja[v]);
         softmax_column(a, x, v, top, st + (ja[v] - t->j0) * BQ, jb[v] - ja[v]);
     }
     pv(x, t->j0, n, 1, os, t->v, t->vs, st, o, os);
