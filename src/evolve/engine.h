@@ -6,6 +6,7 @@
 #define ATN_EVOLVE_ENGINE_H
 
 #include "evolve/archive.h"
+#include "evolve/desk.h"
 #include "evolve/evolve.h"
 #include "evolve/portfolio.h"
 #include "evolve/score.h"
@@ -68,6 +69,11 @@ typedef struct {
     int64_t proposals;                 /* recorded so far: the last one's id */
     bool store_failed;
     double last_tick;
+    atn_desk *desk;
+    bool abandoned;                    /* a call of the judge goes on behind our back: nothing that it uses may be freed */
+    bool serving;                      /* proposals and builds go on while the judge works */
+    atn_status service_status;         /* what failed meanwhile */
+    atn_error service_error;
     int judge_failures;
     evolve_stop stop;
     bool disk_full;
@@ -84,6 +90,12 @@ const atn_verdict *engine_verdict(atn_engine *e, engine_program *p);
 /* Builds a judged program again and waits. false: did not build (never for a right program on the same compiler) or stopped. */
 bool engine_build(atn_engine *e, engine_program *p, build_result *out, atn_error *err);
 bool engine_build_source(atn_engine *e, const char *source, const char *flags, build_result *out, atn_error *err);
+/* Calls of the judge; builds, proposers and progress go on meanwhile. ATN_CANCELLED: the user wants an end, and the call was
+ * abandoned. */
+atn_status engine_candidate(atn_engine *e, const build_result *candidate, const build_result *incumbent, atn_stage upto,
+                            atn_verdict *v, atn_error *err);
+atn_status engine_compare(atn_engine *e, const build_result *candidate, const build_result *incumbent, int pairs,
+                          bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err);
 void engine_emit(atn_engine *e, evolve_event *event); /* fills time and counts, stores it (ticks apart), calls the app */
 void engine_phase(atn_engine *e, const char *text);
 void engine_warn(atn_engine *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

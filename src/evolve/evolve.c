@@ -26,7 +26,8 @@
 #include "evolve/engine.h"
 #include "evolve/record.h"
 
-static const double OVERTAKE_S = 5;
+static const double OVERTAKE_S = 5, STOP_GRACE_S = 0.4;
+enum { CONFIRM_PAIRS = 32 };
 enum { READY_MAX = 3 };         /* built candidates that wait for the judge: enough to bridge a slow build, few enough to be fresh */
 
 /* ---- options ---- */
@@ -421,6 +422,7 @@ static atn_status conclude(atn_engine *e, const judgement *j, atn_error *err)
 
 static void slot_clear(atn_engine *e, engine_slot *s)
 {
+    if (s->has_built && e->abandoned) s->has_built = false;   /* the desk may still be using it */
     if (s->build) e->judge->build_cancel(e->judge->ctx, s->build);
     if (s->has_built) e->judge->build_release(e->judge->ctx, &s->built);
     free(s->made.proposer);
@@ -474,11 +476,15 @@ static void step_builds(atn_engine *e)
         s->build = NULL;
         s->has_built = true;
         s->state = SLOT_BUILT;
-        if (s->built.reason != ATN_REASON_OK || !s->built.object_hash[0]) continue;
-        for (int k = 0; k < e->n_programs && !s->same_as; k++)
-            if (!e->program[k]->same_as && !strcmp(e->program[k]->object_hash, s->built.object_hash))
-                s->same_as = e->program[k]->id;
     }
+}
+
+/* A judged program with the same object code; 0: none. */
+static int64_t same_code(const atn_engine *e, const build_result *b)
+{
+    for (int i = 0; b->reason == ATN_REASON_OK && b->object_hash[0] && i < e->n_programs; i++)
+        if (!e->program[i]->same_as && !strcmp(e->program[i]->object_hash, b->object_hash)) return e->program[i]->id;
+    return 0;
 }
 
 static int64_t budget_left(const atn_engine *e)
@@ -620,21 +626,133 @@ static void build_verdict(const build_result *b, atn_verdict *v)
     v->seconds_build = b->seconds;
 }
 
+/* One call of the judge, on the desk. */
+typedef struct {
+    evolve_judge *judge;
+    enum { CALL_CANDIDATE, CALL_COMPARE, CALL_CONTROLS } what;
+    build_result candidate, incumbent;
+    bool has_incumbent, confirm, full_size;
+    atn_stage upto;
+    int pairs;
+    double seconds;
+    atn_verdict verdict;
+    atn_controls controls;
+    atn_status status;
+    atn_error err;
+} judge_call;
+
+static void call_judge(void *arg)
+{
+    judge_call *c = arg;
+    evolve_judge *j = c->judge;
+    const build_result *incumbent = c->has_incumbent ? &c->incumbent : NULL;
+    if (c->what == CALL_CANDIDATE)
+        c->status = j->candidate(j->ctx, &c->candidate, incumbent, c->upto, &c->verdict, &c->err);
+    else if (c->what == CALL_COMPARE)
+        c->status = j->compare(j->ctx, &c->candidate, incumbent, c->pairs, c->confirm, c->full_size, c->seconds, &c->verdict,
+                               &c->err);
+    else
+        c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
+}
+
+/* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
+static void wait_for_work(atn_engine *e, bool judging, int most_ms)
+{
+    struct pollfd p[ENGINE_SLOTS + EVOLVE_PROPOSERS_MAX + 1];
+    nfds_t n = 0;
+    if (judging) p[n++] = (struct pollfd){.fd = desk_fd(e->desk), .events = POLLIN};
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
+        if (e->slot[i].state != SLOT_BUILDING) continue;
+        int fd = e->judge->build_fd(e->judge->ctx, e->slot[i].build);
+        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        else most_ms = 2;
+    }
+    for (int i = 0; i < e->o->n_proposers && e->serving; i++) {
+        atn_proposer *q = e->o->proposers[i];
+        int fd = q->poll_fd ? q->poll_fd(q) : -1;
+        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    poll(p, n, most_ms);
+}
+
+/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on ATN_CANCELLED it is lost to the desk. */
+static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
+{
+    double stop_at = 0;
+    desk_start(e->desk, call_judge, c);
+    while (!desk_done(e->desk)) {
+        bool idle;
+        if (engine_stopping(e) && stop_at == 0) stop_at = clock_s() + STOP_GRACE_S;
+        if (stop_at > 0 && clock_s() >= stop_at) {
+            e->abandoned = e->judge->abandoned = true;
+            return atn_fail(err, ATN_CANCELLED, "interrupted");
+        }
+        if (e->serving) {
+            step_builds(e);
+            if (!e->service_status && stop_at == 0) e->service_status = fill(e, &idle, &e->service_error);
+        }
+        wait_for_work(e, true, stop_at > 0 ? 20 : 200);
+        tick(e);
+    }
+    if (c->status && err) *err = c->err;
+    return c->status;
+}
+
+static judge_call *new_call(atn_engine *e, int what, const build_result *candidate, const build_result *incumbent)
+{
+    judge_call *c = atn_alloc(sizeof *c);
+    c->judge = e->judge;
+    c->what = what;
+    c->candidate = *candidate;
+    if ((c->has_incumbent = incumbent != NULL)) c->incumbent = *incumbent;
+    return c;
+}
+
+static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error *err)
+{
+    atn_status st = judge_wait(e, c, err);
+    if (e->abandoned) return st;
+    *v = c->verdict;
+    free(c);
+    return st;
+}
+
+atn_status engine_candidate(atn_engine *e, const build_result *candidate, const build_result *incumbent, atn_stage upto,
+                            atn_verdict *v, atn_error *err)
+{
+    if (e->abandoned) return ATN_CANCELLED;
+    judge_call *c = new_call(e, CALL_CANDIDATE, candidate, incumbent);
+    c->upto = upto;
+    return judged(e, c, v, err);
+}
+
+atn_status engine_compare(atn_engine *e, const build_result *candidate, const build_result *incumbent, int pairs,
+                          bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err)
+{
+    if (e->abandoned) return ATN_CANCELLED;
+    judge_call *c = new_call(e, CALL_COMPARE, candidate, incumbent);
+    c->pairs = pairs;
+    c->confirm = confirm;
+    c->full_size = full_size;
+    c->seconds = seconds;
+    return judged(e, c, v, err);
+}
+
 static bool confirmed(const atn_verdict *c) { return only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK; }
 
 /* The verdict of a built candidate into *race, and *confirm with its fresh races where the first one was won. */
 static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, atn_verdict *confirm, bool *has_confirm,
                               bool *promoted, atn_error *err)
 {
-    evolve_judge *j = e->judge;
     const build_result *incumbent = e->incumbent ? &e->incumbent_built : NULL;
     memset(race, 0, sizeof *race);
     *has_confirm = *promoted = false;
-    atn_status st = j->candidate(j->ctx, &s->built, incumbent, ATN_STAGE_RACE, race, err);
+    atn_status st = engine_candidate(e, &s->built, incumbent, ATN_STAGE_RACE, race, err);
     race->seconds_build = s->built.seconds;
-    if (st || !race->correct || !race->promoted || !incumbent || engine_stopping(e)) return st;
+    if (st || !race->correct || !race->promoted || !incumbent) return st;
+    if (engine_stopping(e)) return ATN_CANCELLED;   /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
-    st = j->compare(j->ctx, &s->built, incumbent, 32, true, false, 0, confirm, err);
+    st = engine_compare(e, &s->built, incumbent, CONFIRM_PAIRS, true, false, 0, confirm, err);
     *has_confirm = !st;
     *promoted = !st && confirmed(confirm);
     return st;
@@ -663,6 +781,7 @@ static atn_status judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
     bool has_confirm = false, promoted = false, first = e->initial == 0;
     double t0 = clock_s();
     atn_status st = ATN_OK;
+    if (s->has_built && !s->same_as) s->same_as = same_code(e, &s->built);
     if (s->same_as) {
         engine_program *same = engine_find(e, s->same_as);
         const atn_verdict *v = engine_verdict(e, same);
@@ -674,7 +793,6 @@ static atn_status judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
         build_verdict(&s->built, &race);
     } else {
         st = judge_built(e, s, &race, &confirm, &has_confirm, &promoted, err);
-        if (engine_stopping(e)) return ATN_CANCELLED;   /* the terminal's Ctrl-C reaches workers too: such a verdict proves nothing */
         if (st) return st;
     }
     if (first && !(race.correct && race.reason == ATN_REASON_OK) && !(race.correct && only_slower(race.reason)))
@@ -895,14 +1013,18 @@ static atn_status open_store(atn_engine *e, atn_error *err)
 
 static void control(atn_engine *e, bool at_end)
 {
-    if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e)) return;
-    atn_controls c = {0};
+    if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e) || e->abandoned) return;
     atn_error err = {0};
-    if (e->judge->controls(e->judge->ctx, &e->incumbent_built, e->o->control_races, &c, &err)) {
-        if (!engine_stopping(e)) engine_warn(e, "control races failed: %s", err.text);
+    judge_call *call = new_call(e, CALL_CONTROLS, &e->incumbent_built, NULL);
+    call->pairs = e->o->control_races;
+    atn_status st = judge_wait(e, call, &err);
+    if (e->abandoned) return;
+    atn_controls c = call->controls;
+    free(call);
+    if (st) {
+        engine_warn(e, "control races failed: %s", err.text);
         return;
     }
-    if (engine_stopping(e)) return;
     if (at_end) e->controls_end = c, e->has_controls_end = true;
     else e->controls_start = c, e->has_controls_start = true;
     char *json = controls_json(&c);
@@ -935,26 +1057,6 @@ static evolve_stop why_stop(const atn_engine *e)
     return EVOLVE_STOP_NONE;
 }
 
-/* Nothing to judge: sleep until a build or a proposer has something. */
-static void wait_for_work(atn_engine *e)
-{
-    struct pollfd p[ENGINE_SLOTS + EVOLVE_PROPOSERS_MAX];
-    nfds_t n = 0;
-    int wait_ms = 200;
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
-        if (e->slot[i].state != SLOT_BUILDING) continue;
-        int fd = e->judge->build_fd(e->judge->ctx, e->slot[i].build);
-        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
-        else wait_ms = 2;
-    }
-    for (int i = 0; i < e->o->n_proposers; i++) {
-        atn_proposer *q = e->o->proposers[i];
-        int fd = q->poll_fd ? q->poll_fd(q) : -1;
-        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
-    }
-    poll(p, n, wait_ms);
-}
-
 /* A failure of the world (not of a candidate) in the judge: another try may work, three in a row will not. */
 static atn_status world_failed(atn_engine *e, engine_slot *s, atn_status st, const atn_error *why)
 {
@@ -966,11 +1068,14 @@ static atn_status world_failed(atn_engine *e, engine_slot *s, atn_status st, con
 static atn_status evolve_loop(atn_engine *e, atn_error *err)
 {
     bool announced = false, controlled = e->has_controls_start;
+    e->serving = true;
     while ((e->stop = why_stop(e)) == EVOLVE_STOP_NONE) {
         bool idle = false;
         step_builds(e);
-        atn_status st = fill(e, &idle, err);
-        if (st) return e->disk_full ? ATN_IO : st;
+        atn_status st = e->service_status;
+        if (st && err) *err = e->service_error;
+        if (!st) st = fill(e, &idle, err);
+        if (st) return st;
         engine_slot *s = ready_slot(e);
         if (s) {
             st = judge_slot(e, s, err);
@@ -981,7 +1086,7 @@ static atn_status evolve_loop(atn_engine *e, atn_error *err)
             e->stop = EVOLVE_STOP_EXHAUSTED;
             break;
         } else {
-            wait_for_work(e);
+            wait_for_work(e, false, 200);
         }
         if (e->initial && !starting(e) && !announced) {
             if (!controlled) control(e, false);
@@ -999,6 +1104,8 @@ static atn_status evolve_loop(atn_engine *e, atn_error *err)
 static void engine_close(atn_engine *e)
 {
     for (int i = 0; i < ENGINE_SLOTS; i++) slot_clear(e, &e->slot[i]);
+    desk_close(e->desk, e->abandoned);
+    if (e->abandoned) e->has_initial_built = e->has_incumbent_built = false;
     if (e->has_initial_built && !(e->has_incumbent_built && shares_initial(e)))
         e->judge->build_release(e->judge->ctx, &e->initial_built);
     if (e->has_incumbent_built) e->judge->build_release(e->judge->ctx, &e->incumbent_built);
@@ -1026,7 +1133,8 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
     e->clock_base = clock_s();
     suite_kinds_of(o->suite, &e->kinds);
     portfolio_init(&e->portfolio, o->suite, &e->kinds, o->threads);
-    atn_status st = open_store(e, err);
+    atn_status st = desk_open(&e->desk, err);
+    if (!st) st = open_store(e, err);
     if (!st) st = archive_settings(e, o->resume, err);
     if (!st) st = o->resume ? restore(e, err) : start_programs(e, err);
     if (!st) {
@@ -1034,6 +1142,7 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
         engine_emit(e, &(evolve_event){.type = EVOLVE_START, .resumed = o->resume});
         if (starting(e)) engine_phase(e, "judging the starting programs");
         st = evolve_loop(e, err);
+        e->serving = false;
         if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
         e->t_stopped = engine_now(e);   /* what follows is not evolving, and a resumed run has not spent it */
         engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});

@@ -7,7 +7,8 @@
  *     atn_status st = evolve_run(&o, j, &r, &err);             // blocks; events arrive on this thread
  *     ... evolve_result_free(&r); evolve_judge_free(j);
  *
- * One thread. Builds are separate processes and go on while the judge races; only timing is serial. Every proposal is
+ * One thread for all but the judge, whose calls run on a second one, one at a time (desk.h): builds, which are separate
+ * processes, and proposers go on while it races; only timing is serial. Every proposal is
  * on disk before it is evaluated and every verdict before the next judgement starts; the archive is a function of the
  * ordered list of verdicts, so a killed run resumes where it was, with at most the work in flight judged again. */
 #ifndef ATN_EVOLVE_EVOLVE_H
@@ -154,7 +155,7 @@ struct evolve_judge {
     bool (*build_step)(void *ctx, evolve_build *b, build_result *out);
     void (*build_cancel)(void *ctx, evolve_build *b);
     void (*build_release)(void *ctx, build_result *r);
-    /* As judge/judge.h. */
+    /* As judge/judge.h. Called on the engine's second thread, one call at a time; everything else on the first. */
     atn_status (*candidate)(void *ctx, const build_result *candidate, const build_result *incumbent, atn_stage upto,
                             atn_verdict *v, atn_error *err);
     /* full_size: the suite as given, not cut to one kv group; seconds: budget for all cases together, 0: the judge's own. */
@@ -172,11 +173,12 @@ struct evolve_judge {
     void (*destroy)(void *ctx);
     char compiler[96];
     char version[32];                  /* of the judge's rules: part of the evaluator's fingerprint */
+    bool abandoned;                    /* set by the engine: a call still goes on, destroy must not be called */
 };
 
 /* The real judge for these options. Measures the machine's peaks. */
 atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_error *err);
-void evolve_judge_free(evolve_judge *j);
+void evolve_judge_free(evolve_judge *j);   /* NULL is fine; does nothing if a call was abandoned: the process is about to end */
 
 /* ---- result ---- */
 

@@ -22,7 +22,7 @@ typedef struct {
     char *cc;
     judge_options options;
     atn_judge *judge, *final;
-    atn_suite final_suite;
+    atn_suite suite, final_suite;                /* own copies: an abandoned call may outlive the caller's */
     double initial_ns[ATN_CASES_MAX];
     bool has_final;
 } real_judge;
@@ -157,6 +157,7 @@ static void real_destroy(void *ctx)
     judge_free(r->judge);
     judge_free(r->final);
     free(r->final_suite.cases);
+    free(r->suite.cases);
     free(r->cc);
     free(r);
 }
@@ -168,7 +169,9 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
     r->cc = o->cc && *o->cc ? atn_strdup(o->cc) : NULL;
     r->build = (build_options){.cc = r->cc};
     r->options = judge_defaults();
-    r->options.timing = o->suite;
+    r->suite = (atn_suite){.cases = atn_alloc((size_t)o->suite->count * sizeof *o->suite->cases), .count = o->suite->count};
+    memcpy(r->suite.cases, o->suite->cases, (size_t)o->suite->count * sizeof *o->suite->cases);
+    r->options.timing = &r->suite;
     r->options.threads = o->threads;
     r->options.tolerance = o->tolerance;
     r->options.unsafe = o->unsafe;
@@ -188,7 +191,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
 
 void evolve_judge_free(evolve_judge *j)
 {
-    if (!j) return;
+    if (!j || j->abandoned) return;
     if (j->destroy) j->destroy(j->ctx);
     free(j);
 }

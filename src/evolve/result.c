@@ -38,10 +38,10 @@ static bool compare(atn_engine *e, const char *kind, engine_program *a, engine_p
         e->judge->build_release(e->judge->ctx, &x);
         goto failed;
     }
-    atn_status st = e->judge->compare(e->judge->ctx, &x, &y, 64, false, full_size, seconds, v, &err);
+    atn_status st = engine_compare(e, &x, &y, 64, false, full_size, seconds, v, &err);
+    if (e->abandoned) return false;
     e->judge->build_release(e->judge->ctx, &x);
     e->judge->build_release(e->judge->ctx, &y);
-    if (engine_stopping(e)) return false;
     if (st) goto failed;
     char *json = verdict_json(v);
     if (store_measurement_add(e->store, kind, a->id, b->id, engine_now(e), json, NULL))
@@ -133,12 +133,11 @@ static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
             atn_verdict v, c;
             memset(&v, 0, sizeof v);
             memset(&c, 0, sizeof c);
-            evolve_judge *j = e->judge;
-            good = j->candidate(j->ctx, &b, NULL, ATN_STAGE_FULL, &v, NULL) == ATN_OK && v.correct &&
-                   j->compare(j->ctx, &b, &w, 32, false, false, 5, &c, NULL) == ATN_OK && c.n_cases > 0 && c.suite_low > -0.01;
-            j->build_release(j->ctx, &w);
+            good = engine_candidate(e, &b, NULL, ATN_STAGE_FULL, &v, NULL) == ATN_OK && v.correct &&
+                   engine_compare(e, &b, &w, 32, false, false, 5, &c, NULL) == ATN_OK && c.n_cases > 0 && c.suite_low > -0.01;
+            if (!e->abandoned) e->judge->build_release(e->judge->ctx, &w);
         }
-        e->judge->build_release(e->judge->ctx, &b);
+        if (!e->abandoned) e->judge->build_release(e->judge->ctx, &b);
     }
     if (good) {
         *pruned = true;

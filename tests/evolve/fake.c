@@ -125,6 +125,7 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
     (void)upto;
     f->candidates++;
     if (f->judge_us) nanosleep(&(struct timespec){.tv_nsec = f->judge_us * 1000L}, NULL);
+    if (f->slow_after && f->candidates > f->slow_after) nanosleep(&(struct timespec){.tv_sec = 30}, NULL);
     if (f->rows) {
         while (f->next_row < f->n_rows && (f->rows[f->next_row].same_as || !strcmp(f->rows[f->next_row].stage, "build")))
             f->next_row++;

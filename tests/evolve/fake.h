@@ -13,6 +13,7 @@ typedef struct {
     evolve_judge face;
     int steps;                   /* build_step calls that a build takes */
     int judge_us;                /* time of a judgement */
+    int slow_after;              /* the judgement after that many takes half a minute; 0: none */
     bool constant;               /* no noise */
     int candidates, compares, builds;
     /* Replay: verdicts come from a stored run, in order. */

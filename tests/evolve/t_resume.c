@@ -45,6 +45,8 @@ static int remove_folder(void **state)
 typedef struct {
     int events[EVOLVE_EVENT_COUNT];
     volatile sig_atomic_t stop;
+    bool stop_slow;              /* ... or the second tick */
+    int ticks;
     int stop_after;              /* judged programs until the "user" interrupts */
     double last_best;
     bool best_fell;
@@ -57,6 +59,7 @@ static void watch(void *ctx, const evolve_event *e)
     if (e->best && e->best_speedup < w->last_best) w->best_fell = true;
     if (e->best) w->last_best = e->best_speedup;
     if (w->stop_after && w->events[EVOLVE_JUDGED] == w->stop_after) w->stop = 1;
+    if (w->stop_slow && e->type == EVOLVE_TICK && ++w->ticks == 2) w->stop = 1;
     char *json = evolve_event_json(e);
     ATN_CHECK(json && json[0] == '{');
     free(json);
@@ -178,6 +181,35 @@ static void stops(void **state)
     if (go(o, &f, fake_proposer(), &w, &r, &err)) fail_msg("%s", err.text);
     assert_int_equal(r.stop, EVOLVE_STOP_MINUTES);
     assert_true(clock_s() - before < 3 && r.minutes >= o.minutes);
+}
+
+/* Ctrl-C while the judge is busy (or waits for the machine's timing lock): the run ends within a second, and nothing of what
+ * was under way is taken for a verdict. */
+static void stops_while_judging(void **state)
+{
+    (void)state;
+    static fake_judge f;             /* the abandoned call still uses it */
+    watcher w = {.stop_slow = true};
+    evolve_result r;
+    atn_error err = {0};
+    evolve_options o = options(0);
+    fake_init(&f);
+    f.slow_after = 5;
+    double before = clock_s();
+    if (go(o, &f, fake_proposer(), &w, &r, &err)) fail_msg("%s", err.text);
+    assert_true(clock_s() - before < 4);                    /* the call takes 30 s */
+    assert_true(f.face.abandoned);
+    assert_int_equal(r.stop, EVOLVE_STOP_INTERRUPTED);
+    assert_true(r.winner > 0);
+    free(read_output("best/best_program.c"));
+    atn_error err2 = {0};
+    static fake_judge g;
+    fake_init(&g);
+    o.resume = true;
+    o.iterations = 30;
+    w = (watcher){0};
+    if (go(o, &g, fake_proposer(), &w, &r, &err2)) fail_msg("%s", err2.text);
+    assert_int_equal(r.counts.evolved, 30);
 }
 
 static void refuses(void **state)
@@ -401,6 +433,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(finds_the_hill, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stops, fresh_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(stops_while_judging, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(refuses, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(survives_kills, fresh_folder, remove_folder),
     };
