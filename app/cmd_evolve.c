@@ -1,6 +1,7 @@
 /* attune evolve: settings to options, the engine's run, the result as tables.
  *
  * Settings come from the config file, then --set, then the options of the command line; each later one wins. */
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,8 +154,10 @@ static void say_start(atn_progress *p, const evolve_options *o, const evolve_jud
     if (o->iterations) n += (size_t)snprintf(until + n, sizeof until - n, " %lld candidates", (long long)o->iterations);
     if (o->minutes > 0) n += (size_t)snprintf(until + n, sizeof until - n, "%s %g min", n ? " or" : "", o->minutes);
     if (o->target_speedup > 0) snprintf(until + n, sizeof until - n, "%s %gx", n ? " or" : "", o->target_speedup);
-    progress_say(p, "evolving from %s on %d cases of %s,%s; Ctrl-C stops cleanly", o->initial_path, o->suite->count,
-                 o->suite_name, *until ? until : " without a limit");
+    char cases[24] = "";
+    if (!isdigit((unsigned char)o->suite_name[0])) snprintf(cases, sizeof cases, " (%d cases)", o->suite->count);
+    progress_say(p, "evolving from %s for %s%s,%s; Ctrl-C stops cleanly", o->initial_path, o->suite_name, cases,
+                 *until ? until : " without a limit");
 }
 
 static int finish(const atn_cli *c, const evolve_options *o, const evolve_result *r)
@@ -186,8 +189,8 @@ int cmd_evolve(const atn_cli *c)
     evolve_result *result = atn_alloc(sizeof *result);
     atn_suite suite = {0};
     char *suite_name = NULL, *source = NULL, *config_text_json = NULL;
-    char *initial = c->n_args ? atn_strdup(c->args[0])
-                              : shortened(file_join(file_home(), "examples/attention/initial_program.c"));
+    char *initial =
+        c->n_args ? atn_strdup(c->args[0]) : shortened(file_join(file_home(), "examples/attention/initial_program.c"));
     atn_progress progress = {0};
     int code = EXIT_USAGE;
 
