@@ -55,7 +55,7 @@ static _Noreturn void child(const job *j, int error_pipe)
     step = "descriptors";
     if (fcntl(error_pipe, F_SETFD, FD_CLOEXEC) != 0 || dup2(error_pipe, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) != 0) goto fail;
     error_pipe = 3;
-    for (int fd = 4; fd < 32; fd++) close(fd);
+    lock_close_from(4);
     step = "folder";
     if (chdir(j->folder) != 0) goto fail;
     stay_off(j->cpu);
@@ -142,7 +142,7 @@ int compile_main(int argc, char **argv)
     if (i + 1 >= argc || strcmp(argv[i], "--") != 0) return 2;
     j.command = argv + i + 1;
 
-    for (int fd = BUILD_FD_COUNT; fd < 64; fd++) close(fd);
+    lock_close_from(BUILD_FD_COUNT);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     build_report r = {.magic = WIRE_MAGIC, .status = -1};
     int errors[2];

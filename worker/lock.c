@@ -18,6 +18,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+void lock_close_from(int fd)
+{
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, (unsigned)fd, ~0u, 0) == 0) return;
+#endif
+    long most = sysconf(_SC_OPEN_MAX);
+    for (long i = fd; i < (most > 0 && most < 65536 ? most : 65536); i++) close((int)i);
+}
+
 int lock_no_new_privs(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
 int lock_limit(int resource, uint64_t value)

@@ -17,6 +17,7 @@ typedef enum {
 } lock_filter_kind;
 
 int lock_no_new_privs(void);
+void lock_close_from(int fd);         /* closes fd and all above */
 /* Only the given paths stay reachable; no TCP, no signals or abstract sockets to the outside where Landlock knows them. */
 int lock_landlock(const lock_path *paths, int n);
 int lock_landlock_abi(void);         /* 0: none */

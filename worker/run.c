@@ -44,7 +44,7 @@ static _Noreturn void fail(const char *step)
     _exit(97);
 }
 
-/* --- faults: tell the supervisor where, then die of it --- */
+/* --- faults: tell the supervisor where, then end --- */
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
@@ -68,9 +68,17 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         f.address = (int64_t)address;
         f.stack = address - (sp - 65536) < 131072;
     }
-    if (ctl->fault.signal == 0) ctl->fault = f;
-    /* A refused call must not return; others fault again under the default action, so that the exit status tells. */
-    if (sig == SIGSYS) _exit(159);
+    /* Two threads may fault at once: the first one's story is kept, and it must be whole before anybody ends the process. */
+    static int telling;
+    if (__atomic_exchange_n(&telling, 1, __ATOMIC_SEQ_CST)) {
+        while (ctl->fault.signal == 0) {}
+    } else {
+        int told = f.signal;
+        f.signal = 0;
+        ctl->fault = f;
+        __atomic_store_n(&ctl->fault.signal, told, __ATOMIC_RELEASE);
+    }
+    _exit(128 + ctl->fault.signal);
 }
 
 static int prepare_thread(void)
@@ -85,7 +93,7 @@ static void catch_faults(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS};
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) {
-        struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND};
+        struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
         if (sigaction(signals[i], &a, NULL) != 0) fail("signal handlers");
     }
 }
@@ -264,7 +272,7 @@ int run_main(void)
     threads = ctl->config.threads;
     layers = ctl->config.layers;
     ctl->progress = WIRE_STARTED;
-    for (int fd = WIRE_FD_COUNT; fd < 64; fd++) close(fd);
+    lock_close_from(WIRE_FD_COUNT);
     int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);       /* if memory runs out, this process goes first */
     if (oom >= 0) {
         if (write(oom, "1000", 4) < 0) {}

@@ -1,6 +1,10 @@
 /* Builds a candidate. See build.h. Gate first, then a compile worker (worker/compile.c), then the object's static check.
  *
- * The scratch folder is in memory where there is a /dev/shm; the object leaves it only as a sealed memory file. */
+ * The scratch folder is in memory where there is a /dev/shm; the object leaves it only as a sealed memory file.
+ *
+ * What a build costs (gcc 12, flash_qvec.c): 0.66 s of CPU, of which parsing 0.02, assembling 0.006, linking 0.02, and the
+ * sandbox 0.01; the rest is the optimiser. So there is no syntax pass ahead (cc1 stops there by itself), no -pipe, no
+ * precompiled header: none of them would be seen. */
 #include "judge/build.h"
 
 #include <ctype.h>
@@ -40,6 +44,16 @@ struct atn_build {
 
 /* --- the compiler --- */
 
+/* ccache and its like take the compiler's name and look for the real one by PATH; the sandbox has no cache for them. */
+static bool is_wrapper(const char *path)
+{
+    static const char *const wrappers[] = {"ccache", "sccache", "distcc", "icecc", "colorgcc"};
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (int i = 0; i < ATN_COUNT(wrappers); i++)
+        if (text_starts(name, wrappers[i])) return true;
+    return false;
+}
+
 /* Absolute, links resolved: what lies behind /etc/alternatives is out of reach in the sandbox. NULL: not found. */
 static char *compiler_path(const char *cc)
 {
@@ -54,6 +68,10 @@ static char *compiler_path(const char *cc)
     for (char *folder; !found && (folder = strsep(&rest, ":"));) {
         char *full = file_join(*folder ? folder : ".", cc);
         if (access(full, X_OK) == 0) found = realpath(full, NULL);
+        if (found && is_wrapper(found)) {
+            free(found);
+            found = NULL;
+        }
         free(full);
     }
     free(copy);
@@ -75,13 +93,13 @@ static bool ask_version(compiler *c)
     char text[1024] = {0};
     if (pipe2(pipe_fd, O_CLOEXEC) != 0) return false;
     pid_t pid = fork();
-    if (pid == 0) {
+    if (pid == 0) {                                        /* only what is safe after fork with threads about */
+        static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", NULL};
         int null = open("/dev/null", O_RDWR);
         dup2(null, 0);
         dup2(pipe_fd[1], 1);
         dup2(null, 2);
-        setenv("LC_ALL", "C", 1);
-        execl(c->path, c->path, "--version", (char *)NULL);
+        execle(c->path, c->path, "--version", (char *)NULL, environment);
         _exit(127);
     }
     close(pipe_fd[1]);
@@ -253,7 +271,7 @@ static atn_status start_compiler(atn_build *b, const build_options *o, const com
     if (mkdir(b->folder, 0700) != 0) return atn_fail(err, ATN_IO, "cannot make '%s': %s", b->folder, strerror(errno));
     atn_status st = write_source(b->folder, source, err);
     if (st != ATN_OK) return st;
-    int uid = others_reach(cc->path) ? sandbox_uid() : 0;
+    int uid = others_reach(cc->path) && others_reach(scratch) ? sandbox_uid() : 0;
     if (uid && chown(b->folder, (uid_t)uid, (gid_t)uid) != 0) return atn_fail(err, ATN_IO, "cannot give away '%s': %s", b->folder, strerror(errno));
 
     int pipe_result[2] = {-1, -1}, pipe_life[2] = {-1, -1}, null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -334,7 +334,7 @@ static void explain_signal(const atn_worker *w, int sig, atn_verdict *v)
             verdict_fail(v, ATN_REASON_CRASH, "%s", strsignal(sig));
         }
         break;
-    case SIGSYS: verdict_fail(v, ATN_REASON_SYSCALL, "made a system call that a kernel may not make"); break;
+    case SIGSYS: verdict_fail(v, ATN_REASON_SYSCALL, "made system call %d (%s)", f.syscall, syscall_name(f.syscall)); break;
     case SIGXCPU: verdict_fail(v, ATN_REASON_TIMEOUT, "used more CPU than its limit"); break;
     case SIGKILL: verdict_fail(v, ATN_REASON_MEMORY, "killed by the system, most likely for memory"); break;
     default: verdict_fail(v, ATN_REASON_CRASH, "%s", strsignal(sig));
@@ -350,8 +350,7 @@ static void explain_death(atn_worker *w, atn_verdict *v)
     }
     wire_fault f = w->ctl->fault;
     if (w->end.si_code != CLD_EXITED) explain_signal(w, w->end.si_status, v);
-    else if (w->end.si_status == 159 && f.signal == SIGSYS)
-        verdict_fail(v, ATN_REASON_SYSCALL, "made system call %d (%s)", f.syscall, syscall_name(f.syscall));
+    else if (f.signal && w->end.si_status == 128 + f.signal) explain_signal(w, f.signal, v);        /* as its handler said */
     else verdict_fail(v, ATN_REASON_EXITED, "ended its process with status %d", w->end.si_status);
 }
 
@@ -362,7 +361,8 @@ static bool has_ended(atn_worker *w)
 {
     if (w->reaped) return true;
     siginfo_t info = {0};
-    return waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == w->pid;
+    int rc = waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    return rc == 0 ? info.si_pid == w->pid : errno == ECHILD;
 }
 
 typedef enum { WAIT_OK, WAIT_DEAD, WAIT_TIMEOUT } wait_result;

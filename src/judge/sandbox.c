@@ -96,11 +96,12 @@ void sandbox_kill(pid_t pid)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
 }
 
-int sandbox_layers(void)
+static int left_out;
+void sandbox_leave_out(int layers) { left_out |= layers; }
+
+static int probe_layers(void)
 {
-    static int layers = -1;
-    if (layers >= 0) return layers;
-    layers = 0;
+    int layers = 0;
     int pipe_fd[2];
     if (pipe2(pipe_fd, O_CLOEXEC) != 0) return 0;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -119,6 +120,13 @@ int sandbox_layers(void)
     }
     close(pipe_fd[0]);
     return layers;
+}
+
+int sandbox_layers(void)
+{
+    static int layers = -1;
+    if (layers < 0) layers = probe_layers();
+    return layers & ~left_out;
 }
 
 int sandbox_uid(void)

@@ -16,6 +16,8 @@ const char *sandbox_worker_path(void);
 
 /* Layers (LAYER_* of wire.h) that work here, probed by use once per process. */
 int sandbox_layers(void);
+/* Leaves layers out from now on, as if the machine did not have them: for tests of the lower levels. */
+void sandbox_leave_out(int layers);
 /* The private uid for workers of this process, or 0 where they keep ours. */
 int sandbox_uid(void);
 

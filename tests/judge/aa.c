@@ -1,8 +1,9 @@
 /* aa: what the judge's race says when the answer is known, for real: N races of a kernel against its own copy, N against
  * itself with 2 % more work (51 calls against 50), N with 3 % (34 against 33), each in two fresh processes.
  *
- *     aa [-n races] [-s seconds per series] [-t ns per slice] [-o noise.txt] [kernel.c]
+ *     aa [-n races] [-s seconds per series] [-t ns per slice] [-o noise.txt] [-S suite races] [kernel.c [other.c]]
  *
+ * -S adds races through the whole cascade on suite seed+readme: kernel.c against its copy, or against other.c.
  * -o writes the log-ratios of the A/A races (in millionths, one a line): noise for tests/judge/t_race.c. Prints one line a
  * series; exits 1 where a rate of the contract is missed (race.h: A/A at most 5 of 1,000, +2 % and +3 % at least 95 %). */
 #include <math.h>
@@ -15,6 +16,7 @@
 #include "base/rng.h"
 #include "judge/build.h"
 #include "judge/control.h"
+#include "judge/judge.h"
 
 static int fail(const atn_error *err)
 {
@@ -33,6 +35,31 @@ static void write_noise(const char *path, const control_series *s)
     fclose(f);
 }
 
+/* The cascade's own race, as an evolution runs it. Returns how many were promoted. */
+static int suite_races(const build_result *candidate, const build_result *incumbent, int races, double *seconds, atn_error *err)
+{
+    atn_suite suite = {0};
+    atn_judge *j = NULL;
+    judge_options o = judge_defaults();
+    o.timing = &suite;
+    int promoted = 0;
+    atn_status s = suite_add(&suite, "seed", err);
+    if (!s) s = suite_add(&suite, "readme", err);
+    if (!s) s = judge_create(&o, &j, err);
+    for (int i = 0; i < races && !s; i++) {
+        atn_verdict v;
+        s = judge_candidate(j, candidate, incumbent, ATN_STAGE_RACE, &v, err);
+        printf("  %s %s: %s; %.2f s checking, %.2f s timing\n", stage_name(v.stage), reason_word(v.reason), v.evidence, v.seconds_check,
+               v.seconds_race);
+        fflush(stdout);
+        promoted += v.promoted;
+        *seconds += v.seconds_race / races;
+    }
+    judge_free(j);
+    suite_free(&suite);
+    return s ? -1 : promoted;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -40,14 +67,15 @@ int main(int argc, char **argv)
         int calls, incumbent;
         double least, most;         /* share of races that may be promoted */
     } rows[] = {{"A/A", 33, 33, 0, 0.005}, {"+2 %", 50, 51, 0.95, 1}, {"+3 %", 33, 34, 0.95, 1}};
-    int races = 20, option, bad = 0;
+    int races = 20, suite = 0, option, bad = 0;
     double seconds = 60, ns = 0.4e6;
     const char *noise = NULL;
-    while ((option = getopt(argc, argv, "n:s:t:o:")) != -1) {
+    while ((option = getopt(argc, argv, "n:s:t:o:S:")) != -1) {
         if (option == 'n') races = atoi(optarg);
         else if (option == 's') seconds = atof(optarg);
         else if (option == 't') ns = atof(optarg);
         else if (option == 'o') noise = optarg;
+        else if (option == 'S') suite = atoi(optarg);
         else return 2;
     }
     atn_error err = {0};
@@ -64,7 +92,7 @@ int main(int argc, char **argv)
     atn_peaks peaks;
     machine_measure(0.1, &peaks);
     race_rules rules = race_defaults();
-    for (int i = 0; i < ATN_COUNT(rows); i++) {
+    for (int i = 0; i < ATN_COUNT(rows) && races > 0; i++) {
         check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = rng_secret(), .program = path};
         control_series s = {0};
         int length, lock;
@@ -85,6 +113,20 @@ int main(int argc, char **argv)
         if (noise && i == 0)
             write_noise(noise, &s);
         control_series_free(&s);
+    }
+    if (suite) {
+        build_result other = {.so_fd = -1};
+        char *text = NULL;
+        double seconds = 0;
+        bool two = optind + 1 < argc;
+        if (two && (file_read(argv[optind + 1], 1 << 20, &text, NULL, &err) || build_run(&o, text, NULL, &other, &err)))
+            return fail(&err);
+        int promoted = suite_races(&b, two ? &other : &b, suite, &seconds, &err);
+        if (promoted < 0)
+            return fail(&err);
+        printf("suite %d races: %d promoted, %.2f s each\n", suite, promoted, seconds);
+        build_release(&other);
+        free(text);
     }
     build_release(&b);
     free(source);

@@ -1,6 +1,6 @@
 /* run_zoo: every animal of a folder through the gate, the compiler and the correctness campaign; prints expected and got.
  *
- *     run_zoo [-b] [-t threads] FOLDER [ANIMAL ...]
+ *     run_zoo [-b] [-r] [-t threads] FOLDER [ANIMAL ...]        -r: reduced isolation, without namespaces, private uid, mseal
  *
  * An animal is FOLDER/NAME.c. Its first lines say what is to become of it:
  *     // expect: reason[,reason]     with everything in place ("ok": must pass)
@@ -21,9 +21,11 @@
 #include "judge/accuracy.h"
 #include "judge/build.h"
 #include "judge/link.h"
+#include "judge/sandbox.h"
+#include "judge/wire.h"
 
 static char *folder;
-static bool behind;
+static bool behind, reduced;
 static int threads = 1;
 
 /* The value of "// key: value" in the leading comment lines; caller frees; NULL where absent. */
@@ -133,13 +135,14 @@ static int by_name(const void *a, const void *b) { return strcmp(*(char *const *
 
 int main(int argc, char **argv)
 {
-    for (int o; (o = getopt(argc, argv, "bt:")) != -1;) {
+    for (int o; (o = getopt(argc, argv, "brt:")) != -1;) {
         if (o == 'b') behind = true;
+        else if (o == 'r') reduced = true, sandbox_leave_out(LAYER_NAMESPACES | LAYER_UID | LAYER_MSEAL | LAYER_SCOPE);
         else if (o == 't') threads = atoi(optarg);
         else return 2;
     }
     if (optind >= argc) {
-        fprintf(stderr, "usage: run_zoo [-b] [-t threads] FOLDER [ANIMAL ...]\n");
+        fprintf(stderr, "usage: run_zoo [-b] [-r] [-t threads] FOLDER [ANIMAL ...]\n");
         return 2;
     }
     folder = argv[optind++];
@@ -158,7 +161,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) {
         fate f = meet(names[i]);
         fates[f]++;
-        if (f == ESCAPED) printf("     rerun: run_zoo %s%s %s\n", behind ? "-b " : "", folder, names[i]);
+        if (f == ESCAPED) printf("     rerun: run_zoo %s%s%s %s\n", behind ? "-b " : "", reduced ? "-r " : "", folder, names[i]);
         free(names[i]);
     }
     printf("%d of %d as expected\n", fates[RIGHT], fates[RIGHT] + fates[ESCAPED]);

@@ -98,7 +98,7 @@ static void builds_fail_for_the_right_reason(void **state)
         a_build_gets(source, NULL, bodies[i].reason, bodies[i].evidence);
         free(source);
     }
-    a_build_gets("int x;", NULL, ATN_REASON_SYMBOLS, "");
+    a_build_gets("const int x = 1;", NULL, ATN_REASON_SYMBOLS, "");
     a_build_gets("", NULL, ATN_REASON_SYMBOLS, "");
     char *ok = kernel_of("");
     a_build_gets(ok, "-O2 -funroll-loops -mprefer-vector-width=256 -DBR=16", ATN_REASON_OK, "");

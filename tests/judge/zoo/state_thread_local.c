@@ -1,5 +1,5 @@
 // expect: forbidden
-// behind: unwritten
+// behind: unwritten,syscall
 /* The same in thread-local memory. */
 static __thread int calls;
 RUN
