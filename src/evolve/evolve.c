@@ -298,6 +298,7 @@ static void trim(atn_engine *e, const archive_log *log, engine_program *newest)
 static void learn(atn_engine *e, engine_program *p)
 {
     atn_program_view view;
+    if (p->start && !p->valid) return;   /* refused as it came: no family worth searching */
     view_of(e, p, &view);
     if (!view.source || !view.verdict) return;
     for (int i = 0; i < e->o->n_proposers; i++) {
@@ -981,16 +982,32 @@ static char *suite_text(const atn_suite *s)
     return text_take(&t);
 }
 
+/* Candidates are compiled with these: other headers, other programs. */
+static void headers_hash(char out[33])
+{
+    static const char *const names[] = {"include/attune/kernel.h", "include/attune/vec.h"};
+    atn_text all = {0};
+    for (int i = 0; i < ATN_COUNT(names); i++) {
+        char *path = file_join(file_home(), names[i]), *text = NULL;
+        if (file_read(path, 1 << 20, &text, NULL, NULL) == ATN_OK) text_add(&all, text);
+        free(text);
+        free(path);
+    }
+    hash_hex(all.s ? all.s : "", all.n, out);
+    text_free(&all);
+}
+
 static atn_status open_store(atn_engine *e, atn_error *err)
 {
     const evolve_options *o = e->o;
-    char *suite = suite_text(o->suite), threads[16], tolerance[32], initial[33];
+    char *suite = suite_text(o->suite), threads[16], tolerance[32], initial[33], headers[33];
+    headers_hash(headers);
     snprintf(threads, sizeof threads, "%d", o->threads);
     snprintf(tolerance, sizeof tolerance, "%g", o->tolerance);
     hash_hex(o->initial_source, strlen(o->initial_source), initial);
     const store_pair id[] = {{"machine", machine_get()->signature}, {"threads", threads}, {"tolerance", tolerance},
                              {"compiler", e->judge->compiler}, {"judge", e->judge->version},
-                             {"initial program", initial}, {"suite", suite}};
+                             {"kernel headers", headers}, {"initial program", initial}, {"suite", suite}};
     atn_status st = store_open(o->folder, o->resume ? STORE_RESUME : STORE_CREATE, id, ATN_COUNT(id), &e->store, err);
     if (!st && !o->resume) {
         char seed[32], now[40];
