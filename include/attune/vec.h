@@ -185,6 +185,9 @@ ATN_INLINE vf vf_tanh(vf x)
     return vf_sel((vi)(a < vf_splat(0.625f)), p, q);
 }
 
+/* Lanes that are NaN or infinite, by bits: x * 0 and x - x are folded away under the flags that kernels are built with. */
+ATN_INLINE vi vf_nonfinite(vf x) { return (vi)(((vi)x & 0x7f800000) == vi_splat(0x7f800000)); }
+
 /* ---- across lanes ---- */
 
 #if VL == 16
@@ -200,6 +203,13 @@ ATN_INLINE vf vf_tanh(vf x)
 #  define VF_ROT2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1)
 #  define VF_ROT1(x) __builtin_shufflevector(x, x, 1, 0, 3, 2)
 #endif
+
+ATN_INLINE int mask_any(vi m)                                    /* whether a mask has any lane set */
+{
+    int any = 0;
+    for (int i = 0; i < VL; i++) any |= m[i];
+    return any != 0;
+}
 
 ATN_INLINE float vf_hsum(vf x)
 {

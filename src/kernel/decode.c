@@ -381,9 +381,9 @@ static void one_split(const atn_args *a, const atn_plan *p, int task, char *shar
     float *part = (float *)(shared + y.part * task);
     for (int r = 0; r < y.rows; r++) {
         float *or = o + r * y.os;
-        vf bad = vf_zero();
-        for (int d = 0; d < y.os && !exact; d += VL) bad += vf_load(or + d) * 0.0f;
-        if (!exact && vf_hsum(bad) != 0) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, or);
+        vi bad = vi_splat(0);
+        for (int d = 0; d < y.os && !exact; d += VL) bad |= vf_nonfinite(vf_load(or + d));
+        if (!exact && mask_any(bad)) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, or);
         if (splits == 1) {
             close_row(a, rows + r, b, rows[r].m, rows[r].l, or);
             continue;

@@ -245,24 +245,24 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
     }
 }
 
-static void store_row(const atn_args *a, char *row, const float *o, float factor, vf *bad)
+static void store_row(const atn_args *a, char *row, const float *o, float factor, vi *bad)
 {
     int d = 0, elem = a->o.dtype == ATN_F32 ? 4 : 2;
     for (; d + VL <= a->Dv; d += VL) {
         vf t = vf_load(o + d) * factor;
-        *bad += t * 0.0f;
+        *bad |= vf_nonfinite(t);
         vf_store_as(row + d * elem, t, a->o.dtype);
     }
     if (d == a->Dv) return;
     vf t = vf_load_n(o + d, a->Dv - d) * factor;
-    *bad += t * 0.0f;
+    *bad |= vf_nonfinite(t);
     vf_store_as_n(row + d * elem, t, a->o.dtype, a->Dv - d);
 }
 
 /* Sinks, 1 / l, log-sum-exp, and O out. */
 static void close_block(const atn_args *a, block *x, int b, int kvh, const float *ot)
 {
-    int exact = x->all_lo <= x->lo && x->all_hi >= x->hi && !a->mask.ptr;
+    int exact = a->causal == ATN_CAUSAL_NONE && a->window_left < 0 && a->window_right < 0 && !a->mask.ptr;
     float up = natural(a) ? LOG2E : 1.0f, down = natural(a) ? 1.0f : LN2, factor[BQ], m[BQ], l[BQ], rows[VL * 1024];
     for (int v = 0; v < x->nv; v++) {
         vi none = (vi)(x->l[v] == vf_zero());
@@ -293,9 +293,9 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         }
         float *y = rows + c % VL * 1024;
         char *row = (char *)a->o.ptr + b * a->o.sb + x->h[c] * a->o.sh + x->i[c] * a->o.sr;
-        vf bad = vf_zero();
+        vi bad = vi_splat(0);
         store_row(a, row, y, factor[c], &bad);
-        if (exact || vf_hsum(bad) == 0) continue;
+        if (exact || !mask_any(bad)) continue;
         repair_row(a, x, c, b, kvh, y);
         store_row(a, row, y, factor[c], &bad);
     }

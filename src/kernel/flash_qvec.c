@@ -334,17 +334,17 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
     }
 }
 
-static void store_row(const atn_args *a, char *row, const float *o, float factor, vf *bad)
+static void store_row(const atn_args *a, char *row, const float *o, float factor, vi *bad)
 {
     int d = 0, elem = a->o.dtype == ATN_F32 ? 4 : 2;
     for (; d + VL <= a->Dv; d += VL) {
         vf t = vf_load(o + d) * factor;
-        *bad += t * 0.0f;
+        *bad |= vf_nonfinite(t);
         vf_store_as(row + d * elem, t, a->o.dtype);
     }
     if (d == a->Dv) return;
     vf t = vf_load_n(o + d, a->Dv - d) * factor;
-    *bad += t * 0.0f;
+    *bad |= vf_nonfinite(t);
     vf_store_as_n(row + d * elem, t, a->o.dtype, a->Dv - d);
 }
 
@@ -377,19 +377,19 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         float lse = l[c] == 0 ? -VF_INF : m[c] * down + __builtin_log2f(l[c]) * LN2;
         a->lse[((int64_t)b * a->Hq + x->h[c]) * a->Sq + x->i[c]] = lse;
     }
-    vf bad = vf_zero();
+    vi bad = vi_splat(0);
     for (int c = 0; c < x->rows; c++) {
         float *y = o + (int64_t)c * os;
         if (x->fresh)
             for (int d = 0; d < os; d += VL) vf_store(y + d, vf_zero());
         store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
     }
-    if (exact || vf_hsum(bad) == 0) return;
+    if (exact || !mask_any(bad)) return;
     for (int c = 0; c < x->rows; c++) {
         float *y = o + (int64_t)c * os;
-        bad = vf_zero();
+        bad = vi_splat(0);
         store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
-        if (vf_hsum(bad) == 0) continue;
+        if (!mask_any(bad)) continue;
         repair_row(a, x, c, b, kvh, qt, y);
         store_row(a, row_out(a, x, b, c), y, factor[c], &bad);
     }
