@@ -19,6 +19,13 @@ fail() {
     [ -z "$err" ] || printf '  stderr: %s\n' "$err" | head -n 12
     [ -z "$out" ] || printf '  stdout: %s\n' "$out" | head -n 12
 }
+# enough: where the rest would only repeat what has failed already
+enough() { [ "$failures" = 0 ] || finish; }
+finish() {
+    [ "$failures" = 0 ] && { echo ok; exit 0; }
+    echo "rerun: sh tests/cli/run.sh $name build/app/attune ."
+    exit 1
+}
 skip() { printf 'skipped: %s\n' "$*"; exit 77; }
 
 # run ARGS...: attune with its output, error text and exit code kept.
@@ -45,8 +52,4 @@ same_as() {
 
 # shellcheck disable=SC1090
 . "$here/t_$name.sh"
-if [ "$failures" != 0 ]; then
-    echo "rerun: sh tests/cli/run.sh $name build/app/attune ."
-    exit 1
-fi
-echo "ok"
+finish
