@@ -126,7 +126,7 @@ static void print_machine(const diagnosis *d)
 
 static void print_judge(const diagnosis *d)
 {
-    line("isolation", d->isolation != ISOLATION_NONE, "%s: %s", isolation_word(d->isolation), d->layers);
+    line("isolation", d->isolation != ISOLATION_NONE, "%s", d->layers);   /* begins with its level */
     if (d->isolation == ISOLATION_NONE)
         printf("     %-12s kernels will not be run here unless you pass --unsafe\n", "");
     line("hand-shake", d->handshake_wall_ns < 20e3, "%.1f us wall, %.1f us CPU, subtracted from every slice", 1e-3 * d->handshake_wall_ns,

@@ -26,6 +26,7 @@ static const double HOPELESS = -0.41;            /* 1.5 x slower after three pai
 static const double HOPELESS_AT_ONCE = -1.39;
 static const double INFERIOR = -0.0202;          /* ln 0.98: a case surely slower than that forbids promotion */
 static const double CONTROL_NS = 0.4e6;
+static const double RACE_CASES_TIME = 8;       /* a race lasts no longer than that many cases at their cap */
 static const double LANDSLIDE = 0.095;           /* a lower bound beyond +10 % needs no 32 pairs */
 
 struct atn_judge {
@@ -133,6 +134,7 @@ typedef struct {
     int which[ATN_CASES_MAX];    /* index into the suite */
     int n;
     bool alone;
+    double deadline;             /* no case is begun after it */
     check_context c;
 } field;
 
@@ -143,6 +145,7 @@ static atn_status field_open(field *f, atn_judge *j, atn_stage stage, int candid
         cases[i] = (timing_case){.problem = j->problems[f->which[i]]};
     f->j = j;
     f->alone = incumbent_fd < 0;
+    f->deadline = INFINITY;
     f->c = context(j, true);
     return timing_open(&f->c, stage, &j->peaks, cases, f->n, candidate_fd, incumbent_fd, &f->t, v, err);
 }
@@ -255,9 +258,16 @@ static atn_status race_level(field *f, int pairs, double case_seconds, atn_verdi
         order[at] = i;
     }
     atn_status s = ATN_OK;
-    for (int i = 0; i < f->n && s == ATN_OK && v->reason == ATN_REASON_OK; i++)
+    for (int i = 0; i < f->n && s == ATN_OK && v->reason == ATN_REASON_OK && clock_s() < f->deadline; i++)
         s = timing_pairs(f->t, order[i], pairs, case_seconds, v, err);
     return s;
+}
+
+/* The same in new processes that have changed places: see timing_restart. */
+static atn_status race_restarted(field *f, int pairs, double case_seconds, atn_verdict *v, atn_error *err)
+{
+    atn_status s = timing_restart(f->t, v, err);
+    return s == ATN_OK && v->reason == ATN_REASON_OK ? race_level(f, pairs, case_seconds, v, err) : s;
 }
 
 typedef enum { UNDECIDED, BETTER, NOT_BETTER } suite_decision;
@@ -278,15 +288,21 @@ static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_ver
     field f;
     suite_decision decision = UNDECIDED;
     whole_suite(j, &f);
-    double start = clock_s(), most = j->o.case_seconds_max;
+    double most = j->o.case_seconds_max;
     atn_status s = field_open(&f, j, ATN_STAGE_RACE, candidate_fd, incumbent_fd, v, err);
+    double start = clock_s();
     for (int pairs = 8; s == ATN_OK && f.t && decision == UNDECIDED; pairs *= 2) {
-        s = race_level(&f, pairs, pairs >= 32 ? most : most * pairs / 32, v, err);
+        double seconds = pairs >= 32 ? most : most * pairs / 32;
+        if (pairs > 8)
+            s = race_restarted(&f, pairs * 3 / 4, seconds, v, err);
+        if (s == ATN_OK && v->reason == ATN_REASON_OK)
+            s = pairs > 16 ? race_restarted(&f, pairs, seconds, v, err) : race_level(&f, pairs, seconds, v, err);
         if (s != ATN_OK || v->reason != ATN_REASON_OK)
             break;
+        f.deadline = start + RACE_CASES_TIME * most;       /* from here on: the first level is always whole */
         field_score(&f, &j->o.rules, v);
         decision = suite_look(&j->o.rules, v, pairs);
-        if (pairs >= j->o.rules.pairs_max || clock_s() - start > 8 * most)
+        if (pairs >= j->o.rules.pairs_max || clock_s() > f.deadline)
             break;
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
@@ -313,9 +329,11 @@ static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int i
     atn_status s = field_open(&f, j, stage, candidate_fd, incumbent_fd, v, err);
     for (int level = ATN_MIN(8, pairs); s == ATN_OK && f.t && v->reason == ATN_REASON_OK;) {
         s = race_level(&f, level, j->o.case_seconds_max, v, err);
-        if (level >= pairs)
+        if (level >= pairs || s != ATN_OK || v->reason != ATN_REASON_OK)
             break;
-        level = ATN_MIN(level * 2, pairs);
+        level = ATN_MIN(level + 8, pairs);
+        if (incumbent_fd >= 0)
+            s = timing_restart(f.t, v, err);
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK)
         field_score(&f, &j->o.rules, v);

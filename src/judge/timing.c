@@ -26,7 +26,7 @@ enum { SLOTS_MAX = 16, CANDIDATE = 0, INCUMBENT = 1 };
 static const double SLICE_NS = 250e3;            /* 0.2 to 0.4 ms: shorter is lost in the hand-shake, longer sees neighbours */
 static const int64_t JOB_BYTES_MAX = 48 << 20;
 static const double PEAKED_SHARE = 0.15;         /* of slices have a slot with dominating keys */
-static const double CHECK_SHARE = 0.35;          /* of a pair's own time may go to reference rows */
+static const double CHECK_SHARE = 0.25;          /* of a pair's own time may go to reference rows */
 
 typedef struct {
     timing_case spec;
@@ -376,7 +376,7 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
 static int rows_to_check(const atn_timing *t, const case_state *k, double pair_ns)
 {
     double row_ns = t->row_ns_per_mac * k->spec.problem.Skv * (k->spec.problem.D + k->spec.problem.Dv + 16);
-    return (int)ATN_MAX(1, ATN_MIN(16, CHECK_SHARE * pair_ns / row_ns));
+    return (int)ATN_MAX(1, ATN_MIN(8, CHECK_SHARE * pair_ns / row_ns));
 }
 
 static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, double pair_ns, atn_verdict *v, atn_error *err,
