@@ -2,8 +2,9 @@
  *
  *   attune-worker compile FOLDER TIMEOUT_MS UID LAYERS CPU [-r PATH]... -- CC ARGS...
  *
- * This process itself is our code only: it waits, kills and reaps, also when attune is gone (its pipe BUILD_FD_LIFE hangs up).
- * The compiler runs in a child, in a process group of its own that it cannot leave (setpgid and setsid do not pass the filter). */
+ * This process itself is our code only: it waits, kills and reaps, also when attune is gone (its pipe BUILD_FD_LIFE
+ * hangs up). The compiler runs in a child, in a process group of its own that it cannot leave (setpgid and setsid do
+ * not pass the filter). */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -49,11 +50,13 @@ static void stay_off(int cpu)
 
 static _Noreturn void child(const job *j, int error_pipe)
 {
-    static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=.", "LC_ALL=C", "SOURCE_DATE_EPOCH=0", NULL};
+    static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=.", "LC_ALL=C",
+                                        "SOURCE_DATE_EPOCH=0", NULL};
     const char *step = "process group";
     if (setpgid(0, 0) != 0) goto fail;
     step = "descriptors";
-    if (fcntl(error_pipe, F_SETFD, FD_CLOEXEC) != 0 || dup2(error_pipe, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) != 0) goto fail;
+    if (fcntl(error_pipe, F_SETFD, FD_CLOEXEC) != 0 || dup2(error_pipe, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) != 0)
+        goto fail;
     error_pipe = 3;
     lock_close_from(4);
     step = "folder";
@@ -62,7 +65,8 @@ static _Noreturn void child(const job *j, int error_pipe)
     setpriority(PRIO_PROCESS, 0, 5);
     step = "limits";
     if (lock_limit(RLIMIT_AS, 2ull << 30) || lock_limit(RLIMIT_CPU, (uint64_t)(j->timeout_ms + 999) / 1000) ||
-        lock_limit(RLIMIT_FSIZE, 64 << 20) || lock_limit(RLIMIT_CORE, 0) || lock_limit(RLIMIT_NOFILE, 64)) goto fail;
+        lock_limit(RLIMIT_FSIZE, 64 << 20) || lock_limit(RLIMIT_CORE, 0) || lock_limit(RLIMIT_NOFILE, 64))
+        goto fail;
     step = "namespaces";
     if ((j->layers & LAYER_NAMESPACES) && lock_namespaces() != 0) goto fail;
     step = "uid";
@@ -99,7 +103,8 @@ static void end_group(pid_t group)
     }
 }
 
-/* Copies the object into the supervisor's memory file. The file belongs to the compiler: it may be a link, a pipe, endless. */
+/* Copies the object into the supervisor's memory file. The file belongs to the compiler: it may be a link, a pipe,
+ * endless. */
 static void hand_over(const job *j, build_report *r)
 {
     char path[4096];
@@ -151,7 +156,7 @@ int compile_main(int argc, char **argv)
     pid_t pid = fork();
     if (pid == 0) child(&j, errors[1]);
     if (pid < 0) return 2;
-    setpgid(pid, pid);                                          /* in case we are first to need the group */
+    setpgid(pid, pid); /* in case we are first to need the group */
     close(errors[1]);
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     for (;;) {
@@ -159,7 +164,7 @@ int compile_main(int argc, char **argv)
         long left = deadline - now_ms();
         int slice = left < 0 ? 0 : pidfd < 0 && left > 2 ? 2 : (int)left;
         poll(p, 2, slice);
-        if (p[0].revents) {                                     /* attune is gone or no longer interested */
+        if (p[0].revents) { /* attune is gone or no longer interested */
             end_group(pid);
             return 1;
         }
@@ -176,7 +181,8 @@ int compile_main(int argc, char **argv)
     end_group(pid);
     struct rusage use;
     getrusage(RUSAGE_CHILDREN, &use);
-    r.cpu_us = use.ru_utime.tv_sec * 1000000 + use.ru_utime.tv_usec + use.ru_stime.tv_sec * 1000000 + use.ru_stime.tv_usec;
+    r.cpu_us =
+        use.ru_utime.tv_sec * 1000000 + use.ru_utime.tv_usec + use.ru_stime.tv_sec * 1000000 + use.ru_stime.tv_usec;
     r.peak_kib = use.ru_maxrss;
     build_report failed;
     if (read(errors[0], &failed, sizeof failed) == sizeof failed) {

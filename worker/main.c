@@ -1,4 +1,5 @@
-/* attune-worker: the small program that runs what attune does not trust. Started by attune only; see src/judge/wire.h. */
+/* attune-worker: the small program that runs what attune does not trust. Started by attune only; see src/judge/wire.h.
+ */
 #include <stdio.h>
 #include <string.h>
 

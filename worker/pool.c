@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPINS = 4000 };         /* some 20 to 60 us */
+enum { SPINS = 4000 }; /* some 20 to 60 us */
 
 static int n_threads = 1, first_cpu = -1;
 static int (*prepare_thread)(void);
@@ -23,14 +23,20 @@ static pool_work work;
 static int phase, n_tasks;
 static _Alignas(64) _Atomic uint32_t epoch;
 static _Alignas(64) atomic_int next_task;
-static _Alignas(64) _Atomic uint32_t busy;         /* threads still in the phase, the caller not counted */
+static _Alignas(64) _Atomic uint32_t busy; /* threads still in the phase, the caller not counted */
 static _Alignas(64) _Atomic uint32_t sleepers;
-static atomic_int in_command;                      /* waiting threads may spin */
+static atomic_int in_command; /* waiting threads may spin */
 static atomic_int ready;
 static _Atomic uint32_t fp_changed;
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0); }
-static void futex_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
 
 static inline void relax(void)
 {
@@ -46,7 +52,7 @@ static uint32_t fp_get(void)
 {
     uint16_t x87;
     __asm__ volatile("fnstcw %0" : "=m"(x87));
-    return (__builtin_ia32_stmxcsr() & 0xffc0u) | (uint32_t)x87 << 16;      /* without the sticky status flags */
+    return (__builtin_ia32_stmxcsr() & 0xffc0u) | (uint32_t)x87 << 16; /* without the sticky status flags */
 }
 void pool_fp_reset(void)
 {
@@ -61,13 +67,22 @@ static uint32_t fp_get(void)
     __asm__ volatile("mrs %0, fpcr" : "=r"(v));
     return (uint32_t)v;
 }
-void pool_fp_reset(void) { __asm__ volatile("msr fpcr, %0" : : "r"(0ull)); }
+void pool_fp_reset(void)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(0ull));
+}
 #else
-static uint32_t fp_get(void) { return 0; }
+static uint32_t fp_get(void)
+{
+    return 0;
+}
 void pool_fp_reset(void) {}
 #endif
 
-uint32_t pool_fp_changed(void) { return atomic_exchange(&fp_changed, 0); }
+uint32_t pool_fp_changed(void)
+{
+    return atomic_exchange(&fp_changed, 0);
+}
 
 static void run_tasks(int me)
 {

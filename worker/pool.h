@@ -13,10 +13,11 @@ typedef struct {
     const atn_args *args;
     const atn_plan *plan;
     void *shared;
-    void *const *scratch;          /* one block per thread */
+    void *const *scratch; /* one block per thread */
 } pool_work;
 
-/* Starts threads - 1 threads, pinned to the CPUs after `cpu` (< 0: not). `prepare` runs on each first (signal stacks). */
+/* Starts threads - 1 threads, pinned to the CPUs after `cpu` (< 0: not). `prepare` runs on each first (signal stacks).
+ */
 int pool_start(int threads, int cpu, int (*prepare)(void));
 /* Runs all phases of one call. */
 void pool_call(const pool_work *w);

@@ -1,5 +1,5 @@
-/* Finds which layers of isolation work here, by using each in a child of its own. Flags and version numbers lie: Ubuntu lets
- * unshare succeed and strips its use, containers filter some calls, kernels miss parts that they announce. */
+/* Finds which layers of isolation work here, by using each in a child of its own. Flags and version numbers lie: Ubuntu
+ * lets unshare succeed and strips its use, containers filter some calls, kernels miss parts that they announce. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

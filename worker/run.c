@@ -1,9 +1,9 @@
 /* The run worker: maps what a kernel may touch, locks itself down, loads one kernel, then obeys commands.
  *
- * Nothing here defends against the kernel once it is loaded: it shares this process. The defence is that this process can do
- * nothing but compute, and that the supervisor believes only what it checks. The order of the steps matters: each
- * closes what the next ones no longer need. Commands come as a new number in ctl->go; the supervisor keeps this process
- * stopped (SIGSTOP) whenever no command is under way. */
+ * Nothing here defends against the kernel once it is loaded: it shares this process. The defence is that this process
+ * can do nothing but compute, and that the supervisor believes only what it checks. The order of the steps matters:
+ * each closes what the next ones no longer need. Commands come as a new number in ctl->go; the supervisor keeps this
+ * process stopped (SIGSTOP) whenever no command is under way. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,16 +26,16 @@
 #include "worker.h"
 
 static wire_ctl *ctl;
-static char *base;                       /* of the reservation */
+static char *base; /* of the reservation */
 static int64_t reserved_bytes, page;
 static const atn_kernel *kernel;
-static atn_args *args;                   /* of all slots, with real pointers */
+static atn_args *args; /* of all slots, with real pointers */
 static wire_job *jobs;
 static wire_region *regions;
 static int threads, layers;
 static atn_plan plan_now;
 static void *shared, *scratch[POOL_THREADS_MAX];
-static char *workspace;                  /* reservation + va_bytes */
+static char *workspace; /* reservation + va_bytes */
 
 static _Noreturn void fail(const char *step)
 {
@@ -68,7 +68,8 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         f.address = (int64_t)address;
         f.stack = address - (sp - 65536) < 131072;
     }
-    /* Two threads may fault at once: the first one's story is kept, and it must be whole before anybody ends the process. */
+    /* Two threads may fault at once: the first one's story is kept, and it must be whole before anybody ends the
+     * process. */
     static int telling;
     if (__atomic_exchange_n(&telling, 1, __ATOMIC_SEQ_CST)) {
         while (ctl->fault.signal == 0) {}
@@ -83,7 +84,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 static int prepare_thread(void)
 {
-    size_t size = 256 << 10;             /* AMX state alone is 8 KiB */
+    size_t size = 256 << 10; /* AMX state alone is 8 KiB */
     stack_t stack = {.ss_size = size};
     stack.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return stack.ss_sp == MAP_FAILED ? -1 : sigaltstack(&stack, NULL);
@@ -111,8 +112,8 @@ static void map_memory(void)
     if (base == MAP_FAILED) fail("address space for the campaign");
     for (int i = 0; i < c->regions; i++) {
         const wire_region *r = &regions[i];
-        void *p = mmap(base + r->va, (size_t)r->bytes, r->out ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_FIXED,
-                       r->out ? WIRE_FD_OUT : WIRE_FD_IN, r->file);
+        void *p = mmap(base + r->va, (size_t)r->bytes, r->out ? PROT_READ | PROT_WRITE : PROT_READ,
+                       MAP_SHARED | MAP_FIXED, r->out ? WIRE_FD_OUT : WIRE_FD_IN, r->file);
         if (p == MAP_FAILED) fail("mapping a tensor");
         if (!r->out && (layers & LAYER_MSEAL) && syscall(462, p, (size_t)r->bytes, 0) != 0) fail("sealing a tensor");
     }
@@ -135,12 +136,12 @@ static void map_memory(void)
     }
 }
 
-/* Blocks for a plan, each with its end at an inaccessible page; filled with NaN bits: contents are undefined, so a kernel that
- * uses them shows it. */
+/* Blocks for a plan, each with its end at an inaccessible page; filled with NaN bits: contents are undefined, so a
+ * kernel that uses them shows it. */
 static char *place_block(char *at, int64_t bytes, void **out)
 {
     int64_t whole = (bytes + 63 + page) & -page;
-    if (bytes == 0) whole = page;                     /* a NULL here could pass for a flag */
+    if (bytes == 0) whole = page; /* a NULL here could pass for a flag */
     if (mprotect(at, (size_t)whole, PROT_READ | PROT_WRITE) != 0) return NULL;
     memset(at, 0xff, (size_t)whole);
     *out = (void *)(((uintptr_t)at + (uintptr_t)whole - (uintptr_t)bytes) & ~(uintptr_t)63);
@@ -227,10 +228,12 @@ static void lock_down(void)
     const wire_config *c = &ctl->config;
     int64_t used = address_space();
     int64_t stacks = (int64_t)(threads - 1) * ((8 << 20) + (512 << 10));
-    int64_t arenas = (int64_t)threads * (128 << 20);           /* libc reserves (only) one per thread that allocates */
+    int64_t arenas = (int64_t)threads * (128 << 20); /* libc reserves (only) one per thread that allocates */
     if (lock_limit(RLIMIT_CORE, 0) || lock_limit(RLIMIT_FSIZE, 0) || lock_limit(RLIMIT_MEMLOCK, 0) ||
-        lock_limit(RLIMIT_CPU, (uint64_t)c->cpu_seconds) || lock_limit(RLIMIT_NOFILE, 32)) fail("limits");
-    if (used > 0 && lock_limit(RLIMIT_AS, (uint64_t)(used + stacks + arenas + (64 << 20))) != 0) fail("limit of address space");
+        lock_limit(RLIMIT_CPU, (uint64_t)c->cpu_seconds) || lock_limit(RLIMIT_NOFILE, 32))
+        fail("limits");
+    if (used > 0 && lock_limit(RLIMIT_AS, (uint64_t)(used + stacks + arenas + (64 << 20))) != 0)
+        fail("limit of address space");
     if ((layers & LAYER_NAMESPACES) && lock_namespaces() != 0) fail("namespaces");
     if (c->uid && lock_uid(c->uid) != 0) fail("private uid");
     if (lock_with_parent(c->parent) != 0) fail("parent");
@@ -273,7 +276,7 @@ int run_main(void)
     layers = ctl->config.layers;
     ctl->progress = WIRE_STARTED;
     lock_close_from(WIRE_FD_COUNT);
-    int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);       /* if memory runs out, this process goes first */
+    int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); /* if memory runs out, this process goes first */
     if (oom >= 0) {
         if (write(oom, "1000", 4) < 0) {}
         close(oom);
@@ -293,7 +296,8 @@ int run_main(void)
     publish(&ctl->progress, WIRE_READY);
     for (uint32_t seen = 0;;) {
         uint32_t go;
-        while ((go = __atomic_load_n(&ctl->go, __ATOMIC_ACQUIRE)) == seen) syscall(SYS_futex, &ctl->go, FUTEX_WAIT, seen, NULL, NULL, 0);
+        while ((go = __atomic_load_n(&ctl->go, __ATOMIC_ACQUIRE)) == seen)
+            syscall(SYS_futex, &ctl->go, FUTEX_WAIT, seen, NULL, NULL, 0);
         seen = go;
         obey();
         publish(&ctl->done, seen);

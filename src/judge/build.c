@@ -1,10 +1,11 @@
-/* Builds a candidate. See build.h. Gate first, then a compile worker (worker/compile.c), then the object's static check.
+/* Builds a candidate. See build.h. Gate first, then a compile worker (worker/compile.c), then the object's static
+ * check.
  *
  * The scratch folder is in memory where there is a /dev/shm; the object leaves it only as a sealed memory file.
  *
- * What a build costs (gcc 12, flash_qvec.c): 0.66 s of CPU, of which parsing 0.02, assembling 0.006, linking 0.02, and the
- * sandbox 0.01; the rest is the optimiser. So there is no syntax pass ahead (cc1 stops there by itself), no -pipe, no
- * precompiled header: none of them would be seen. */
+ * What a build costs (gcc 12, flash_qvec.c): 0.66 s of CPU, of which parsing 0.02, assembling 0.006, linking 0.02, and
+ * the sandbox 0.01; the rest is the optimiser. So there is no syntax pass ahead (cc1 stops there by itself), no -pipe,
+ * no precompiled header: none of them would be seen. */
 #include "judge/build.h"
 
 #include <ctype.h>
@@ -33,10 +34,10 @@ enum { LOG_MAX = 16384, ARGS_MAX = 56 };
 struct atn_build {
     build_result result;
     bool unchecked;
-    bool finished;             /* the result is complete: no worker was needed, or it has ended */
+    bool finished; /* the result is complete: no worker was needed, or it has ended */
     pid_t pid;
-    int result_fd;             /* read: the worker's report */
-    int life_fd;               /* write: closing it tells the worker to end */
+    int result_fd; /* read: the worker's report */
+    int life_fd;   /* write: closing it tells the worker to end */
     int log_fd, so_fd;
     char *folder;
     int64_t started_ns;
@@ -79,9 +80,9 @@ static char *compiler_path(const char *cc)
 }
 
 typedef struct {
-    char name[64];             /* as asked for */
+    char name[64]; /* as asked for */
     char *path;
-    char version[96];          /* "gcc 12.2.0" */
+    char version[96]; /* "gcc 12.2.0" */
     bool clang;
 } compiler;
 
@@ -93,7 +94,7 @@ static bool ask_version(compiler *c)
     char text[1024] = {0};
     if (pipe2(pipe_fd, O_CLOEXEC) != 0) return false;
     pid_t pid = fork();
-    if (pid == 0) {                                        /* only what is safe after fork with threads about */
+    if (pid == 0) { /* only what is safe after fork with threads about */
         static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", NULL};
         int null = open("/dev/null", O_RDWR);
         dup2(null, 0);
@@ -105,7 +106,8 @@ static bool ask_version(compiler *c)
     close(pipe_fd[1]);
     size_t used = 0;
     ssize_t n;
-    while (pid > 0 && used + 1 < sizeof text && ((n = read(pipe_fd[0], text + used, sizeof text - 1 - used)) > 0 || (n < 0 && errno == EINTR)))
+    while (pid > 0 && used + 1 < sizeof text &&
+           ((n = read(pipe_fd[0], text + used, sizeof text - 1 - used)) > 0 || (n < 0 && errno == EINTR)))
         used += n > 0 ? (size_t)n : 0;
     close(pipe_fd[0]);
     int status = 1;
@@ -117,10 +119,14 @@ static bool ask_version(compiler *c)
     const char *version = "";
     char *rest = text;
     for (char *w; (w = strsep(&rest, " "));)
-        if (isdigit((unsigned char)w[0]) && strchr(w, '.')) version = w;      /* the last one: Debian puts its own before */
+        if (isdigit((unsigned char)w[0]) && strchr(w, '.')) version = w; /* the last one: Debian puts its own before */
     char clean[40];
     evidence_clean(clean, sizeof clean, version, strcspn(version, "-+)"));
-    snprintf(c->version, sizeof c->version, "%.40s %s", c->clang ? "clang" : strcmp(asked, "cc") == 0 ? "gcc" : asked, clean);
+    snprintf(c->version, sizeof c->version, "%.40s %s",
+             c->clang                   ? "clang"
+             : strcmp(asked, "cc") == 0 ? "gcc"
+                                        : asked,
+             clean);
     return true;
 }
 
@@ -143,7 +149,8 @@ static const compiler *compiler_get(const char *cc, atn_error *err)
         }
         free(c.path);
     }
-    atn_fail(err, ATN_NOT_FOUND, "no C compiler%s%s%s; install gcc or clang (Debian: apt install gcc; Fedora: dnf install gcc)",
+    atn_fail(err, ATN_NOT_FOUND,
+             "no C compiler%s%s%s; install gcc or clang (Debian: apt install gcc; Fedora: dnf install gcc)",
              cc ? " '" : "", cc ? cc : "", cc ? "'" : "");
     return NULL;
 }
@@ -158,18 +165,21 @@ atn_status build_compiler(const char *cc, char *out, size_t room, atn_error *err
 
 /* --- the command line --- */
 
-/* fast-math without -ffinite-math-only (it folds isnan to 0 and breaks masked softmax), and never -ffast-math itself: on
- * the link line it brings crtfastmath.o, which turns denormals off in whoever loads the object. */
+/* fast-math without -ffinite-math-only (it folds isnan to 0 and breaks masked softmax), and never -ffast-math itself:
+ * on the link line it brings crtfastmath.o, which turns denormals off in whoever loads the object. */
 static const char base_flags[] =
-    "-std=gnu17 -O3 -march=native -fPIC -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -freciprocal-math "
+    "-std=gnu17 -O3 -march=native -fPIC -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math "
+    "-freciprocal-math "
     "-ffp-contract=fast -fvisibility=hidden -fno-stack-protector -fno-asynchronous-unwind-tables -fno-ident -g0 -w";
 static const char link_flags[] =
-    "-U_FORTIFY_SOURCE -shared -nostartfiles -s -Wl,-z,now,-z,relro,-z,noexecstack,-z,defs,--hash-style=sysv,--build-id=none,--as-needed";
+    "-U_FORTIFY_SOURCE -shared -nostartfiles -s "
+    "-Wl,-z,now,-z,relro,-z,noexecstack,-z,defs,--hash-style=sysv,--build-id=none,--as-needed";
 
 static void flag_line(const build_options *o, char *out, size_t room)
 {
     bool wide = machine_has("avx512f");
-    snprintf(out, room, "%s%s%s%s", base_flags, wide ? " -mprefer-vector-width=512" : "", o->flags && *o->flags ? " " : "", o->flags ? o->flags : "");
+    snprintf(out, room, "%s%s%s%s", base_flags, wide ? " -mprefer-vector-width=512" : "",
+             o->flags && *o->flags ? " " : "", o->flags ? o->flags : "");
 }
 
 typedef struct {
@@ -231,7 +241,8 @@ static atn_status write_source(const char *folder, const char *source, atn_error
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     size_t n = strlen(source);
     atn_status st = ATN_OK;
-    if (fd < 0 || write(fd, source, n) != (ssize_t)n) st = atn_fail(err, ATN_IO, "cannot write '%s': %s", path, strerror(errno));
+    if (fd < 0 || write(fd, source, n) != (ssize_t)n)
+        st = atn_fail(err, ATN_IO, "cannot write '%s': %s", path, strerror(errno));
     if (fd >= 0) {
         fchmod(fd, 0644);
         close(fd);
@@ -249,7 +260,7 @@ static void close_fd(int *fd)
 static void build_free(atn_build *b)
 {
     if (!b) return;
-    close_fd(&b->life_fd);                                  /* the worker sees it, ends the compiler, reaps it, ends */
+    close_fd(&b->life_fd); /* the worker sees it, ends the compiler, reaps it, ends */
     if (b->pid > 0) {
         int status;
         while (waitpid(b->pid, &status, 0) < 0 && errno == EINTR) {}
@@ -262,7 +273,8 @@ static void build_free(atn_build *b)
     free(b);
 }
 
-static atn_status start_compiler(atn_build *b, const build_options *o, const compiler *cc, const char *source, atn_error *err)
+static atn_status start_compiler(atn_build *b, const build_options *o, const compiler *cc, const char *source,
+                                 atn_error *err)
 {
     static unsigned counter;
     const char *scratch = sandbox_scratch(err);
@@ -272,18 +284,21 @@ static atn_status start_compiler(atn_build *b, const build_options *o, const com
     atn_status st = write_source(b->folder, source, err);
     if (st != ATN_OK) return st;
     int uid = others_reach(cc->path) && others_reach(scratch) ? sandbox_uid() : 0;
-    if (uid && chown(b->folder, (uid_t)uid, (gid_t)uid) != 0) return atn_fail(err, ATN_IO, "cannot give away '%s': %s", b->folder, strerror(errno));
+    if (uid && chown(b->folder, (uid_t)uid, (gid_t)uid) != 0)
+        return atn_fail(err, ATN_IO, "cannot give away '%s': %s", b->folder, strerror(errno));
 
     int pipe_result[2] = {-1, -1}, pipe_life[2] = {-1, -1}, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     b->log_fd = sandbox_memfd("attune-messages");
     b->so_fd = sandbox_memfd("attune-kernel");
-    if (null < 0 || b->log_fd < 0 || b->so_fd < 0 || pipe2(pipe_result, O_CLOEXEC) != 0 || pipe2(pipe_life, O_CLOEXEC) != 0) {
+    if (null < 0 || b->log_fd < 0 || b->so_fd < 0 || pipe2(pipe_result, O_CLOEXEC) != 0 ||
+        pipe2(pipe_life, O_CLOEXEC) != 0) {
         st = atn_fail(err, ATN_IO, "cannot open pipes and memory files: %s", strerror(errno));
     } else {
         b->result_fd = pipe_result[0];
         b->life_fd = pipe_life[1];
         fcntl(b->result_fd, F_SETFL, O_NONBLOCK);
-        char timeout[16], uid_text[16], layers[16], cpu[16], *include = file_join(scratch, "include"), *prefix = prefix_of(cc->path);
+        char timeout[16], uid_text[16], layers[16], cpu[16], *include = file_join(scratch, "include"),
+                                                             *prefix = prefix_of(cc->path);
         snprintf(timeout, sizeof timeout, "%d", (int)((o->timeout_s > 0 ? o->timeout_s : 20) * 1000));
         snprintf(uid_text, sizeof uid_text, "%d", uid);
         snprintf(layers, sizeof layers, "%d", sandbox_layers());
@@ -309,7 +324,11 @@ static atn_status start_compiler(atn_build *b, const build_options *o, const com
         add(&a, "kernel.so");
         add(&a, "-lm");
         add(&a, NULL);
-        const int fds[BUILD_FD_COUNT] = {null, b->log_fd, b->log_fd, [BUILD_FD_RESULT] = pipe_result[1], [BUILD_FD_LIFE] = pipe_life[0],
+        const int fds[BUILD_FD_COUNT] = {null,
+                                         b->log_fd,
+                                         b->log_fd,
+                                         [BUILD_FD_RESULT] = pipe_result[1],
+                                         [BUILD_FD_LIFE] = pipe_life[0],
                                          [BUILD_FD_SO] = b->so_fd};
         st = sandbox_spawn(a.args, fds, BUILD_FD_COUNT, &b->pid, err);
         arguments_free(&a);
@@ -322,7 +341,8 @@ static atn_status start_compiler(atn_build *b, const build_options *o, const com
     return st;
 }
 
-atn_status build_start(const build_options *o, const char *source, const char *original, atn_build **out, atn_error *err)
+atn_status build_start(const build_options *o, const char *source, const char *original, atn_build **out,
+                       atn_error *err)
 {
     *out = NULL;
     const compiler *cc = compiler_get(o->cc, err);
@@ -342,7 +362,7 @@ atn_status build_start(const build_options *o, const char *source, const char *o
         b->result.reason = g.reason;
         snprintf(b->result.evidence, sizeof b->result.evidence, "%s", g.evidence);
         b->finished = true;
-        b->result_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);         /* always readable */
+        b->result_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* always readable */
     } else {
         b->result.stage = ATN_STAGE_BUILD;
         st = start_compiler(b, o, cc, source, err);
@@ -352,9 +372,15 @@ atn_status build_start(const build_options *o, const char *source, const char *o
     return st;
 }
 
-int build_fd(const atn_build *b) { return b->result_fd; }
+int build_fd(const atn_build *b)
+{
+    return b->result_fd;
+}
 
-void build_cancel(atn_build *b) { build_free(b); }
+void build_cancel(atn_build *b)
+{
+    build_free(b);
+}
 
 /* --- the end --- */
 
@@ -373,15 +399,27 @@ static void fail_build(build_result *r, atn_reason reason, const char *text)
 
 static void judge_messages(build_result *r, const build_report *report, const char *log)
 {
-    static const char *const limits[] = {"out of memory", "virtual memory exhausted", "Cannot allocate memory", "CPU time limit", "Killed signal",
-                                         "File size limit", "File too large", "No space left", "memory exhausted", "bad_alloc",
-                                         "cannot allocate", "unable to execute command", "too large", "LLVM ERROR"};
+    static const char *const limits[] = {"out of memory",
+                                         "virtual memory exhausted",
+                                         "Cannot allocate memory",
+                                         "CPU time limit",
+                                         "Killed signal",
+                                         "File size limit",
+                                         "File too large",
+                                         "No space left",
+                                         "memory exhausted",
+                                         "bad_alloc",
+                                         "cannot allocate",
+                                         "unable to execute command",
+                                         "too large",
+                                         "LLVM ERROR"};
     if (report->timed_out) {
         fail_build(r, ATN_REASON_COMPILE_LIMIT, "the compiler did not finish in time");
     } else if (!WIFEXITED(report->status)) {
         fail_build(r, ATN_REASON_COMPILE_LIMIT, "the compiler was killed");
     } else {
-        fail_build(r, mentions(log, limits, ATN_COUNT(limits)) ? ATN_REASON_COMPILE_LIMIT : ATN_REASON_COMPILE, *log ? log : "no message");
+        fail_build(r, mentions(log, limits, ATN_COUNT(limits)) ? ATN_REASON_COMPILE_LIMIT : ATN_REASON_COMPILE,
+                   *log ? log : "no message");
     }
 }
 
@@ -395,7 +433,9 @@ static void check_object(atn_build *b, const build_report *report)
     }
     fcntl(b->so_fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
     struct stat s;
-    void *p = fstat(b->so_fd, &s) == 0 && s.st_size > 0 ? mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, b->so_fd, 0) : MAP_FAILED;
+    void *p = fstat(b->so_fd, &s) == 0 && s.st_size > 0
+                  ? mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, b->so_fd, 0)
+                  : MAP_FAILED;
     if (p == MAP_FAILED) {
         fail_build(r, ATN_REASON_LOAD, "the object is empty");
         return;
@@ -420,7 +460,8 @@ static void finish(atn_build *b, const build_report *report)
     log[n > 0 ? n : 0] = 0;
     if (report->magic != WIRE_MAGIC || report->status == -1) {
         char text[300];
-        snprintf(text, sizeof text, "the compiler could not be started in its sandbox (%.100s: %s); run 'attune doctor'",
+        snprintf(text, sizeof text,
+                 "the compiler could not be started in its sandbox (%.100s: %s); run 'attune doctor'",
                  report->magic == WIRE_MAGIC ? report->text : "the compile worker died", strerror(report->error));
         fail_build(&b->result, ATN_REASON_COMPILE, text);
     } else if (report->timed_out || !WIFEXITED(report->status) || WEXITSTATUS(report->status) != 0) {
@@ -446,7 +487,8 @@ bool build_step(atn_build *b, build_result *out)
     return true;
 }
 
-atn_status build_run(const build_options *o, const char *source, const char *original, build_result *out, atn_error *err)
+atn_status build_run(const build_options *o, const char *source, const char *original, build_result *out,
+                     atn_error *err)
 {
     atn_build *b;
     atn_status st = build_start(o, source, original, &b, err);

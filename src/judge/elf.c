@@ -14,12 +14,14 @@
 
 /* What a kernel may call. Nothing here allocates, keeps state or reaches the system. */
 static const char *const imports_allowed[] = {
-    "memcpy", "memmove", "memset", "memcmp",
+    "memcpy",    "memmove",    "memset", "memcmp",
 #define F(x) #x, #x "f"
-    F(exp), F(exp2), F(expm1), F(log), F(log2), F(log10), F(log1p), F(pow), F(sqrt), F(cbrt), F(hypot), F(tanh), F(sinh), F(cosh),
-    F(sin), F(cos), F(tan), F(sincos), F(asin), F(acos), F(atan), F(atan2), F(erf), F(erfc), F(fabs), F(floor), F(ceil), F(round),
-    F(roundeven), F(trunc), F(rint), F(nearbyint), F(lrint), F(lround), F(llrint), F(llround), F(fma), F(fmax), F(fmin), F(fmod),
-    F(remainder), F(ldexp), F(scalbn), F(frexp), F(modf), F(copysign), F(fdim), F(logb), F(ilogb),
+    F(exp),      F(exp2),      F(expm1), F(log),   F(log2),      F(log10), F(log1p),  F(pow),    F(sqrt),
+    F(cbrt),     F(hypot),     F(tanh),  F(sinh),  F(cosh),      F(sin),   F(cos),    F(tan),    F(sincos),
+    F(asin),     F(acos),      F(atan),  F(atan2), F(erf),       F(erfc),  F(fabs),   F(floor),  F(ceil),
+    F(round),    F(roundeven), F(trunc), F(rint),  F(nearbyint), F(lrint), F(lround), F(llrint), F(llround),
+    F(fma),      F(fmax),      F(fmin),  F(fmod),  F(remainder), F(ldexp), F(scalbn), F(frexp),  F(modf),
+    F(copysign), F(fdim),      F(logb),  F(ilogb),
 #undef F
 };
 
@@ -28,7 +30,8 @@ enum { OUR_MACHINE = EM_X86_64 };
 static const unsigned relocations_allowed[] = {R_X86_64_RELATIVE, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_64};
 #elif defined __aarch64__
 enum { OUR_MACHINE = EM_AARCH64 };
-static const unsigned relocations_allowed[] = {R_AARCH64_RELATIVE, R_AARCH64_GLOB_DAT, R_AARCH64_JUMP_SLOT, R_AARCH64_ABS64};
+static const unsigned relocations_allowed[] = {R_AARCH64_RELATIVE, R_AARCH64_GLOB_DAT, R_AARCH64_JUMP_SLOT,
+                                               R_AARCH64_ABS64};
 #elif defined __riscv
 enum { OUR_MACHINE = EM_RISCV };
 static const unsigned relocations_allowed[] = {R_RISCV_RELATIVE, R_RISCV_JUMP_SLOT, R_RISCV_64};
@@ -58,15 +61,17 @@ static bool bad(object *o, atn_reason reason, const char *format, ...)
     return false;
 }
 
-/* The n bytes that a loader would put at address; NULL where they are not all in one segment of the file. */
-static const void *at_address(const object *o, uint64_t address, uint64_t n)
+/* The n bytes that a loader would put at address; NULL where they are not all in one segment of the file, or not
+ * aligned. */
+static const void *at_address(const object *o, uint64_t address, uint64_t n, size_t align)
 {
     for (int i = 0; i < o->n_ph; i++) {
         const Elf64_Phdr *p = &o->ph[i];
         if (p->p_type != PT_LOAD || address < p->p_vaddr || address - p->p_vaddr > p->p_filesz) continue;
         uint64_t in = address - p->p_vaddr;
         if (n > p->p_filesz - in) continue;
-        return o->data + p->p_offset + in;            /* p_offset + p_filesz <= n was checked */
+        const unsigned char *found = o->data + p->p_offset + in; /* p_offset + p_filesz <= n was checked */
+        return (uintptr_t)found % align == 0 ? found : NULL;
     }
     return NULL;
 }
@@ -90,9 +95,10 @@ static bool check_segments(object *o)
     uint64_t relro_from = 0, relro_to = 0;
     for (int i = 0; i < o->n_ph; i++) {
         const Elf64_Phdr *p = &o->ph[i];
-        if (p->p_filesz > o->n || p->p_offset > o->n - p->p_filesz || p->p_memsz < p->p_filesz || p->p_vaddr > 1ull << 40 ||
-            p->p_memsz > 1ull << 40)
-            return bad(o, p->p_memsz > 1ull << 40 ? ATN_REASON_STATE : ATN_REASON_LOAD, "a segment outside the file, or absurdly large");
+        if (p->p_filesz > o->n || p->p_offset > o->n - p->p_filesz || p->p_memsz < p->p_filesz ||
+            p->p_vaddr > 1ull << 40 || p->p_memsz > 1ull << 40)
+            return bad(o, p->p_memsz > 1ull << 40 ? ATN_REASON_STATE : ATN_REASON_LOAD,
+                       "a segment outside the file, or absurdly large");
         if (p->p_type == PT_TLS) return bad(o, ATN_REASON_STATE, "thread-local variables");
         if (p->p_type == PT_INTERP) return bad(o, ATN_REASON_SYMBOLS, "an interpreter");
         if (p->p_type == PT_GNU_STACK && (p->p_flags & PF_X)) return bad(o, ATN_REASON_SYMBOLS, "an executable stack");
@@ -101,9 +107,11 @@ static bool check_segments(object *o)
     for (int i = 0; i < o->n_ph; i++) {
         const Elf64_Phdr *p = &o->ph[i];
         if (p->p_type != PT_LOAD) continue;
-        if ((p->p_flags & PF_W) && (p->p_flags & PF_X)) return bad(o, ATN_REASON_SYMBOLS, "memory both writable and executable");
+        if ((p->p_flags & PF_W) && (p->p_flags & PF_X))
+            return bad(o, ATN_REASON_SYMBOLS, "memory both writable and executable");
         if (!(p->p_flags & PF_W) || p->p_memsz == 0) continue;
-        uint64_t end = p->p_vaddr + p->p_memsz, covered = p->p_vaddr >= relro_from && relro_to > p->p_vaddr ? relro_to : p->p_vaddr;
+        uint64_t end = p->p_vaddr + p->p_memsz,
+                 covered = p->p_vaddr >= relro_from && relro_to > p->p_vaddr ? relro_to : p->p_vaddr;
         if (end > covered)
             return bad(o, ATN_REASON_STATE, "%llu bytes of writable static data; a kernel keeps no state between calls",
                        (unsigned long long)(end - covered));
@@ -134,14 +142,20 @@ static bool check_symbols(object *o, const tables *t)
         if (!name) return bad(o, ATN_REASON_LOAD, "malformed symbol");
         unsigned bind = ELF64_ST_BIND(s->st_info), type = ELF64_ST_TYPE(s->st_info);
         if (type == STT_TLS) return bad(o, ATN_REASON_STATE, "thread-local variable '%s'", name);
-        if (type == STT_GNU_IFUNC) return bad(o, ATN_REASON_SYMBOLS, "'%s' is chosen by code that runs at load time", name);
+        if (type == STT_GNU_IFUNC)
+            return bad(o, ATN_REASON_SYMBOLS, "'%s' is chosen by code that runs at load time", name);
         if (s->st_shndx == SHN_UNDEF) {
             bool allowed = false;
-            for (int k = 0; k < ATN_COUNT(imports_allowed) && !allowed; k++) allowed = strcmp(imports_allowed[k], name) == 0;
-            if (!allowed) return bad(o, ATN_REASON_SYMBOLS, "imports '%s'; a kernel may use float functions of libm, memcpy, memmove, memset", name);
+            for (int k = 0; k < ATN_COUNT(imports_allowed) && !allowed; k++)
+                allowed = strcmp(imports_allowed[k], name) == 0;
+            if (!allowed)
+                return bad(o, ATN_REASON_SYMBOLS,
+                           "imports '%s'; a kernel may use float functions of libm, memcpy, memmove, memset", name);
         } else if (bind != STB_LOCAL) {
-            if (strcmp(name, "attune_kernel") != 0) return bad(o, ATN_REASON_SYMBOLS, "exports '%s'; only attune_kernel may be seen outside", name);
-            if (type != STT_OBJECT || s->st_size < sizeof(atn_kernel)) return bad(o, ATN_REASON_SYMBOLS, "attune_kernel is not an atn_kernel");
+            if (strcmp(name, "attune_kernel") != 0)
+                return bad(o, ATN_REASON_SYMBOLS, "exports '%s'; only attune_kernel may be seen outside", name);
+            if (type != STT_OBJECT || s->st_size < sizeof(atn_kernel))
+                return bad(o, ATN_REASON_SYMBOLS, "attune_kernel is not an atn_kernel");
             exported++;
         }
     }
@@ -152,8 +166,8 @@ static bool check_symbols(object *o, const tables *t)
 static bool check_relocations(object *o, uint64_t address, uint64_t bytes)
 {
     if (bytes == 0) return true;
-    const Elf64_Rela *r = at_address(o, address, bytes);
-    if (!r || address % 8 != 0) return bad(o, ATN_REASON_LOAD, "malformed relocations");
+    const Elf64_Rela *r = at_address(o, address, bytes, 8);
+    if (!r) return bad(o, ATN_REASON_LOAD, "malformed relocations");
     for (uint64_t i = 0; i < bytes / sizeof *r; i++) {
         unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
         bool allowed = false;
@@ -168,7 +182,7 @@ static bool check_dynamic(object *o)
     const Elf64_Phdr *dynamic = NULL;
     for (int i = 0; i < o->n_ph; i++)
         if (o->ph[i].p_type == PT_DYNAMIC) dynamic = &o->ph[i];
-    const Elf64_Dyn *d = dynamic && dynamic->p_vaddr % 8 == 0 ? at_address(o, dynamic->p_vaddr, dynamic->p_filesz) : NULL;
+    const Elf64_Dyn *d = dynamic ? at_address(o, dynamic->p_vaddr, dynamic->p_filesz, 8) : NULL;
     if (!d) return bad(o, ATN_REASON_LOAD, "no dynamic section");
     uint64_t n = dynamic->p_filesz / sizeof *d, value[64] = {0};
     bool have[64] = {false};
@@ -181,16 +195,17 @@ static bool check_dynamic(object *o)
     if (have[DT_INIT] || have[DT_FINI] || value[DT_INIT_ARRAYSZ] || value[DT_FINI_ARRAYSZ] || value[DT_PREINIT_ARRAYSZ])
         return bad(o, ATN_REASON_SYMBOLS, "code that runs when it is loaded or unloaded (constructor, destructor)");
     if (have[DT_RPATH] || have[DT_RUNPATH]) return bad(o, ATN_REASON_SYMBOLS, "a library search path");
-    if (have[DT_TEXTREL] || (value[DT_FLAGS] & DF_TEXTREL)) return bad(o, ATN_REASON_SYMBOLS, "code that the loader must patch");
+    if (have[DT_TEXTREL] || (value[DT_FLAGS] & DF_TEXTREL))
+        return bad(o, ATN_REASON_SYMBOLS, "code that the loader must patch");
     if (have[DT_REL]) return bad(o, ATN_REASON_LOAD, "relocations of an unknown kind");
 
     tables t = {.strings_n = value[DT_STRSZ]};
-    t.strings = at_address(o, value[DT_STRTAB], t.strings_n);
-    const uint32_t *hash = value[DT_HASH] % 4 == 0 ? at_address(o, value[DT_HASH], 8) : NULL;     /* nbucket, nchain = number of symbols */
-    if (!t.strings || !hash || value[DT_SYMTAB] % 8 != 0) return bad(o, ATN_REASON_LOAD, "no symbol table");
+    t.strings = at_address(o, value[DT_STRTAB], t.strings_n, 1);
+    const uint32_t *hash = at_address(o, value[DT_HASH], 8, 4); /* nbucket, nchain = number of symbols */
+    if (!t.strings || !hash) return bad(o, ATN_REASON_LOAD, "no symbol table");
     t.n_symbols = hash[1];
     if (t.n_symbols > 100000) return bad(o, ATN_REASON_LOAD, "absurdly many symbols");
-    t.symbols = at_address(o, value[DT_SYMTAB], t.n_symbols * sizeof(Elf64_Sym));
+    t.symbols = at_address(o, value[DT_SYMTAB], t.n_symbols * sizeof(Elf64_Sym), 8);
     if (!t.symbols) return bad(o, ATN_REASON_LOAD, "malformed symbol table");
     for (uint64_t i = 0; i < n && d[i].d_tag != DT_NULL; i++) {
         if (d[i].d_tag != DT_NEEDED) continue;

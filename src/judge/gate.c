@@ -1,4 +1,5 @@
-/* The gate. See gate.h. Works on tokens as the compiler sees them: lines spliced first, then comments, strings, words. */
+/* The gate. See gate.h. Works on tokens as the compiler sees them: lines spliced first, then comments, strings, words.
+ */
 #include "judge/gate.h"
 
 #include <ctype.h>
@@ -14,14 +15,14 @@
 enum { BLOCKS_MAX = 64 };
 
 typedef struct {
-    const char *raw;           /* the file */
+    const char *raw; /* the file */
     size_t raw_n;
-    char *text;                /* without backslash-newlines */
-    int32_t *from;             /* text[i] was raw[from[i]] */
+    char *text;    /* without backslash-newlines */
+    int32_t *from; /* text[i] was raw[from[i]] */
     size_t n;
     gate_report *out;
     int if_depth, bracket_depth;
-    size_t begin[BLOCKS_MAX], end[BLOCKS_MAX];     /* raw[begin .. end) is inside a block */
+    size_t begin[BLOCKS_MAX], end[BLOCKS_MAX]; /* raw[begin .. end) is inside a block */
     int n_begin, n_end;
     int if_at_begin, bracket_at_begin;
     bool in_attribute;
@@ -83,7 +84,10 @@ static size_t line_end(const gate *g, size_t raw_at)
     return raw_at < g->raw_n ? raw_at + 1 : raw_at;
 }
 
-static const char *find(const char *p, size_t n, const char *word) { return memmem(p, n, word, strlen(word)); }
+static const char *find(const char *p, size_t n, const char *word)
+{
+    return memmem(p, n, word, strlen(word));
+}
 
 /* A comment text[at .. at + n): is it a marker? */
 static bool comment(gate *g, size_t at, size_t n)
@@ -102,8 +106,10 @@ static bool comment(gate *g, size_t at, size_t n)
         g->bracket_at_begin = g->bracket_depth;
     } else {
         if (g->n_begin == g->n_end) return bad(g, ATN_REASON_MARKERS, at, "EVOLVE-BLOCK-END without a start");
-        if (g->if_at_begin != g->if_depth) return bad(g, ATN_REASON_MARKERS, at, "an #if that crosses the end of the block");
-        if (g->bracket_at_begin != g->bracket_depth) return bad(g, ATN_REASON_MARKERS, at, "brackets that do not balance inside the block");
+        if (g->if_at_begin != g->if_depth)
+            return bad(g, ATN_REASON_MARKERS, at, "an #if that crosses the end of the block");
+        if (g->bracket_at_begin != g->bracket_depth)
+            return bad(g, ATN_REASON_MARKERS, at, "brackets that do not balance inside the block");
         size_t line = line_start(g, word);
         g->end[g->n_end++] = line > g->begin[g->n_begin - 1] ? line : g->begin[g->n_begin - 1];
     }
@@ -112,7 +118,10 @@ static bool comment(gate *g, size_t at, size_t n)
 
 /* --- words --- */
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 128; }
+static bool is_word(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 128;
+}
 
 static bool in_list(const char *w, size_t n, const char *const *list, int count)
 {
@@ -121,13 +130,31 @@ static bool in_list(const char *w, size_t n, const char *const *list, int count)
     return false;
 }
 
-static const char *const never[] = {"asm", "__asm", "__asm__", "__thread", "_Thread_local", "thread_local", "__has_include",
-                                    "__has_include_next", "__has_embed", "__builtin_setjmp", "__builtin_longjmp", "__builtin_apply",
-                                    "constructor", "__constructor__", "destructor", "__destructor__", "ifunc", "__ifunc__"};
-static const char *const never_attributes[] = {"section", "__section__", "alias", "__alias__", "weak", "__weak__", "weakref", "__weakref__",
-                                               "target_clones", "__target_clones__", "symver", "__symver__", "naked", "__naked__",
-                                               "interrupt", "__interrupt__", "visibility", "__visibility__", "init_priority",
-                                               "tls_model", "__tls_model__", "no_reorder", "retain", "__retain__", "copy", "__copy__"};
+static const char *const never[] = {"asm",
+                                    "__asm",
+                                    "__asm__",
+                                    "__thread",
+                                    "_Thread_local",
+                                    "thread_local",
+                                    "__has_include",
+                                    "__has_include_next",
+                                    "__has_embed",
+                                    "__builtin_setjmp",
+                                    "__builtin_longjmp",
+                                    "__builtin_apply",
+                                    "constructor",
+                                    "__constructor__",
+                                    "destructor",
+                                    "__destructor__",
+                                    "ifunc",
+                                    "__ifunc__"};
+static const char *const never_attributes[] = {"section",       "__section__",       "alias",         "__alias__",
+                                               "weak",          "__weak__",          "weakref",       "__weakref__",
+                                               "target_clones", "__target_clones__", "symver",        "__symver__",
+                                               "naked",         "__naked__",         "interrupt",     "__interrupt__",
+                                               "visibility",    "__visibility__",    "init_priority", "tls_model",
+                                               "__tls_model__", "no_reorder",        "retain",        "__retain__",
+                                               "copy",          "__copy__"};
 
 static bool word(gate *g, size_t at, size_t n)
 {
@@ -147,9 +174,10 @@ static bool word(gate *g, size_t at, size_t n)
 
 static bool pragma_allowed(const char *p, size_t n)
 {
-    static const char *const allowed[] = {"GCC unroll", "GCC ivdep", "GCC diagnostic", "GCC optimize", "GCC target", "GCC push_options",
-                                          "GCC pop_options", "GCC reset_options", "clang loop", "clang diagnostic", "clang fp", "STDC ",
-                                          "omp simd", "once", "unroll"};
+    static const char *const allowed[] = {
+        "GCC unroll",       "GCC ivdep",       "GCC diagnostic",    "GCC optimize", "GCC target",
+        "GCC push_options", "GCC pop_options", "GCC reset_options", "clang loop",   "clang diagnostic",
+        "clang fp",         "STDC ",           "omp simd",          "once",         "unroll"};
     char words[80];
     size_t used = 0;
     for (size_t i = 0; i < n && used + 1 < sizeof words; i++) {
@@ -167,12 +195,13 @@ static bool pragma_allowed(const char *p, size_t n)
 
 static bool include_allowed(const char *p, size_t n)
 {
-    static const char *const allowed[] = {"<stdint.h>", "<stddef.h>", "<stdbool.h>", "<math.h>", "<string.h>", "<float.h>", "<limits.h>"};
+    static const char *const allowed[] = {"<stdint.h>", "<stddef.h>", "<stdbool.h>", "<math.h>",
+                                          "<string.h>", "<float.h>",  "<limits.h>"};
     while (n && isspace((unsigned char)p[n - 1])) n--;
     if (in_list(p, n, allowed, ATN_COUNT(allowed))) return true;
     if (n < 12 || (memcmp(p, "\"attune/", 8) != 0 && memcmp(p, "<attune/", 8) != 0)) return false;
     for (size_t i = 8; i + 3 < n; i++)
-        if (!isalnum((unsigned char)p[i]) && p[i] != '_') return false;           /* no dots, no slashes */
+        if (!isalnum((unsigned char)p[i]) && p[i] != '_') return false; /* no dots, no slashes */
     return p[n - 3] == '.' && p[n - 2] == 'h';
 }
 
@@ -224,22 +253,30 @@ static bool directive(gate *g, size_t at, size_t *end)
 #define IS(s) (strlen(s) == name_n && memcmp(name, s, name_n) == 0)
     if (!ok) {
     } else if (IS("include")) {
-        if (!include_allowed(p, rest)) ok = bad(g, ATN_REASON_FORBIDDEN, at, "#include %.60s: a kernel includes attune/kernel.h, attune/vec.h, stdint.h, stddef.h, math.h, string.h only", p);
+        if (!include_allowed(p, rest))
+            ok = bad(g, ATN_REASON_FORBIDDEN, at,
+                     "#include %.60s: a kernel includes attune/kernel.h, attune/vec.h, stdint.h, stddef.h, math.h, "
+                     "string.h only",
+                     p);
     } else if (IS("pragma")) {
-        if (!pragma_allowed(p, rest)) ok = bad(g, ATN_REASON_FORBIDDEN, at, "#pragma %.60s is not allowed in a kernel", p);
+        if (!pragma_allowed(p, rest))
+            ok = bad(g, ATN_REASON_FORBIDDEN, at, "#pragma %.60s is not allowed in a kernel", p);
     } else if (IS("if") || IS("ifdef") || IS("ifndef")) {
         g->if_depth++;
         ok = words_of(g, at, p, rest);
     } else if (IS("endif")) {
         g->if_depth--;
-        if (g->n_begin > g->n_end && g->if_depth < g->if_at_begin) ok = bad(g, ATN_REASON_MARKERS, at, "an #endif inside a block for an #if outside it");
+        if (g->n_begin > g->n_end && g->if_depth < g->if_at_begin)
+            ok = bad(g, ATN_REASON_MARKERS, at, "an #endif inside a block for an #if outside it");
     } else if (IS("else") || IS("elif") || IS("elifdef") || IS("elifndef")) {
-        if (g->n_begin > g->n_end && g->if_depth == g->if_at_begin) ok = bad(g, ATN_REASON_MARKERS, at, "an #%.*s inside a block for an #if outside it", (int)name_n, name);
+        if (g->n_begin > g->n_end && g->if_depth == g->if_at_begin)
+            ok = bad(g, ATN_REASON_MARKERS, at, "an #%.*s inside a block for an #if outside it", (int)name_n, name);
         else ok = words_of(g, at, p, rest);
     } else if (IS("define") || IS("undef") || IS("error") || IS("warning")) {
         ok = IS("error") || IS("warning") || words_of(g, at, p, rest);
     } else if (name_n) {
-        ok = bad(g, ATN_REASON_FORBIDDEN, at, "#%.*s is not allowed in a kernel", (int)ATN_MIN(name_n, (size_t)40), name);
+        ok = bad(g, ATN_REASON_FORBIDDEN, at, "#%.*s is not allowed in a kernel", (int)ATN_MIN(name_n, (size_t)40),
+                 name);
     }
 #undef IS
     free(line);
@@ -266,13 +303,15 @@ static bool words_of(gate *g, size_t at, const char *p, size_t n)
             if (in_list(p + from, i - from, never, ATN_COUNT(never)))
                 return bad(g, ATN_REASON_FORBIDDEN, at, "'%.*s' is not allowed in a kernel", (int)(i - from), p + from);
             if (in_list(p + from, i - from, never_attributes, 4) && memmem(p, n, "__attribute", 11))
-                return bad(g, ATN_REASON_FORBIDDEN, at, "attribute '%.*s' is not allowed in a kernel", (int)(i - from), p + from);
+                return bad(g, ATN_REASON_FORBIDDEN, at, "attribute '%.*s' is not allowed in a kernel", (int)(i - from),
+                           p + from);
             char both[80];
             if (pasted && last && last_n + i - from < sizeof both) {
                 memcpy(both, last, last_n);
                 memcpy(both + last_n, p + from, i - from);
                 if (in_list(both, last_n + i - from, never, ATN_COUNT(never)))
-                    return bad(g, ATN_REASON_FORBIDDEN, at, "pieces pasted into '%.*s'", (int)(last_n + i - from), both);
+                    return bad(g, ATN_REASON_FORBIDDEN, at, "pieces pasted into '%.*s'", (int)(last_n + i - from),
+                               both);
             }
             last = p + from;
             last_n = i - from;
@@ -290,7 +329,7 @@ static bool words_of(gate *g, size_t at, const char *p, size_t n)
 
 static bool scan(gate *g)
 {
-    bool line_begin = true;                   /* only blanks and comments so far */
+    bool line_begin = true; /* only blanks and comments so far */
     for (size_t i = 0; i < g->n; i++) {
         char c = g->text[i], d = i + 1 < g->n ? g->text[i + 1] : 0;
         if (c == '\n') {
@@ -309,8 +348,9 @@ static bool scan(gate *g)
         } else if (c == '#' && line_begin) {
             size_t end;
             if (!directive(g, i + 1, &end)) return false;
-            i = end - 1;                      /* the newline comes next */
-        } else if ((c == '%' && d == ':') || (c == '<' && (d == ':' || d == '%')) || ((c == ':' || c == '%') && d == '>')) {
+            i = end - 1; /* the newline comes next */
+        } else if ((c == '%' && d == ':') || (c == '<' && (d == ':' || d == '%')) ||
+                   ((c == ':' || c == '%') && d == '>')) {
             return bad(g, ATN_REASON_FORBIDDEN, i, "digraph %c%c", c, d);
         } else if (c == '\\' || c == '@' || c == '`') {
             return bad(g, ATN_REASON_FORBIDDEN, i, "stray '%c'", c);
@@ -320,17 +360,20 @@ static bool scan(gate *g)
             line_begin = false;
         } else if (isdigit((unsigned char)c) || (c == '.' && isdigit((unsigned char)d))) {
             while (i + 1 < g->n && (is_word(g->text[i + 1]) || g->text[i + 1] == '.' ||
-                   ((g->text[i + 1] == '+' || g->text[i + 1] == '-') && strchr("eEpP", g->text[i])))) i++;
+                                    ((g->text[i + 1] == '+' || g->text[i + 1] == '-') && strchr("eEpP", g->text[i]))))
+                i++;
             line_begin = false;
         } else if (is_word(c)) {
             size_t start = i;
             while (i + 1 < g->n && is_word(g->text[i + 1])) i++;
             size_t n = i + 1 - start;
-            if (i + 1 < g->n && g->text[i + 1] == '"' && g->text[i] == 'R' && n <= 3) return bad(g, ATN_REASON_FORBIDDEN, start, "raw string");
+            if (i + 1 < g->n && g->text[i + 1] == '"' && g->text[i] == 'R' && n <= 3)
+                return bad(g, ATN_REASON_FORBIDDEN, start, "raw string");
             if (n == 7 && memcmp(g->text + start, "_Pragma", 7) == 0) {
                 size_t k = i + 1;
                 while (k < g->n && strchr(" \t\n(", g->text[k])) k++;
-                if (k >= g->n || g->text[k] != '"' || !pragma_allowed(g->text + k + 1, ATN_MIN(g->n - k - 1, (size_t)40)))
+                if (k >= g->n || g->text[k] != '"' ||
+                    !pragma_allowed(g->text + k + 1, ATN_MIN(g->n - k - 1, (size_t)40)))
                     return bad(g, ATN_REASON_FORBIDDEN, start, "this _Pragma is not allowed in a kernel");
             }
             if (!word(g, start, n)) return false;
@@ -369,14 +412,15 @@ static bool gate_scan(gate *g, const char *source, gate_report *out)
 static void outside(const gate *g, int k, const char **p, size_t *n)
 {
     size_t from = k == 0 ? 0 : g->end[k - 1], to = k == g->n_begin ? g->raw_n : g->begin[k];
-    while (to > from && isspace((unsigned char)g->raw[to - 1])) to--;           /* a last newline more or less does not matter */
+    while (to > from && isspace((unsigned char)g->raw[to - 1])) to--; /* a last newline more or less does not matter */
     *p = g->raw + from;
     *n = to - from;
 }
 
 static bool same_outside(gate *g, const gate *o)
 {
-    if (g->n_begin != o->n_begin) return bad(g, ATN_REASON_MARKERS, 0, "%d blocks, the original has %d", g->n_begin, o->n_begin);
+    if (g->n_begin != o->n_begin)
+        return bad(g, ATN_REASON_MARKERS, 0, "%d blocks, the original has %d", g->n_begin, o->n_begin);
     for (int k = 0; k <= g->n_begin; k++) {
         const char *p, *q;
         size_t n, m, i = 0;
@@ -418,18 +462,52 @@ void gate_check(const char *source, const char *original, bool whole_file, gate_
 
 /* --- flags --- */
 
-static bool all_of(const char *p, const char *set) { return *p && strspn(p, set) == strlen(p); }
+static bool all_of(const char *p, const char *set)
+{
+    return *p && strspn(p, set) == strlen(p);
+}
 
 static bool flag_allowed(const char *f)
 {
     static const char *const plain[] = {"-O1", "-O2", "-O3", "-Os"};
-    static const char *const switches[] = {
-        "unroll-loops", "unroll-all-loops", "tree-vectorize", "tree-slp-vectorize", "slp-vectorize", "vectorize", "tree-loop-vectorize",
-        "schedule-insns", "schedule-insns2", "sched-pressure", "peel-loops", "split-loops", "ivopts", "gcse", "gcse-after-reload",
-        "prefetch-loop-arrays", "rename-registers", "omit-frame-pointer", "inline-functions", "ipa-cp-clone", "predictive-commoning",
-        "tree-pre", "move-loop-invariants", "web", "modulo-sched", "align-loops", "tree-partial-pre", "split-paths", "fp-contract=fast",
-        "fp-contract=off", "strict-aliasing", "reorder-blocks", "if-conversion", "tree-loop-distribution", "loop-interchange",
-        "associative-math", "reciprocal-math", "signed-zeros"};
+    static const char *const switches[] = {"unroll-loops",
+                                           "unroll-all-loops",
+                                           "tree-vectorize",
+                                           "tree-slp-vectorize",
+                                           "slp-vectorize",
+                                           "vectorize",
+                                           "tree-loop-vectorize",
+                                           "schedule-insns",
+                                           "schedule-insns2",
+                                           "sched-pressure",
+                                           "peel-loops",
+                                           "split-loops",
+                                           "ivopts",
+                                           "gcse",
+                                           "gcse-after-reload",
+                                           "prefetch-loop-arrays",
+                                           "rename-registers",
+                                           "omit-frame-pointer",
+                                           "inline-functions",
+                                           "ipa-cp-clone",
+                                           "predictive-commoning",
+                                           "tree-pre",
+                                           "move-loop-invariants",
+                                           "web",
+                                           "modulo-sched",
+                                           "align-loops",
+                                           "tree-partial-pre",
+                                           "split-paths",
+                                           "fp-contract=fast",
+                                           "fp-contract=off",
+                                           "strict-aliasing",
+                                           "reorder-blocks",
+                                           "if-conversion",
+                                           "tree-loop-distribution",
+                                           "loop-interchange",
+                                           "associative-math",
+                                           "reciprocal-math",
+                                           "signed-zeros"};
     for (int i = 0; i < ATN_COUNT(plain); i++)
         if (strcmp(f, plain[i]) == 0) return true;
     if (text_starts(f, "-f")) {

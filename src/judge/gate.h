@@ -9,11 +9,12 @@
 enum { GATE_SOURCE_MAX = 256 << 10 };
 
 typedef struct {
-    atn_reason reason;         /* OK, TOO_LARGE, MARKERS or FORBIDDEN */
-    char evidence[400];        /* "line 12: inline assembly (asm)" */
+    atn_reason reason;  /* OK, TOO_LARGE, MARKERS or FORBIDDEN */
+    char evidence[400]; /* "line 12: inline assembly (asm)" */
 } gate_report;
 
-/* `original` (may be NULL): the text whose lines outside the markers must be the same. whole_file: no markers needed. */
+/* `original` (may be NULL): the text whose lines outside the markers must be the same. whole_file: no markers needed.
+ */
 void gate_check(const char *source, const char *original, bool whole_file, gate_report *out);
 
 /* Compiler flags that a proposer chose: each word from the allow-list. */

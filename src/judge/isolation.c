@@ -12,12 +12,15 @@ atn_isolation isolation_probe(char *text, size_t room)
     static const struct {
         int layer;
         const char *name;
-    } names[] = {{LAYER_SECCOMP, "seccomp"}, {LAYER_LANDLOCK, "Landlock"}, {LAYER_SCOPE, "signal scope"}, {LAYER_NAMESPACES, "namespaces (net, ipc, mount)"},
-                 {LAYER_UID, "private uid"}, {LAYER_MSEAL, "sealed mappings"}};
+    } names[] = {{LAYER_SECCOMP, "seccomp"},    {LAYER_LANDLOCK, "Landlock"},
+                 {LAYER_SCOPE, "signal scope"}, {LAYER_NAMESPACES, "namespaces (net, ipc, mount)"},
+                 {LAYER_UID, "private uid"},    {LAYER_MSEAL, "sealed mappings"}};
     atn_isolation level = (have & LAYER_SECCOMP) && (have & LAYER_LANDLOCK)
-                              ? (have & LAYER_NAMESPACES) ? ISOLATION_FULL : ISOLATION_REDUCED : ISOLATION_NONE;
+                              ? (have & LAYER_NAMESPACES) ? ISOLATION_FULL : ISOLATION_REDUCED
+                              : ISOLATION_NONE;
     if (text && room) {
-        static const char *const levels[] = {[ISOLATION_NONE] = "none", [ISOLATION_REDUCED] = "reduced", [ISOLATION_FULL] = "full"};
+        static const char *const levels[] = {
+            [ISOLATION_NONE] = "none", [ISOLATION_REDUCED] = "reduced", [ISOLATION_FULL] = "full"};
         size_t n = (size_t)snprintf(text, room, "%s: rlimits, no-new-privileges", levels[level]);
         for (int i = 0; i < ATN_COUNT(names) && n < room; i++)
             if (have & names[i].layer) n += (size_t)snprintf(text + n, room - n, ", %s", names[i].name);

@@ -1,10 +1,11 @@
 /* The supervisor's end of a run worker. See link.h.
  *
  * A call: the worker is stopped; outputs are poisoned; its CPU clock is read (c0) and then the wall clock (t0); the new
- * command number is stored and SIGCONT is the go; done comes by futex; t1, c1; SIGSTOP; once stopped, c2. c2 - c1 is what it
- * computed after it said done, and is added to its time where it is more than going to sleep needs. Now and then the stop
- * comes a little later, so that a worker that goes on working is seen to do so. Between c2 and the next c0 it is stopped:
- * nothing can be prepared early. A dead worker never wakes a futex, so every wait is in slices with a look at the process. */
+ * command number is stored and SIGCONT is the go; done comes by futex; t1, c1; SIGSTOP; once stopped, c2. c2 - c1 is
+ * what it computed after it said done, and is added to its time where it is more than going to sleep needs. Now and
+ * then the stop comes a little later, so that a worker that goes on working is seen to do so. Between c2 and the next
+ * c0 it is stopped: nothing can be prepared early. A dead worker never wakes a futex, so every wait is in slices with a
+ * look at the process. */
 #include "judge/link.h"
 
 #include <errno.h>
@@ -31,11 +32,11 @@
 enum {
     SLOTS_MAX = 16,
     CANARY = 0xc3,
-    LATE_NS_FREE = 20000,      /* an honest worker needs 1 to 5 us to go to sleep */
+    LATE_NS_FREE = 20000, /* an honest worker needs 1 to 5 us to go to sleep */
     LATE_NS_MAX = 150000,
-    PATIENCE_NS = 400000,      /* how long a worker is left alone after done, in its first calls and one call in 32 */
+    PATIENCE_NS = 400000, /* how long a worker is left alone after done, in its first calls and one call in 32 */
     PATIENT_CALLS = 3,
-    LATE_TRIES = 3,            /* a stolen time slice now and then is the machine's; three in a row are the candidate's */
+    LATE_TRIES = 3, /* a stolen time slice now and then is the machine's; three in a row are the candidate's */
     SPARES = 3,
     TASKS_MAX = 1 << 24,
 };
@@ -44,7 +45,7 @@ static const char *const tensor_names[ATN_T_COUNT] = {"q", "k", "v", "o", "mask"
 
 typedef struct {
     wire_region where;
-    int64_t offset, bytes;     /* of the tensor in its region */
+    int64_t offset, bytes; /* of the tensor in its region */
     int job, slot, tensor;
 } placed;
 
@@ -57,14 +58,14 @@ struct atn_arena {
     atn_job *jobs;
     atn_layout *layouts;
     wire_job *wire_jobs;
-    placed *places;            /* in order of job, slot, tensor */
-    atn_args *args;            /* per slot, this process's pointers to the inputs */
-    atn_args *wire_args;       /* per slot, offsets in the worker's reservation */
+    placed *places;      /* in order of job, slot, tensor */
+    atn_args *args;      /* per slot, this process's pointers to the inputs */
+    atn_args *wire_args; /* per slot, offsets in the worker's reservation */
     int n_jobs, n_slots, n_places;
     int64_t in_bytes, out_bytes, va_bytes;
     buffer in;
-    int in_readonly;           /* a read-only descriptor of the same memory: what workers get */
-    buffer spare[SPARES];      /* output buffers of dead workers, to be used again: first touch is dear (4 us a page) */
+    int in_readonly;      /* a read-only descriptor of the same memory: what workers get */
+    buffer spare[SPARES]; /* output buffers of dead workers, to be used again: first touch is dear (4 us a page) */
     int n_spare;
 };
 
@@ -73,8 +74,8 @@ struct atn_worker {
     wire_ctl *ctl;
     int64_t ctl_bytes;
     buffer out;
-    atn_args *args;            /* per slot, inputs and outputs by this process's pointers */
-    atn_plan *plans;           /* per job; phases 0: not asked yet */
+    atn_args *args;  /* per slot, inputs and outputs by this process's pointers */
+    atn_plan *plans; /* per job; phases 0: not asked yet */
     int *can_run;
     pid_t pid;
     bool reaped, stopped;
@@ -99,7 +100,10 @@ static int64_t page_bytes(void)
     return page;
 }
 
-static int64_t whole_pages(int64_t bytes) { return (bytes + page_bytes() - 1) & -page_bytes(); }
+static int64_t whole_pages(int64_t bytes)
+{
+    return (bytes + page_bytes() - 1) & -page_bytes();
+}
 
 static void buffer_free(buffer *b, int64_t bytes)
 {
@@ -118,8 +122,8 @@ static atn_status buffer_make(buffer *b, const char *name, int64_t bytes, atn_er
         int e = errno;
         b->map = NULL;
         buffer_free(b, 0);
-        return atn_fail(err, ATN_MEMORY, "cannot map %lld MiB of shared memory: %s; use smaller problems", (long long)(bytes >> 20),
-                        strerror(e));
+        return atn_fail(err, ATN_MEMORY, "cannot map %lld MiB of shared memory: %s; use smaller problems",
+                        (long long)(bytes >> 20), strerror(e));
     }
     fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
     return ATN_OK;
@@ -127,13 +131,18 @@ static atn_status buffer_make(buffer *b, const char *name, int64_t bytes, atn_er
 
 /* --- the arena --- */
 
-static bool is_output(int tensor) { return tensor == ATN_T_O || tensor == ATN_T_LSE; }
+static bool is_output(int tensor)
+{
+    return tensor == ATN_T_O || tensor == ATN_T_LSE;
+}
 
 static int element_bytes(const atn_problem *p, int tensor)
 {
     switch (tensor) {
-    case ATN_T_Q: case ATN_T_O: return dtype_bytes(p->dtype_q);
-    case ATN_T_K: case ATN_T_V: return dtype_bytes(p->dtype_kv);
+    case ATN_T_Q:
+    case ATN_T_O: return dtype_bytes(p->dtype_q);
+    case ATN_T_K:
+    case ATN_T_V: return dtype_bytes(p->dtype_kv);
     case ATN_T_MASK: return dtype_bytes(p->mask);
     default: return 4;
     }
@@ -205,7 +214,8 @@ atn_status arena_create(const atn_job *jobs, int n, atn_arena **out, atn_error *
         char path[40];
         snprintf(path, sizeof path, "/proc/self/fd/%d", a->in.fd);
         a->in_readonly = open(path, O_RDONLY | O_CLOEXEC);
-        if (a->in_readonly < 0) st = atn_fail(err, ATN_IO, "cannot open '%s': %s; is /proc mounted?", path, strerror(errno));
+        if (a->in_readonly < 0)
+            st = atn_fail(err, ATN_IO, "cannot open '%s': %s; is /proc mounted?", path, strerror(errno));
     }
     if (st != ATN_OK) {
         arena_free(a);
@@ -251,7 +261,10 @@ static int slot_index(const atn_arena *a, int job, int slot)
     return a->wire_jobs[job].first_slot + slot;
 }
 
-const atn_args *arena_args(const atn_arena *a, int job, int slot) { return &a->args[slot_index(a, job, slot)]; }
+const atn_args *arena_args(const atn_arena *a, int job, int slot)
+{
+    return &a->args[slot_index(a, job, slot)];
+}
 
 const atn_layout *arena_layout(const atn_arena *a, int job)
 {
@@ -259,7 +272,10 @@ const atn_layout *arena_layout(const atn_arena *a, int job)
     return &a->layouts[job];
 }
 
-const atn_args *worker_args(const atn_worker *w, int job, int slot) { return &w->args[slot_index(w->arena, job, slot)]; }
+const atn_args *worker_args(const atn_worker *w, int job, int slot)
+{
+    return &w->args[slot_index(w->arena, job, slot)];
+}
 
 /* --- what a dead worker died of --- */
 
@@ -270,16 +286,90 @@ static const char *syscall_name(int nr)
         const char *name;
     } names[] = {
 #define N(x) {SYS_##x, #x}
-        N(read), N(write), N(openat), N(close), N(mmap), N(munmap), N(mremap), N(mprotect), N(brk), N(clone), N(clone3), N(execve),
-        N(exit), N(kill), N(tgkill), N(tkill), N(socket), N(connect), N(sendto), N(bind), N(ptrace), N(nanosleep),
-        N(clock_nanosleep), N(clock_gettime), N(getpid), N(gettid), N(getppid), N(getcpu), N(rt_sigaction), N(rt_sigprocmask),
-        N(prctl), N(seccomp), N(personality), N(memfd_create), N(io_uring_setup), N(bpf), N(userfaultfd), N(perf_event_open),
-        N(process_vm_readv), N(process_vm_writev), N(sched_setaffinity), N(setpriority), N(setitimer), N(timer_create),
-        N(shmget), N(shmat), N(pipe2), N(dup), N(dup3), N(ioctl), N(fcntl), N(getrandom), N(newfstatat), N(readlinkat),
-        N(getdents64), N(unlinkat), N(mkdirat), N(keyctl), N(unshare), N(setns), N(mount), N(wait4), N(waitid), N(setrlimit),
-        N(prlimit64), N(sigaltstack), N(pread64), N(pwrite64), N(writev), N(eventfd2), N(epoll_pwait), N(ppoll),
+        N(read),
+        N(write),
+        N(openat),
+        N(close),
+        N(mmap),
+        N(munmap),
+        N(mremap),
+        N(mprotect),
+        N(brk),
+        N(clone),
+        N(clone3),
+        N(execve),
+        N(exit),
+        N(kill),
+        N(tgkill),
+        N(tkill),
+        N(socket),
+        N(connect),
+        N(sendto),
+        N(bind),
+        N(ptrace),
+        N(nanosleep),
+        N(clock_nanosleep),
+        N(clock_gettime),
+        N(getpid),
+        N(gettid),
+        N(getppid),
+        N(getcpu),
+        N(rt_sigaction),
+        N(rt_sigprocmask),
+        N(prctl),
+        N(seccomp),
+        N(personality),
+        N(memfd_create),
+        N(io_uring_setup),
+        N(bpf),
+        N(userfaultfd),
+        N(perf_event_open),
+        N(process_vm_readv),
+        N(process_vm_writev),
+        N(sched_setaffinity),
+        N(setpriority),
+        N(setitimer),
+        N(timer_create),
+        N(shmget),
+        N(shmat),
+        N(pipe2),
+        N(dup),
+        N(dup3),
+        N(ioctl),
+        N(fcntl),
+        N(getrandom),
+        N(newfstatat),
+        N(readlinkat),
+        N(getdents64),
+        N(unlinkat),
+        N(mkdirat),
+        N(keyctl),
+        N(unshare),
+        N(setns),
+        N(mount),
+        N(wait4),
+        N(waitid),
+        N(setrlimit),
+        N(prlimit64),
+        N(sigaltstack),
+        N(pread64),
+        N(pwrite64),
+        N(writev),
+        N(eventfd2),
+        N(epoll_pwait),
+        N(ppoll),
 #ifdef SYS_open
-        N(open), N(fork), N(vfork), N(poll), N(pause), N(alarm), N(time), N(arch_prctl), N(creat), N(unlink), N(stat),
+        N(open),
+        N(fork),
+        N(vfork),
+        N(poll),
+        N(pause),
+        N(alarm),
+        N(time),
+        N(arch_prctl),
+        N(creat),
+        N(unlink),
+        N(stat),
 #endif
 #undef N
     };
@@ -310,14 +400,18 @@ static void describe_address(const atn_worker *w, int64_t at, char *out, size_t 
     char text[200];
     problem_print(&a->jobs[nearest->job].problem, text, sizeof text);
     const char *name = tensor_names[nearest->tensor];
-    if (at >= end) snprintf(out, room, "%lld bytes past the end of %s (%s, slot %d)", (long long)(at - end), name, text, nearest->slot);
-    else if (at < begin) snprintf(out, room, "%lld bytes before the begin of %s (%s, slot %d)", (long long)(begin - at), name, text, nearest->slot);
+    if (at >= end)
+        snprintf(out, room, "%lld bytes past the end of %s (%s, slot %d)", (long long)(at - end), name, text,
+                 nearest->slot);
+    else if (at < begin)
+        snprintf(out, room, "%lld bytes before the begin of %s (%s, slot %d)", (long long)(begin - at), name, text,
+                 nearest->slot);
     else snprintf(out, room, "in %s at byte %lld (%s, slot %d)", name, (long long)(at - begin), text, nearest->slot);
 }
 
 static void explain_signal(const atn_worker *w, int sig, atn_verdict *v)
 {
-    wire_fault f = w->ctl->fault;                          /* a hint: the process could have written it */
+    wire_fault f = w->ctl->fault; /* a hint: the process could have written it */
     char where[400];
     const char *verb = f.write == 1 ? "wrote" : f.write == 0 ? "read" : "touched";
     switch (sig) {
@@ -329,12 +423,15 @@ static void explain_signal(const atn_worker *w, int sig, atn_verdict *v)
         } else if (f.signal == sig && f.stack) {
             verdict_fail(v, ATN_REASON_CRASH, "stack overflow (8 MiB)");
         } else if (f.signal == sig) {
-            verdict_fail(v, ATN_REASON_CRASH, "%s: %s address 0x%llx", strsignal(sig), verb, (unsigned long long)f.address);
+            verdict_fail(v, ATN_REASON_CRASH, "%s: %s address 0x%llx", strsignal(sig), verb,
+                         (unsigned long long)f.address);
         } else {
             verdict_fail(v, ATN_REASON_CRASH, "%s", strsignal(sig));
         }
         break;
-    case SIGSYS: verdict_fail(v, ATN_REASON_SYSCALL, "made system call %d (%s)", f.syscall, syscall_name(f.syscall)); break;
+    case SIGSYS:
+        verdict_fail(v, ATN_REASON_SYSCALL, "made system call %d (%s)", f.syscall, syscall_name(f.syscall));
+        break;
     case SIGXCPU: verdict_fail(v, ATN_REASON_TIMEOUT, "used more CPU than its limit"); break;
     case SIGKILL: verdict_fail(v, ATN_REASON_MEMORY, "killed by the system, most likely for memory"); break;
     default: verdict_fail(v, ATN_REASON_CRASH, "%s", strsignal(sig));
@@ -350,7 +447,7 @@ static void explain_death(atn_worker *w, atn_verdict *v)
     }
     wire_fault f = w->ctl->fault;
     if (w->end.si_code != CLD_EXITED) explain_signal(w, w->end.si_status, v);
-    else if (f.signal && w->end.si_status == 128 + f.signal) explain_signal(w, f.signal, v);        /* as its handler said */
+    else if (f.signal && w->end.si_status == 128 + f.signal) explain_signal(w, f.signal, v); /* as its handler said */
     else verdict_fail(v, ATN_REASON_EXITED, "ended its process with status %d", w->end.si_status);
 }
 
@@ -407,7 +504,8 @@ typedef struct {
 } clocks;
 
 /* One command: go, done, stop. */
-static wait_result command(atn_worker *w, wire_command c, int job, int first, int count, bool patient, double timeout_s, clocks *out)
+static wait_result command(atn_worker *w, wire_command c, int job, int first, int count, bool patient, double timeout_s,
+                           clocks *out)
 {
     ATN_ASSERT(w->stopped);
     w->ctl->command = c;
@@ -452,9 +550,18 @@ static atn_status fill_ctl(atn_worker *w, const worker_options *o, bool null_wor
 {
     const atn_arena *a = w->arena;
     int64_t at = (int64_t)(sizeof(wire_ctl) + 63) & -64;
-    wire_config c = {.magic = WIRE_MAGIC, .threads = w->threads, .cpu = o->cpu, .uid = sandbox_uid(), .layers = sandbox_layers(),
-                     .parent = (int)getpid(), .jobs = a->n_jobs, .slots = a->n_slots, .regions = a->n_places, .null_worker = null_worker,
-                     .va_bytes = a->va_bytes, .workspace_bytes = w->workspace_bytes};
+    wire_config c = {.magic = WIRE_MAGIC,
+                     .threads = w->threads,
+                     .cpu = o->cpu,
+                     .uid = sandbox_uid(),
+                     .layers = sandbox_layers(),
+                     .parent = (int)getpid(),
+                     .jobs = a->n_jobs,
+                     .slots = a->n_slots,
+                     .regions = a->n_places,
+                     .null_worker = null_worker,
+                     .va_bytes = a->va_bytes,
+                     .workspace_bytes = w->workspace_bytes};
     c.cpu_seconds = (int64_t)ceil((o->cpu_seconds > 0 ? o->cpu_seconds : 60) * w->threads);
     c.jobs_at = at;
     c.slots_at = (c.jobs_at + (int64_t)sizeof(wire_job) * a->n_jobs + 63) & -64;
@@ -497,8 +604,8 @@ static void pin_caller(atn_worker *w, int cpu)
     pinned_workers += w->pinned;
 }
 
-static atn_status start(const worker_options *o, int so_fd, bool null_worker, atn_arena *arena, atn_worker **out, atn_verdict *v,
-                        atn_error *err)
+static atn_status start(const worker_options *o, int so_fd, bool null_worker, atn_arena *arena, atn_worker **out,
+                        atn_verdict *v, atn_error *err)
 {
     atn_worker *w = atn_alloc(sizeof *w);
     *out = NULL;
@@ -520,11 +627,17 @@ static atn_status start(const worker_options *o, int so_fd, bool null_worker, at
     memcpy(w->args, arena->args, sizeof *w->args * (size_t)arena->n_slots);
     for (int i = 0; i < arena->n_places; i++) {
         const placed *x = &arena->places[i];
-        if (x->where.out) point(&w->args[slot_index(arena, x->job, x->slot)], x->tensor, w->out.map + x->where.file + x->offset);
+        if (x->where.out)
+            point(&w->args[slot_index(arena, x->job, x->slot)], x->tensor, w->out.map + x->where.file + x->offset);
     }
     const char *const args[] = {"run", NULL};
-    const int fds[WIRE_FD_COUNT] = {null, null, null, [WIRE_FD_CTL] = ctl_fd, [WIRE_FD_IN] = arena->in_readonly,
-                                    [WIRE_FD_OUT] = w->out.fd, [WIRE_FD_SO] = null_worker ? null : so_fd};
+    const int fds[WIRE_FD_COUNT] = {null,
+                                    null,
+                                    null,
+                                    [WIRE_FD_CTL] = ctl_fd,
+                                    [WIRE_FD_IN] = arena->in_readonly,
+                                    [WIRE_FD_OUT] = w->out.fd,
+                                    [WIRE_FD_SO] = null_worker ? null : so_fd};
     pin_caller(w, o->cpu);
     st = sandbox_spawn(args, fds, WIRE_FD_COUNT, &w->pid, err);
     if (st != ATN_OK) goto done;
@@ -542,7 +655,10 @@ static atn_status start(const worker_options *o, int so_fd, bool null_worker, at
     } else if (progress < WIRE_LOCKED) {
         int e = w->ctl->error;
         st = atn_fail(err, ATN_PROCESS, "a worker could not lock itself down (%s: %s); run 'attune doctor'",
-                      text[0] ? text : r == WAIT_TIMEOUT ? "timed out" : "died", e ? strerror(e) : "no more is known");
+                      text[0]             ? text
+                      : r == WAIT_TIMEOUT ? "timed out"
+                                          : "died",
+                      e ? strerror(e) : "no more is known");
     } else if (v) {
         if (v->stage < ATN_STAGE_QUICK) v->stage = ATN_STAGE_QUICK;
         if (r == WAIT_OK) verdict_fail(v, ATN_REASON_LOAD, "%s", text);
@@ -557,7 +673,8 @@ done:
     return st;
 }
 
-atn_status worker_start(const worker_options *o, int so_fd, atn_arena *arena, atn_worker **out, atn_verdict *v, atn_error *err)
+atn_status worker_start(const worker_options *o, int so_fd, atn_arena *arena, atn_worker **out, atn_verdict *v,
+                        atn_error *err)
 {
     ATN_CHECK(so_fd >= 0 && v);
     return start(o, so_fd, false, arena, out, v, err);
@@ -568,7 +685,7 @@ void worker_free(atn_worker *w)
     if (!w) return;
     if (!w->reaped) sandbox_kill(w->pid);
     atn_arena *a = w->arena;
-    if (w->out.fd >= 0 && a->n_spare < SPARES) a->spare[a->n_spare++] = w->out;      /* nobody else maps it now */
+    if (w->out.fd >= 0 && a->n_spare < SPARES) a->spare[a->n_spare++] = w->out; /* nobody else maps it now */
     else buffer_free(&w->out, a->out_bytes);
     if (w->ctl) munmap(w->ctl, (size_t)w->ctl_bytes);
     if (w->pinned && --pinned_workers == 0) sched_setaffinity(0, sizeof caller_cpus, &caller_cpus);
@@ -588,13 +705,15 @@ static bool check_plan(const atn_worker *w, const atn_plan *p, atn_verdict *v)
     }
     for (int i = 0; i < p->phases; i++) {
         if (p->tasks[i] >= 1 && p->tasks[i] <= TASKS_MAX) continue;
-        verdict_fail(v, ATN_REASON_BAD_PLAN, "plan asks for %d tasks in phase %d, may be 1 to %d", p->tasks[i], i, TASKS_MAX);
+        verdict_fail(v, ATN_REASON_BAD_PLAN, "plan asks for %d tasks in phase %d, may be 1 to %d", p->tasks[i], i,
+                     TASKS_MAX);
         return false;
     }
     int64_t most = w->workspace_bytes;
     if (p->shared_bytes < 0 || p->shared_bytes > most || p->scratch_bytes < 0 || p->scratch_bytes > most ||
         p->shared_bytes + p->scratch_bytes * w->threads > most) {
-        verdict_fail(v, ATN_REASON_BAD_PLAN, "plan asks for %lld bytes of shared and %d x %lld bytes of scratch memory, may be %lld in all",
+        verdict_fail(v, ATN_REASON_BAD_PLAN,
+                     "plan asks for %lld bytes of shared and %d x %lld bytes of scratch memory, may be %lld in all",
                      (long long)p->shared_bytes, w->threads, (long long)p->scratch_bytes, (long long)most);
         return false;
     }
@@ -646,7 +765,8 @@ static bool prepare(atn_worker *w, int job, atn_verdict *v)
     if (r != WAIT_OK) return give_up(w, r, timeout_s, v);
     if (w->ctl->error != 0) {
         verdict_fail(v, ATN_REASON_MEMORY, "its workspace of %lld bytes could not be allocated: %s",
-                     (long long)(w->plans[job].shared_bytes + w->threads * w->plans[job].scratch_bytes), strerror(w->ctl->error));
+                     (long long)(w->plans[job].shared_bytes + w->threads * w->plans[job].scratch_bytes),
+                     strerror(w->ctl->error));
         return false;
     }
     w->prepared_job = job;
@@ -675,10 +795,12 @@ static bool outputs(atn_worker *w, int job, int first, int n, bool check, atn_ve
             poison_fill(region + before, x->bytes);
             memset(end, CANARY, (size_t)after);
         } else if (!holds(region, before, CANARY, &at)) {
-            verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "wrote %lld bytes before the begin of %s", (long long)(before - at), tensor_names[x->tensor]);
+            verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "wrote %lld bytes before the begin of %s",
+                         (long long)(before - at), tensor_names[x->tensor]);
             return false;
         } else if (!holds(end, after, CANARY, &at)) {
-            verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "wrote %lld bytes past the end of %s", (long long)at, tensor_names[x->tensor]);
+            verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "wrote %lld bytes past the end of %s", (long long)at,
+                         tensor_names[x->tensor]);
             return false;
         }
     }
@@ -701,7 +823,8 @@ bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, wor
         if (r != WAIT_OK) return give_up(w, r, timeout_s, v);
         if (c.late <= LATE_NS_MAX) break;
         if (tries + 1 < LATE_TRIES) continue;
-        verdict_fail(v, ATN_REASON_LATE_WORK, "used %lld us of CPU after it said that it was done", (long long)(c.late / 1000));
+        verdict_fail(v, ATN_REASON_LATE_WORK, "used %lld us of CPU after it said that it was done",
+                     (long long)(c.late / 1000));
         return false;
     }
     *t = (worker_time){.wall_ns = c.wall, .cpu_ns = c.cpu, .late_ns = c.late};
@@ -733,7 +856,9 @@ void link_overhead(double *wall_ns, double *cpu_ns)
         atn_worker *w = NULL;
         wall = cpu = 0;
         if (arena_create(NULL, 0, &a, NULL) == ATN_OK) {
-            if (start(&(worker_options){.threads = 1, .cpu = sandbox_timing_cpu()}, -1, true, a, &w, NULL, NULL) == ATN_OK && w) {
+            if (start(&(worker_options){.threads = 1, .cpu = sandbox_timing_cpu()}, -1, true, a, &w, NULL, NULL) ==
+                    ATN_OK &&
+                w) {
                 clocks c;
                 while (n < N && command(w, WIRE_NULL, 0, 0, 0, false, 1, &c) == WAIT_OK) {
                     walls[n] = c.wall;

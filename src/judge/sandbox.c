@@ -21,7 +21,7 @@
 #include "base/file.h"
 #include "judge/wire.h"
 
-enum { FD_MIN = 40 };          /* descriptors are moved above this one before they get their numbers in the child */
+enum { FD_MIN = 40 }; /* descriptors are moved above this one before they get their numbers in the child */
 
 const char *sandbox_worker_path(void)
 {
@@ -30,7 +30,7 @@ const char *sandbox_worker_path(void)
     const char *env = getenv("ATTUNE_WORKER");
     if (env && *env) return path = atn_strdup(env);
     path = file_beside_program("attune-worker");
-    if (!file_exists(path)) {                             /* a test program in tests/judge/ of the build tree */
+    if (!file_exists(path)) { /* a test program in tests/judge/ of the build tree */
         char *near = file_beside_program("../../worker/attune-worker");
         if (file_exists(near)) {
             free(path);
@@ -69,7 +69,7 @@ atn_status sandbox_spawn(const char *const *args, const int *fds, int n_fds, pid
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);                  /* Ctrl-C on the terminal is for attune alone */
+    posix_spawnattr_setpgroup(&attr, 0); /* Ctrl-C on the terminal is for attune alone */
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     int moved[16], e = 0;
     ATN_CHECK(n_fds <= ATN_COUNT(moved));
@@ -84,7 +84,9 @@ atn_status sandbox_spawn(const char *const *args, const int *fds, int n_fds, pid
         if (moved[i] >= 0) close(moved[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
-    if (e) return atn_fail(err, ATN_PROCESS, "cannot start '%s': %s; build it (meson compile) or set ATTUNE_WORKER", path, strerror(e));
+    if (e)
+        return atn_fail(err, ATN_PROCESS, "cannot start '%s': %s; build it (meson compile) or set ATTUNE_WORKER", path,
+                        strerror(e));
     return ATN_OK;
 }
 
@@ -97,7 +99,10 @@ void sandbox_kill(pid_t pid)
 }
 
 static int left_out;
-void sandbox_leave_out(int layers) { left_out |= layers; }
+void sandbox_leave_out(int layers)
+{
+    left_out |= layers;
+}
 
 static int probe_layers(void)
 {
@@ -131,13 +136,20 @@ int sandbox_layers(void)
 
 int sandbox_uid(void)
 {
-    /* 60578 .. 61183 belongs to nobody (systemd's table of uids); one per attune process, so that RLIMIT_NPROC counts its own. */
+    /* 60578 .. 61183 belongs to nobody (systemd's table of uids); one per attune process, so that RLIMIT_NPROC counts
+     * its own. */
     return geteuid() == 0 && (sandbox_layers() & LAYER_UID) ? 60578 + (int)(getpid() % 600) : 0;
 }
 
 static int timing_cpu = -1;
-void sandbox_set_timing_cpu(int cpu) { timing_cpu = cpu; }
-int sandbox_timing_cpu(void) { return timing_cpu; }
+void sandbox_set_timing_cpu(int cpu)
+{
+    timing_cpu = cpu;
+}
+int sandbox_timing_cpu(void)
+{
+    return timing_cpu;
+}
 
 /* --- the scratch folder --- */
 
@@ -185,15 +197,16 @@ static bool usable(const char *root)
            (uint64_t)s.f_bavail * s.f_frsize >= ((uint64_t)48 << 20);
 }
 
-/* Copies HOME/include/attune to FOLDER/include/attune: the build sees the headers as they were at its start, and a private
- * uid can read them wherever the checkout lies. */
+/* Copies HOME/include/attune to FOLDER/include/attune: the build sees the headers as they were at its start, and a
+ * private uid can read them wherever the checkout lies. */
 static atn_status copy_headers(const char *folder, atn_error *err)
 {
     char *from = file_join(file_home(), "include/attune"), *to = file_join(folder, "include/attune");
     atn_status st = file_mkdirs(to, err);
     DIR *d = st == ATN_OK ? opendir(from) : NULL;
     if (st == ATN_OK && !d)
-        st = atn_fail(err, ATN_NOT_FOUND, "cannot open '%s': %s; set ATTUNE_HOME to attune's checkout", from, strerror(errno));
+        st = atn_fail(err, ATN_NOT_FOUND, "cannot open '%s': %s; set ATTUNE_HOME to attune's checkout", from,
+                      strerror(errno));
     for (struct dirent *e; st == ATN_OK && (e = readdir(d));) {
         size_t n = strlen(e->d_name);
         if (n < 3 || strcmp(e->d_name + n - 2, ".h") != 0) continue;
@@ -229,7 +242,8 @@ const char *sandbox_scratch(atn_error *err)
     for (int i = 0; i < ATN_COUNT(roots) && !root; i++)
         if (usable(roots[i])) root = roots[i];
     if (!root) {
-        atn_fail(err, ATN_IO, "no folder for builds with 48 MiB free among /dev/shm, $TMPDIR, /tmp; set ATTUNE_SCRATCH");
+        atn_fail(err, ATN_IO,
+                 "no folder for builds with 48 MiB free among /dev/shm, $TMPDIR, /tmp; set ATTUNE_SCRATCH");
         return NULL;
     }
     remove_stale(root);
@@ -244,7 +258,7 @@ const char *sandbox_scratch(atn_error *err)
     atn_status st = file_lock(lock, 0, &fd, err);
     free(lock);
     if (st == ATN_OK) {
-        chmod(folder, 0711);                              /* a private uid passes through, and lists nothing */
+        chmod(folder, 0711); /* a private uid passes through, and lists nothing */
         scratch = folder;
         scratch_lock = fd;
         scratch_owner = getpid();

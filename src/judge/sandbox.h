@@ -21,8 +21,8 @@ void sandbox_leave_out(int layers);
 /* The private uid for workers of this process, or 0 where they keep ours. */
 int sandbox_uid(void);
 
-/* Starts attune-worker with args (NULL-terminated, args[0] is its mode). fds[i] becomes descriptor i of the child; nothing
- * else is inherited; the environment is empty. The child is the caller's to reap. */
+/* Starts attune-worker with args (NULL-terminated, args[0] is its mode). fds[i] becomes descriptor i of the child;
+ * nothing else is inherited; the environment is empty. The child is the caller's to reap. */
 atn_status sandbox_spawn(const char *const *args, const int *fds, int n_fds, pid_t *pid, atn_error *err);
 /* Kills and reaps. */
 void sandbox_kill(pid_t pid);
@@ -30,8 +30,9 @@ void sandbox_kill(pid_t pid);
 /* An anonymous memory file that a worker can get. */
 int sandbox_memfd(const char *name);
 
-/* This process's folder for builds: made on first use, removed at exit; folders of dead processes are removed first. It holds
- * include/attune/ (a copy of the public headers, readable by a worker's private uid). NULL with err filled on failure. */
+/* This process's folder for builds: made on first use, removed at exit; folders of dead processes are removed first. It
+ * holds include/attune/ (a copy of the public headers, readable by a worker's private uid). NULL with err filled on
+ * failure. */
 const char *sandbox_scratch(atn_error *err);
 
 /* The CPU that races are timed on, or -1; builds keep away from it where there is another. */

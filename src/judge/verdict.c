@@ -42,7 +42,7 @@ void evidence_clean(char *out, size_t room, const char *text, size_t n)
 {
     ATN_ASSERT(room > 0);
     size_t used = 0;
-    bool blank = true;                        /* no blank lines */
+    bool blank = true; /* no blank lines */
     for (size_t i = 0; i < n && text[i] && used + 1 < room; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '\n') {

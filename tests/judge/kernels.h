@@ -34,13 +34,16 @@ static inline const char *honest_source(void)
 /* A kernel whose run() is `body`. */
 static inline char *kernel_of(const char *body)
 {
-    return atn_format("#include \"attune/kernel.h\"\n"
-                      "static int can_run(const atn_args *a) { return a->D > 0; }\n"
-                      "static int plan(const atn_args *a, int threads, atn_plan *p)\n"
-                      "{ (void)a, (void)threads; p->phases = 1; p->tasks[0] = 1; p->shared_bytes = 64; p->scratch_bytes = 64; return 0; }\n"
-                      "static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
-                      "{ (void)a, (void)p, (void)phase, (void)task, (void)shared, (void)scratch;\n%s\n}\n"
-                      "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"test\", can_run, plan, run};\n", body);
+    return atn_format(
+        "#include \"attune/kernel.h\"\n"
+        "static int can_run(const atn_args *a) { return a->D > 0; }\n"
+        "static int plan(const atn_args *a, int threads, atn_plan *p)\n"
+        "{ (void)a, (void)threads; p->phases = 1; p->tasks[0] = 1; p->shared_bytes = 64; p->scratch_bytes = 64; return "
+        "0; }\n"
+        "static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
+        "{ (void)a, (void)p, (void)phase, (void)task, (void)shared, (void)scratch;\n%s\n}\n"
+        "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"test\", can_run, plan, run};\n",
+        body);
 }
 
 static inline void build_kernel(const char *source, build_result *r)

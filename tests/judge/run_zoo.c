@@ -1,6 +1,8 @@
-/* run_zoo: every animal of a folder through the gate, the compiler and the correctness campaign; prints expected and got.
+/* run_zoo: every animal of a folder through gate, compiler and correctness campaign; prints expected and got.
  *
- *     run_zoo [-b] [-r] [-t threads] FOLDER [ANIMAL ...]        -r: reduced isolation, without namespaces, private uid, mseal
+ *     run_zoo [-b] [-r] [-t threads] FOLDER [ANIMAL ...]
+ *
+ * -r: reduced isolation, without namespaces, private uid and mseal.
  *
  * An animal is FOLDER/NAME.c. Its first lines say what is to become of it:
  *     // expect: reason[,reason]     with everything in place ("ok": must pass)
@@ -78,7 +80,8 @@ static void judge_animal(const char *source, atn_verdict *v)
     build_result built;
     atn_error err;
     *v = (atn_verdict){0};
-    atn_status s = build_run(&(build_options){.whole_file = true, .unchecked = behind, .timeout_s = 5}, source, NULL, &built, &err);
+    atn_status s = build_run(&(build_options){.whole_file = true, .unchecked = behind, .timeout_s = 5}, source, NULL,
+                             &built, &err);
     if (s == ATN_OK) {
         v->stage = built.stage;
         v->reason = built.reason;
@@ -120,8 +123,8 @@ static fate meet(const char *name)
         const char *got = reason_word(v.reason);
         f = listed(want, got) ? RIGHT : ESCAPED;
         v.evidence[strcspn(v.evidence, "\n")] = 0;
-        printf("%s %-24s expected %-28s got %-16s %-7s %6.0f ms  %.90s\n", f == RIGHT ? "ok  " : "FAIL", name, want, got, stage_name(v.stage),
-               (double)(clock_ns() - begin) * 1e-6, v.evidence);
+        printf("%s %-24s expected %-28s got %-16s %-7s %6.0f ms  %.90s\n", f == RIGHT ? "ok  " : "FAIL", name, want,
+               got, stage_name(v.stage), (double)(clock_ns() - begin) * 1e-6, v.evidence);
         fflush(stdout);
         free(source);
     }
@@ -131,7 +134,10 @@ static fate meet(const char *name)
     return f;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 int main(int argc, char **argv)
 {
@@ -161,7 +167,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) {
         fate f = meet(names[i]);
         fates[f]++;
-        if (f == ESCAPED) printf("     rerun: run_zoo %s%s%s %s\n", behind ? "-b " : "", reduced ? "-r " : "", folder, names[i]);
+        if (f == ESCAPED)
+            printf("     rerun: run_zoo %s%s%s %s\n", behind ? "-b " : "", reduced ? "-r " : "", folder, names[i]);
         free(names[i]);
     }
     printf("%d of %d as expected\n", fates[RIGHT], fates[RIGHT] + fates[ESCAPED]);

@@ -17,7 +17,7 @@ static void an_honest_kernel_builds(void **state)
     build_kernel(honest_source(), &again);
     assert_true(r.so_fd >= 0);
     assert_string_equal(r.object_hash, again.object_hash);
-    assert_int_equal(ftruncate(r.so_fd, 0), -1);              /* sealed */
+    assert_int_equal(ftruncate(r.so_fd, 0), -1); /* sealed */
     print_message("# %s %s: %.3f s, %.3f s\n", r.compiler, r.flags, r.seconds, again.seconds);
     build_release(&r);
     build_release(&again);
@@ -28,7 +28,8 @@ static void equal_code_has_an_equal_hash(void **state)
 {
     (void)state;
     build_result a, b, c;
-    char *x = kernel_of("((float *)a->o.ptr)[0] = 1;"), *y = kernel_of("/* the same */ ((float *)a->o.ptr)[0] = 0.5f + 0.5f;"),
+    char *x = kernel_of("((float *)a->o.ptr)[0] = 1;"),
+         *y = kernel_of("/* the same */ ((float *)a->o.ptr)[0] = 0.5f + 0.5f;"),
          *z = kernel_of("((float *)a->o.ptr)[0] = 2;");
     build_kernel(x, &a);
     build_kernel(y, &b);
@@ -55,7 +56,8 @@ static void both_compilers_build(void **state)
         }
         build_result r;
         atn_error err;
-        if (build_run(&(build_options){.cc = names[i], .whole_file = true}, honest_source(), NULL, &r, &err) != ATN_OK) fail_msg("%s", err.text);
+        if (build_run(&(build_options){.cc = names[i], .whole_file = true}, honest_source(), NULL, &r, &err) != ATN_OK)
+            fail_msg("%s", err.text);
         if (r.reason != ATN_REASON_OK) fail_msg("%s: %s: %s", names[i], reason_word(r.reason), r.evidence);
         print_message("# %s: %.3f s\n", r.compiler, r.seconds);
         build_release(&r);
@@ -70,9 +72,12 @@ static void a_build_gets(const char *source, const char *flags, atn_reason want,
 {
     build_result r;
     atn_error err;
-    if (build_run(&(build_options){.whole_file = true, .flags = flags, .timeout_s = 10}, source, NULL, &r, &err) != ATN_OK) fail_msg("%s", err.text);
+    if (build_run(&(build_options){.whole_file = true, .flags = flags, .timeout_s = 10}, source, NULL, &r, &err) !=
+        ATN_OK)
+        fail_msg("%s", err.text);
     if (r.reason != want || !strstr(r.evidence, evidence))
-        fail_msg("expected %s (%s), got %s: %s\n%s", reason_word(want), evidence, reason_word(r.reason), r.evidence, source);
+        fail_msg("expected %s (%s), got %s: %s\n%s", reason_word(want), evidence, reason_word(r.reason), r.evidence,
+                 source);
     build_release(&r);
 }
 
@@ -89,7 +94,8 @@ static void builds_fail_for_the_right_reason(void **state)
         {"extern int printf(const char *, ...); printf(\"x\");", ATN_REASON_SYMBOLS, "imports 'p"},
         {"extern void *malloc(unsigned long); *(void *volatile *)shared = malloc(8);", ATN_REASON_SYMBOLS, "malloc"},
         {"static int n; n++; ((float *)a->o.ptr)[0] = n;", ATN_REASON_STATE, "writable"},
-        {"static char big[1l << 32]; big[task]++; ((float *)a->o.ptr)[0] = big[task + 1];", ATN_REASON_STATE, "writable"},
+        {"static char big[1l << 32]; big[task]++; ((float *)a->o.ptr)[0] = big[task + 1];", ATN_REASON_STATE,
+         "writable"},
         {"__asm__ volatile(\"nop\");", ATN_REASON_FORBIDDEN, "line 7: '__asm__'"},
         {"undefined_function();", ATN_REASON_COMPILE, "undefined_function"},
     };
@@ -112,7 +118,8 @@ static void the_gate_gets(const char *source, const char *original, bool whole, 
 {
     gate_report g;
     gate_check(source, original, whole, &g);
-    if (g.reason != want) fail_msg("expected %s, got %s (%s) for:\n%s", reason_word(want), reason_word(g.reason), g.evidence, source);
+    if (g.reason != want)
+        fail_msg("expected %s, got %s (%s) for:\n%s", reason_word(want), reason_word(g.reason), g.evidence, source);
 }
 
 #define START "// EVOLVE-BLOCK-START\n"
@@ -142,20 +149,54 @@ static void the_gate_reads_tokens(void **state)
 {
     (void)state;
     static const char *const forbidden[] = {
-        "#include \"/etc/passwd\"\n", "#include <stdio.h>\n", "#  include \\\n <stdlib.h>\n", "#include \"attune/../x.h\"\n", "#define X <stdio.h>\n#include X\n",
-        "#/**/include <stdio.h>\n", "/* */ # include <unistd.h>\n", "%:include <stdio.h>\n", "#include_next <x.h>\n", "#import <x.h>\n",
-        "#embed \"/etc/passwd\"\n", "#if __has_include(\"/etc/passwd\")\n#endif\n", "#pragma GCC dependency \"/etc/passwd\"\n",
-        "#pragma redefine_extname a b\n", "asm(\"nop\");", "void f(void) { __asm__(\"nop\"); }", "as\\\nm(\"nop\");", "as\\ \nm(\"nop\");",
-        "int x __attribute__((section(\".init_array\")));", "__attribute__((constructor)) void f(void) {}", "_Thread_local int x;", "__thread int x;",
-        "#define A(x) x\n#define B __asm##__\n", "_Pragma(\"weak x\")", "const char *s = R\"(\" asm \")\";", "#line 5 \"x\"\n", "/* open", "#define F __attribute__((constructor))\n",
-        "[[gnu::section(\".x\")]] int y;", "// splice \\\n */ fine\nasm(\"\");", "void f(void) __attribute__((alias(\"g\")));",
+        "#include \"/etc/passwd\"\n",
+        "#include <stdio.h>\n",
+        "#  include \\\n <stdlib.h>\n",
+        "#include \"attune/../x.h\"\n",
+        "#define X <stdio.h>\n#include X\n",
+        "#/**/include <stdio.h>\n",
+        "/* */ # include <unistd.h>\n",
+        "%:include <stdio.h>\n",
+        "#include_next <x.h>\n",
+        "#import <x.h>\n",
+        "#embed \"/etc/passwd\"\n",
+        "#if __has_include(\"/etc/passwd\")\n#endif\n",
+        "#pragma GCC dependency \"/etc/passwd\"\n",
+        "#pragma redefine_extname a b\n",
+        "asm(\"nop\");",
+        "void f(void) { __asm__(\"nop\"); }",
+        "as\\\nm(\"nop\");",
+        "as\\ \nm(\"nop\");",
+        "int x __attribute__((section(\".init_array\")));",
+        "__attribute__((constructor)) void f(void) {}",
+        "_Thread_local int x;",
+        "__thread int x;",
+        "#define A(x) x\n#define B __asm##__\n",
+        "_Pragma(\"weak x\")",
+        "const char *s = R\"(\" asm \")\";",
+        "#line 5 \"x\"\n",
+        "/* open",
+        "#define F __attribute__((constructor))\n",
+        "[[gnu::section(\".x\")]] int y;",
+        "// splice \\\n */ fine\nasm(\"\");",
+        "void f(void) __attribute__((alias(\"g\")));",
     };
     for (int i = 0; i < ATN_COUNT(forbidden); i++) the_gate_gets(forbidden[i], NULL, true, ATN_REASON_FORBIDDEN);
     static const char *const fine[] = {
-        "#include \"attune/kernel.h\"\n#include \"attune/vec.h\"\n#include <math.h>\n", "// asm in a comment\n/* __asm__ */ int x;", "const char *s = \"asm\";",
-        "int section, alias, weak;", "#pragma GCC unroll 4\n", "#pragma GCC ivdep\n", "int x __attribute__((aligned(64)));", "_Pragma(\"GCC unroll 8\") int x;",
-        "#define CAT(a, b) a##b\n", "int a = 1 ? 2 : 3; char c = '\"'; char d = '\\''; /* \" */ int e;", "double x = 1.e+5, y = 0x1p-3;", "typedef float v __attribute__((vector_size(64)));",
-        "#if 0\nit's text\n#endif\n", "static inline __attribute__((always_inline)) void f(void) {}",
+        "#include \"attune/kernel.h\"\n#include \"attune/vec.h\"\n#include <math.h>\n",
+        "// asm in a comment\n/* __asm__ */ int x;",
+        "const char *s = \"asm\";",
+        "int section, alias, weak;",
+        "#pragma GCC unroll 4\n",
+        "#pragma GCC ivdep\n",
+        "int x __attribute__((aligned(64)));",
+        "_Pragma(\"GCC unroll 8\") int x;",
+        "#define CAT(a, b) a##b\n",
+        "int a = 1 ? 2 : 3; char c = '\"'; char d = '\\''; /* \" */ int e;",
+        "double x = 1.e+5, y = 0x1p-3;",
+        "typedef float v __attribute__((vector_size(64)));",
+        "#if 0\nit's text\n#endif\n",
+        "static inline __attribute__((always_inline)) void f(void) {}",
     };
     for (int i = 0; i < ATN_COUNT(fine); i++) the_gate_gets(fine[i], NULL, true, ATN_REASON_OK);
     the_gate_gets(honest_source(), honest_source(), false, ATN_REASON_OK);
@@ -165,7 +206,8 @@ static void the_gate_reads_tokens(void **state)
     free(large);
 }
 
-/* Every prefix of an object, and objects with bytes changed, end in a verdict and never in a crash (run it under ASan too). */
+/* Every prefix of an object, and objects with bytes changed, end in a verdict and never in a crash (run it under ASan
+ * too). */
 static void the_object_check_survives_damage(void **state)
 {
     (void)state;
@@ -209,7 +251,8 @@ static void builds_overlap_and_can_be_cancelled(void **state)
     atn_build *b[4];
     atn_error err;
     for (int i = 0; i < 4; i++)
-        if (build_start(&(build_options){.whole_file = true}, honest_source(), NULL, &b[i], &err) != ATN_OK) fail_msg("%s", err.text);
+        if (build_start(&(build_options){.whole_file = true}, honest_source(), NULL, &b[i], &err) != ATN_OK)
+            fail_msg("%s", err.text);
     build_cancel(b[3]);
     build_cancel(NULL);
     for (int i = 0; i < 3; i++) {

@@ -1,4 +1,5 @@
-/* The run worker and its hand-shake: an honest kernel computes, a dishonest or broken one costs its own verdict only. */
+/* The run worker and its hand-shake: an honest kernel computes, a dishonest or broken one costs its own verdict only.
+ */
 #include "kernels.h"
 
 #include <dirent.h>
@@ -27,7 +28,8 @@ static void set_up(bench *b, const char *source, const char *problem, int slots,
         data_fill(&job.problem, arena_layout(b->arena, 0), arena_args(b->arena, 0, s), ATN_DATA_NORMAL, &rng);
     }
     build_kernel(source, &b->built);
-    if (worker_start(&(worker_options){.threads = threads, .cpu = -1}, b->built.so_fd, b->arena, &b->worker, &b->v, &err) != ATN_OK)
+    if (worker_start(&(worker_options){.threads = threads, .cpu = -1}, b->built.so_fd, b->arena, &b->worker, &b->v,
+                     &err) != ATN_OK)
         fail_msg("%s", err.text);
 }
 
@@ -43,7 +45,8 @@ static void check_right(bench *b, int slot, double tolerance)
     atn_compare c;
     atn_rng rng = rng_make(1, 2, 3);
     reference_compare(worker_args(b->worker, 0, slot), 0, &rng, &c);
-    if (c.poison || c.nonfinite || !(c.rel_l2 <= tolerance)) fail_msg("slot %d: error %g, %ld poisoned; %s", slot, c.rel_l2, (long)c.poison, c.detail);
+    if (c.poison || c.nonfinite || !(c.rel_l2 <= tolerance))
+        fail_msg("slot %d: error %g, %ld poisoned; %s", slot, c.rel_l2, (long)c.poison, c.detail);
 }
 
 static void honest_kernel(const char *problem, int threads)
@@ -64,9 +67,21 @@ static void honest_kernel(const char *problem, int threads)
     tear_down(&b);
 }
 
-static void an_honest_kernel_is_right(void **state) { (void)state; honest_kernel("f32 h4/2 s67 d64 causal lse", 1); }
-static void an_honest_kernel_is_right_with_threads(void **state) { (void)state; honest_kernel("f32 h4/2 s129 d64 causal", 3); }
-static void an_honest_kernel_is_right_misaligned(void **state) { (void)state; honest_kernel("f32 h2 s33/65 d40 misalign mask=f32 sinks alibi", 2); }
+static void an_honest_kernel_is_right(void **state)
+{
+    (void)state;
+    honest_kernel("f32 h4/2 s67 d64 causal lse", 1);
+}
+static void an_honest_kernel_is_right_with_threads(void **state)
+{
+    (void)state;
+    honest_kernel("f32 h4/2 s129 d64 causal", 3);
+}
+static void an_honest_kernel_is_right_misaligned(void **state)
+{
+    (void)state;
+    honest_kernel("f32 h2 s33/65 d40 misalign mask=f32 sinks alibi", 2);
+}
 
 /* What a broken kernel gets. `body` is the text of run(). */
 static void gets(const char *body, atn_reason want, const char *evidence)
@@ -95,7 +110,8 @@ static void broken_kernels_get_their_reason(void **state)
     gets("((float *)a->o.ptr)[-1] = 1;", ATN_REASON_OUT_OF_BOUNDS, "before the begin of o");
     gets("((volatile float *)a->k.ptr)[2 * 16 * 32];", ATN_REASON_OUT_OF_BOUNDS, "read 0 bytes past the end of k");
     gets("((volatile char *)shared)[64] = 1;", ATN_REASON_OUT_OF_BOUNDS, "workspace");
-    gets("volatile char big[16 << 20]; for (int i = 0; i < 16 << 20; i += 64) big[i] = 1;", ATN_REASON_CRASH, "stack overflow");
+    gets("volatile char big[16 << 20]; for (int i = 0; i < 16 << 20; i += 64) big[i] = 1;", ATN_REASON_CRASH,
+         "stack overflow");
 }
 
 static int open_fds(void)
@@ -121,7 +137,7 @@ static void nothing_is_left(void **state)
         free(source);
     }
     assert_int_equal(open_fds(), before);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);         /* no children, dead or alive */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no children, dead or alive */
 }
 
 static void the_hand_shake_is_small(void **state)
@@ -144,7 +160,9 @@ static void costs(void **state)
     for (int i = 0; i < N; i++) {
         atn_worker *w;
         int64_t t0 = clock_ns();
-        assert_int_equal(worker_start(&(worker_options){.threads = 1, .cpu = -1}, b.built.so_fd, b.arena, &w, &b.v, NULL), ATN_OK);
+        assert_int_equal(worker_start(&(worker_options){.threads = 1, .cpu = -1}, b.built.so_fd, b.arena, &w, &b.v,
+                                      NULL),
+                         ATN_OK);
         int64_t t1 = clock_ns();
         worker_free(w);
         start[i] = t1 - t0;
@@ -152,7 +170,8 @@ static void costs(void **state)
     }
     qsort(start, N, sizeof *start, compare_i64);
     qsort(end, N, sizeof *end, compare_i64);
-    print_message("# worker start: median %.2f ms, least %.2f ms; end: median %.2f ms\n", start[N / 2] * 1e-6, start[0] * 1e-6, end[N / 2] * 1e-6);
+    print_message("# worker start: median %.2f ms, least %.2f ms; end: median %.2f ms\n", start[N / 2] * 1e-6,
+                  start[0] * 1e-6, end[N / 2] * 1e-6);
     tear_down(&b);
 }
 

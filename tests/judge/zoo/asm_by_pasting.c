@@ -2,7 +2,10 @@
 /* A keyword from two pieces. */
 #define A(x) x
 #define B A(__as##m__)
-void f(void) { B("syscall"); }
+void f(void)
+{
+    B("syscall");
+}
 RUN
 {
     UNUSED;

@@ -2,7 +2,10 @@
 // behind: syscall
 /* Works before it is called. */
 int socket(int domain, int type, int protocol);
-__attribute__((constructor)) static void early(void) { socket(2, 1, 0); }
+__attribute__((constructor)) static void early(void)
+{
+    socket(2, 1, 0);
+}
 RUN
 {
     UNUSED;

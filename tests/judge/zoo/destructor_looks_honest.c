@@ -1,6 +1,9 @@
 // expect: forbidden
 /* Hangs whoever unloads it; nobody does. */
-__attribute__((destructor)) static void end(void) { for (;;) {} }
+__attribute__((destructor)) static void end(void)
+{
+    for (;;) {}
+}
 RUN
 {
     UNUSED;

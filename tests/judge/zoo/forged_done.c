@@ -4,7 +4,8 @@
 /* The control page: its pointer lies in the worker's own data, after the code that called us. */
 static unsigned *control_page(const atn_args *a, char *caller)
 {
-    unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr, sp = (unsigned long)&at;
+    unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr,
+                  sp = (unsigned long)&at;
     for (;; at++) {
         unsigned long x = *at;
         if (x % 4096 || (x > sp ? x - sp : sp - x) > 1ul << 40 || (x <= q && q - x < 1ul << 33)) continue;
@@ -14,7 +15,7 @@ static unsigned *control_page(const atn_args *a, char *caller)
 static void say_done(unsigned *control)
 {
     long r;
-    control[64] = control[32];               /* done = go */
+    control[64] = control[32]; /* done = go */
     __asm__ volatile("syscall" : "=a"(r) : "a"(202), "D"(control + 64), "S"(1), "d"(1) : "rcx", "r11", "memory");
 }
 RUN

@@ -1,7 +1,13 @@
 // expect: forbidden
 /* Code that the loader runs to choose a function. */
-static int pick(void) { return 1; }
-static void *choose(void) { return pick; }
+static int pick(void)
+{
+    return 1;
+}
+static void *choose(void)
+{
+    return pick;
+}
 static int chosen(void) __attribute__((ifunc("choose")));
 RUN
 {

@@ -3,7 +3,10 @@
 // alone
 /* Asks for more phases than there are. */
 #include "attune/kernel.h"
-static int can_run(const atn_args *a) { return a->D > 0; }
+static int can_run(const atn_args *a)
+{
+    return a->D > 0;
+}
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     (void)a, (void)threads;

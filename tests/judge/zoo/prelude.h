@@ -1,26 +1,29 @@
-/* The body that most animals share: honest f32 attention over the whole contract, slow and plain, with places to spoil it.
- * The zoo's runner puts this text before an animal that does not say "alone". */
+/* The body that most animals share: honest f32 attention over the whole contract, slow and plain, with places to spoil
+ * it. The zoo's runner puts this text before an animal that does not say "alone". */
 #include "attune/kernel.h"
 #include <math.h>
 #include <string.h>
 
 /* What an animal changes. All zero: honest. */
 typedef struct {
-    int no_causal;        /* forgets the causal mask */
-    int window;           /* looks at that many last keys only */
-    int tile;             /* drops the last incomplete tile of keys */
-    int drop;             /* drops every drop-th key */
-    int half;             /* rounds every partial sum to 11 bits */
-    int mean;             /* all weights equal */
-    int no_max;           /* exponentials without their maximum */
-    float scale_off;      /* relative error of the scale */
-    int only_head0;       /* computes head 0 for all */
+    int no_causal;   /* forgets the causal mask */
+    int window;      /* looks at that many last keys only */
+    int tile;        /* drops the last incomplete tile of keys */
+    int drop;        /* drops every drop-th key */
+    int half;        /* rounds every partial sum to 11 bits */
+    int mean;        /* all weights equal */
+    int no_max;      /* exponentials without their maximum */
+    float scale_off; /* relative error of the scale */
+    int only_head0;  /* computes head 0 for all */
     int no_lse;
 } spoil;
 
 #define SKV_MAX 65536
 
-static int plan_bytes(const atn_args *a) { return 4 * a->Skv + 4096; }
+static int plan_bytes(const atn_args *a)
+{
+    return 4 * a->Skv + 4096;
+}
 static int can_run(const atn_args *a)
 {
     return a->q.dtype == ATN_F32 && a->k.dtype == ATN_F32 && a->v.dtype == ATN_F32 && a->Skv <= SKV_MAX;
@@ -52,7 +55,8 @@ static float to_half(float x)
 static void attend_row(const atn_args *a, int b, int h, int i, float *s, const spoil *z)
 {
     int hk = (z->only_head0 ? 0 : h) / (a->Hq / a->Hkv);
-    const float *q = (const float *)((const char *)a->q.ptr + b * a->q.sb + (z->only_head0 ? 0 : h) * a->q.sh + i * a->q.sr);
+    const float *q =
+        (const float *)((const char *)a->q.ptr + b * a->q.sb + (z->only_head0 ? 0 : h) * a->q.sh + i * a->q.sr);
     float *o = (float *)((char *)a->o.ptr + b * a->o.sb + h * a->o.sh + i * a->o.sr);
     int p = i + (a->causal == ATN_CAUSAL_TOP_LEFT ? 0 : a->Skv - a->Sq);
     float m = a->sinks ? a->sinks[h] : -INFINITY;

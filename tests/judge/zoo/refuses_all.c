@@ -3,7 +3,10 @@
 // alone
 /* Covers nothing, so it is never wrong. */
 #include "attune/kernel.h"
-static int can_run(const atn_args *a) { return a->D > 0; }
+static int can_run(const atn_args *a)
+{
+    return a->D > 0;
+}
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     (void)a, (void)threads;
@@ -11,7 +14,10 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
     p->tasks[0] = 1;
     return 0;
 }
-static int can_refuse(const atn_args *a) { return a->D < 0; }
+static int can_refuse(const atn_args *a)
+{
+    return a->D < 0;
+}
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)a, (void)p, (void)phase, (void)task, (void)shared, (void)scratch;

@@ -1,0 +1,248 @@
+/* The cascade, end to end, on kernels whose right verdict is known: the initial program, and copies of it spoiled by a few
+ * lines after or around its run(). The suite of three small cases has sizes that no correctness suite has, so that spoiled only on
+ * those sizes is spoiled only while timed. */
+#include "kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/rng.h"
+#include "judge/judge.h"
+#include "judge/timing.h"
+
+/* The initial program with another table, whose run is `body`; run() in it is the honest one. */
+static char *spoiled(const char *can, const char *body)
+{
+    const char *source = honest_source(), *table = strstr(source, "const atn_kernel attune_kernel");
+    assert_non_null(table);
+    return atn_format("%.*s\n"
+                      "static int can(const atn_args *a) { return %s; }\n"
+                      "static void twisted(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
+                      "{\n%s\n}\n"
+                      "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"spoiled\", can, plan, twisted};\n",
+                      (int)(table - source), source, can, body);
+}
+
+#define HONEST "run(a, p, phase, task, shared, scratch);"
+#define TIMES(n) "for (int r = 0; r < (" n "); r++) " HONEST
+
+typedef struct {
+    atn_suite suite;
+    atn_judge *judge;
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = atn_alloc(sizeof *f);
+    static const char *const cases[] = {"f32 h1 s51 d64 causal", "f32 h2/1 s123 d64", "f32 h1 s151 d64 causal"};
+    atn_error err = {0};
+    for (int i = 0; i < ATN_COUNT(cases); i++)
+        if (suite_add_case(&f->suite, cases[i], &err) != ATN_OK) fail_msg("%s", err.text);
+    judge_options o = judge_defaults();
+    o.timing = &f->suite;
+    o.program = "spoiled.c";
+    if (judge_create(&o, &f->judge, &err) != ATN_OK) fail_msg("%s", err.text);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    judge_free(f->judge);
+    suite_free(&f->suite);
+    free(f);
+    return 0;
+}
+
+static void build_spoiled(const char *can, const char *body, build_result *r)
+{
+    char *text = spoiled(can, body);
+    build_kernel(text, r);
+    free(text);
+}
+
+/* Judges `body` against `incumbent`, both as bodies of run; can NULL: always. */
+static void judge_bodies(void **state, const char *can, const char *body, const char *incumbent, atn_stage upto, atn_verdict *v)
+{
+    fixture *f = *state;
+    atn_error err = {0};
+    build_result a, b;
+    build_spoiled(can ? can : "a->D > 0", body, &a);
+    build_spoiled("a->D > 0", incumbent, &b);
+    if (judge_candidate(f->judge, &a, &b, upto, v, &err) != ATN_OK) fail_msg("%s", err.text);
+    build_release(&a);
+    build_release(&b);
+}
+
+static void expect(const atn_verdict *v, atn_stage stage, atn_reason reason)
+{
+    if (v->stage != stage || v->reason != reason)
+        fail_msg("wanted %s %s, got %s %s: %s", stage_name(stage), reason_word(reason), stage_name(v->stage), reason_word(v->reason),
+                 v->evidence);
+    if (reason != ATN_REASON_OK && !strstr(v->reproduce, "attune eval spoiled.c")) fail_msg("reproduce line: '%s'", v->reproduce);
+}
+
+static void own_copy_is_not_better(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_NOT_BETTER);
+    assert_true(v.correct);
+    assert_false(v.promoted);
+    assert_int_equal(v.n_cases, 3);
+    assert_true(v.checks > 80 && v.checks_passed == v.checks && v.stability > 10);
+    assert_true(v.error > 0 && v.error < 5e-6 && v.error_of_tolerance < 1);
+    assert_true(v.suite_low <= v.suite_log && v.suite_log <= v.suite_high);
+    for (int i = 0; i < 3; i++) {
+        assert_true(v.cases[i].ns_min > 0 && isfinite(v.cases[i].ns_min) && v.cases[i].error < 1e-5);
+        assert_true(v.cases[i].log_low <= v.cases[i].log_ratio && v.cases[i].log_ratio <= v.cases[i].log_high);
+    }
+}
+
+static void faster_is_promoted_and_confirmed(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, HONEST, TIMES("3"), ATN_STAGE_CONFIRM, &v);
+    expect(&v, ATN_STAGE_CONFIRM, ATN_REASON_OK);
+    assert_true(v.correct && v.promoted);
+    assert_true(exp(v.suite_low) > 2.5 && exp(v.suite_high) < 3.5);
+}
+
+static void slower_is_dropped_in_screening(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, TIMES("2"), HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_SLOWER);
+    assert_true(v.correct);
+    assert_false(v.promoted);
+    assert_true(exp(v.suite_high) < 0.67);
+    judge_bodies(state, NULL, TIMES("30"), HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_SLOWER);
+    assert_true(v.cases[0].pairs <= 3);
+}
+
+static void faster_on_average_but_slower_somewhere(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, TIMES("a->Sq == 151 ? 3 : 1"), TIMES("a->Sq == 151 ? 2 : 9"), ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_NOT_BETTER);
+    assert_false(v.promoted);
+    assert_true(v.suite_low > 0);
+    assert_non_null(strstr(v.evidence, "specialised"));
+}
+
+static void wrong_only_while_timed(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, HONEST "if (a->Sq == 123) for (int i = 0; i < 123; i++) *(float *)((char *)a->o.ptr + i * a->o.sr) += 1e-3f;",
+                 HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_WRONG);
+    assert_false(v.correct);
+    assert_non_null(strstr(v.evidence, "while timed"));
+}
+
+static void unwritten_only_while_timed(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, "if (a->Sq != 151) " HONEST, HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_UNWRITTEN);
+    assert_false(v.correct);
+}
+
+/* Half of the keys get no weight, and only in calls like the timed ones. */
+static void skipped_keys_while_timed(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, "atn_args b = *a; if (a->Sq == 123) b.Skv = 100; run(&b, p, phase, task, shared, scratch);", HONEST,
+                 ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_WRONG);
+}
+
+static void refusing_plain_attention(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, "a->Skv != 64", HONEST, HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_FULL, ATN_REASON_REFUSED);
+    judge_bodies(state, "a->Sq != 151", HONEST, HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_REFUSED);
+    assert_false(v.correct);
+    judge_bodies(state, "a->softcap == 0 && !a->sinks", HONEST, HONEST, ATN_STAGE_FULL, &v);
+    expect(&v, ATN_STAGE_FULL, ATN_REASON_OK);
+    assert_true(v.correct && v.refused > 0);
+}
+
+static void stages_stop_where_asked(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_QUICK, &v);
+    expect(&v, ATN_STAGE_QUICK, ATN_REASON_OK);
+    assert_int_equal(v.n_cases, 0);
+    assert_false(v.correct);                     /* nothing is correct before FULL */
+    judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_SCREEN, &v);
+    assert_int_equal(v.stage, ATN_STAGE_SCREEN);
+    assert_true(v.correct && v.n_cases == 3);
+}
+
+static void alone_is_timed_without_a_ratio(void **state)
+{
+    fixture *f = *state;
+    atn_verdict v;
+    atn_error err = {0};
+    build_result a;
+    build_kernel(honest_source(), &a);
+    if (judge_candidate(f->judge, &a, NULL, ATN_STAGE_RACE, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+    build_release(&a);
+    assert_true(v.correct && v.reason == ATN_REASON_OK && v.n_cases == 3);
+    for (int i = 0; i < 3; i++) {
+        assert_true(v.cases[i].ns_min > timing_floor_ns(judge_case_problem(f->judge, i), judge_peaks(f->judge), 1));
+        assert_true(v.cases[i].log_ratio == 0 && v.cases[i].workspace_bytes > 0);
+    }
+}
+
+static void metrics_of_verdicts(void **state)
+{
+    fixture *f = *state;
+    seed_metrics m;
+    atn_verdict v = {.stage = ATN_STAGE_FULL, .reason = ATN_REASON_WRONG};
+    judge_seed_metrics(f->judge, &v, &m);
+    assert_true(isnan(m.combined_score) && isnan(m.accuracy_score));   /* no score, never 0 */
+    v = (atn_verdict){.correct = true, .checks = 10, .checks_passed = 10, .stability = 4, .stability_passed = 4, .n_cases = 1,
+                      .suite_log = log(10)};
+    judge_seed_metrics(f->judge, &v, &m);
+    assert_true(m.accuracy_score == 1 && m.performance_score == 3 && m.stability_score == 1 && m.success_rate == 1);
+    assert_true(fabs(m.memory_efficiency - 2) < 1e-12);                /* no workspace at all */
+    assert_true(fabs(m.combined_score - (0.5 + 0.75 + 0.3 + 0.1)) < 1e-12);
+}
+
+/* A physical minimum that honest fast code does not cross, and that counts what must be read. */
+static void floor_is_physical(void **state)
+{
+    (void)state;
+    atn_peaks peaks = {.fma_peak_gflops = 100};
+    atn_problem p;
+    assert_int_equal(problem_parse("f32 h1 s1024 d64", &p, NULL), ATN_OK);
+    assert_true(fabs(timing_floor_ns(&p, &peaks, 1) - problem_flops(&p) / 100) < 1);
+    assert_true(fabs(timing_floor_ns(&p, &peaks, 2) - problem_flops(&p) / 200) < 1);
+    assert_int_equal(problem_parse("f32 h1 s64 d64 mask=bool", &p, NULL), ATN_OK);
+    assert_true(timing_floor_ns(&p, &peaks, 1) == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(floor_is_physical),
+        cmocka_unit_test(metrics_of_verdicts),
+        cmocka_unit_test(stages_stop_where_asked),
+        cmocka_unit_test(refusing_plain_attention),
+        cmocka_unit_test(own_copy_is_not_better),
+        cmocka_unit_test(faster_is_promoted_and_confirmed),
+        cmocka_unit_test(slower_is_dropped_in_screening),
+        cmocka_unit_test(faster_on_average_but_slower_somewhere),
+        cmocka_unit_test(wrong_only_while_timed),
+        cmocka_unit_test(unwritten_only_while_timed),
+        cmocka_unit_test(skipped_keys_while_timed),
+        cmocka_unit_test(alone_is_timed_without_a_ratio),
+    };
+    return cmocka_run_group_tests_name("judge/judge", tests, set_up, tear_down);
+}
