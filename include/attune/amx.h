@@ -13,7 +13,7 @@
 
 #include "attune/vec.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && ATN_VEC_BITS == 512
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__AVX512BW__) && ATN_VEC_BITS == 512
 #define ATN_AMX 1
 
 #define amx_zero(t) __asm__ volatile("tilezero %%tmm" #t ::: "memory")

@@ -13,10 +13,10 @@
 
 // EVOLVE-BLOCK-START
 #define BK 512          // knob: 64 96 128 192 256 384 512 768 1024 2048 ; keys in a tile
-#define NQB 4           // knob: 1 2 3 4 6 8 12 16 ; row blocks that share a visit of a tile
+#define NQB 8           // knob: 1 2 3 4 6 8 12 16 ; row blocks that share a visit of a tile
 #define EXP_DEG 3       // knob: 2 3 4 5 ; degree of the polynomial for 2^x
-#define EXP_UNROLL 2    // knob: 1 2 4
-#define MAX_UNROLL 4    // knob: 1 2 4 8
+#define EXP_UNROLL 4    // knob: 1 2 4
+#define MAX_UNROLL 8    // knob: 1 2 4 8
 #define LAZY 1          // knob: 0 1 ; rescale O only where a maximum moved
 #define LONGEST_FIRST 1 // knob: 0 1
 #define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
@@ -348,6 +348,12 @@ static void edit_scores(const atn_args *a, const block *x, int v, int j0, int ja
         }
     }
     if (a->mask.ptr) add_mask(a, x, v, ja, jb - ja, s + (ja - j0) * BQ);
+}
+
+/* -inf for keys [ja, jb) that causal order or the window forbids to a lane of vector v. */
+static void forbid(const block *x, int v, int j0, int ja, int jb, float *s)
+{
+    float *at = s + v * VL;
     vi lo = vi_load(x->lane_lo + v * VL), hi = vi_load(x->lane_hi + v * VL);
     for (int j = ja; j < jb; j++) {
         if (j >= x->alo[v] && j <= x->ahi[v]) {
@@ -389,11 +395,12 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
         score_tiles(32, y->dp, tail, y->dp * 2, qt, st + whole * BQ);
     }
     int edge = edited || j0 < x->all_lo || j1 - 1 > x->all_hi;
-    float c = edge ? 1.0f : a->scale * LOG2E;
+    float c = edited ? 1.0f : a->scale * LOG2E;                  /* -inf stays -inf under it */
     vf alpha[QV];
     for (int v = 0; v < QV; v++) {
         float *col = st + v * VL;
-        if (edge) edit_scores(a, x, v, j0, j0, j1, st);
+        if (edited) edit_scores(a, x, v, j0, j0, j1, st);
+        if (edge) forbid(x, v, j0, j0, j1, st);
         for (int j = n; j < padded; j++) vf_store(col + j * BQ, vf_splat(-VF_INF));
         vf t0 = vf_splat(-VF_INF), t1 = t0;
         UNROLL(MAX_UNROLL)

@@ -18,8 +18,8 @@
 #define KU 4            // knob: 2 3 4 5 6 8 10 12 ; keys in a register tile of S^T
 #define PR 6            // knob: 2 3 4 5 6 8 12 ; rows in a register tile of O
 #define PN 2            // knob: 1 2 3 4 ; vectors of columns in a register tile of O
-#define BK 128          // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
-#define NQB 4           // knob: 1 2 3 4 6 8 12 16 ; row blocks that share a visit of a tile
+#define BK 64           // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
+#define NQB 8           // knob: 1 2 3 4 6 8 12 16 ; row blocks that share a visit of a tile
 #define EXP_DEG 5       // knob: 4 5 6 ; degree of the polynomial for 2^x
 #define EXP_UNROLL 2    // knob: 1 2 4 8
 #define QK_UNROLL 4     // knob: 1 2 4 8 ; steps of D at once
@@ -30,7 +30,7 @@
 #define COPY_PAD 16     // knob: 0 4 16 32 ; floats between copied rows
 #define FINE_DIAG 1     // knob: 0 1 ; leave out vectors and rows that the causal edge or the window empties
 #define LONGEST_FIRST 1 // knob: 0 1
-#define PREFETCH 0      // knob: 0 1 2 3 ; 1: first K tile while Q is packed, 2: also V, 3: next tiles too
+#define PREFETCH 3      // knob: 0 1 2 3 ; 1: first K tile while Q is packed, 2: also V, 3: next tiles too
 #define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
 
 #define BQ (QV * VL)
