@@ -58,7 +58,8 @@ double problem_tokens(const atn_problem *p);
 double problem_bytes(const atn_problem *p);
 
 /* Where each tensor lies: byte size of its storage (with cache rows, strides) and strides, in the order q k v o mask.
- * sinks, alibi: Hq floats; lse: B*Hq*Sq floats. args->ptrs are left NULL (mask.ptr, sinks, alibi, lse too); presence flags are in the problem. */
+ * sinks, alibi: Hq floats; lse: B*Hq*Sq floats. For misalign the
+ * owner of the memory adds the offset: bytes do not hold it. args->ptrs are left NULL (mask.ptr, sinks, alibi, lse too); presence flags are in the problem. */
 enum { ATN_T_Q, ATN_T_K, ATN_T_V, ATN_T_O, ATN_T_MASK, ATN_T_SINKS, ATN_T_ALIBI, ATN_T_LSE, ATN_T_COUNT };
 typedef struct {
     int64_t bytes[ATN_T_COUNT];   /* 0: absent */

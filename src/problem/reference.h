@@ -16,7 +16,7 @@ double tensor_get(const atn_tensor *t, int b, int h, int row, int col);
 typedef struct {
     double rel_l2;          /* ||out - ref|| / ||ref|| over the rows compared (absolute where ref is 0) */
     double row_worst;       /* worst row: ||out_row - ref_row|| / max(||ref_row||, 1e-3 * typical row norm) */
-    double abs_worst;       /* worst |out - ref| / max|v| of the rows compared */
+    double abs_worst;       /* worst |out - ref| / max|v| of the rows compared (max over 64 keys) */
     double lse_worst;       /* worst |lse - ref| / max(1, |ref|) where lse is present */
     int64_t rows;           /* rows compared */
     int64_t poison;         /* elements of o (or lse) that still hold the poison pattern, over ALL rows */
