@@ -1,6 +1,6 @@
 #!/bin/sh
-# libattune as a host finds it: installed into a prefix, found by pkg-config, the numbered examples compiled and run, and
-# a C++ program linked. No file of the source tree but the examples is used.
+# libattune as a host finds it: installed into a prefix, found by pkg-config, the numbered examples compiled and run,
+# and a C++ program linked. No file of the source tree but the examples is used.
 # Usage: installed.sh BUILD_ROOT SOURCE_ROOT FOLDER
 set -eu
 build=$1 source=$2 folder=$3

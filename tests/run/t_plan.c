@@ -294,6 +294,39 @@ static void info_and_options(void **state)
     inputs_release(&in);
 }
 
+static void choose(const char *text, const char *isa, int threads, atn_plan_info *info)
+{
+    atn_error err;
+    inputs in = data_of(text, 3);
+    atn_planned *p;
+    assert_ok(atn_plan_create(&in.a, &(atn_plan_options){.isa = isa, .threads = threads}, &p, &err));
+    *info = (atn_plan_info){.size = sizeof *info};
+    assert_ok(atn_plan_info_get(p, info, &err));
+    atn_plan_free(p);
+    inputs_release(&in);
+}
+
+/* One row a kv head is a decode step; many rows are not, unless threads would be idle. Never beyond the ISA asked for. */
+static void the_rule_chooses(void **state)
+{
+    (void)state;
+    static const char *const isas[] = {"generic", "avx2", "avx512"};
+    atn_plan_info info;
+    for (int i = 0; i < ATN_COUNT(isas); i++) {
+        choose("f32 h4 s1/4096 d64", isas[i], 1, &info);
+        assert_int_equal(info.origin, ATN_FROM_RULE);
+        assert_true(strncmp(info.kernel, "decode@", 7) == 0);
+        if (i == 0) assert_true(strstr(info.kernel, "@generic") || strstr(info.kernel, "@neon"));
+        choose("f32 h4 s300 d64", isas[i], 1, &info);
+        assert_int_equal(info.origin, ATN_FROM_RULE);
+        assert_false(strncmp(info.kernel, "decode@", 7) == 0);
+        choose("f32 h1 s20/4096 d64", isas[i], 1, &info);
+        assert_false(strncmp(info.kernel, "decode@", 7) == 0);
+        choose("f32 h1 s20/4096 d64", isas[i], 8, &info);
+        assert_true(strncmp(info.kernel, "decode@", 7) == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +338,7 @@ int main(void)
         cmocka_unit_test(defaults_fill_in),
         cmocka_unit_test(info_and_options),
         cmocka_unit_test(update_follows_a_growing_cache),
+        cmocka_unit_test(the_rule_chooses),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

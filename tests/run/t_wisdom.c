@@ -263,9 +263,12 @@ static void wisdom_decides(void **state)
 
     /* nearer rows win */
     const char *fast = NULL;
+    const atn_kernel *table;
     int usable;
-    for (int i = 0; !fast && atn_kernel_at(i, NULL, &usable); i++)
-        if (usable) fast = atn_kernel_at(i, NULL, NULL);
+    inputs in = data_of("f32 h4/2 s100 d64 causal", 1);
+    for (int i = 0; !fast && atn_kernel_at(i, &table, &usable); i++)
+        if (usable && table->can_run(&in.a)) fast = atn_kernel_at(i, NULL, NULL);
+    inputs_release(&in);
     const atn_wisdom_row near = row_of("f32 g2 s128 d64 causal t1", fast, 50);
     assert_ok(atn_wisdom_add(w, &near, &err));
     assert_string_equal(info_of("f32 h4/2 s100 d64 causal", w, &info), fast);
