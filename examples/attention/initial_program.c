@@ -12,7 +12,7 @@
  *   - Same results: the error against the fp64 reference stays within the tolerance of the problem's types.
  *   - Include attune/kernel.h and attune/vec.h only. No allocation, thread, system call, static data that changes, or
  *     memory other than what the arguments give. `plan` says how much scratch each task needs.
- *   - A number worth trying others for is a knob: a #define whose line comment reads "knob:" and then the allowed values.
+ *   - A number worth trying others for is a knob: a #define whose line comment reads "knob:" and then its allowed values.
  *   - Helpful: skip keys that causal order or the window forbids, tile for the caches, keep several rows of output in
  *     registers, never materialise all scores, share one visit of K and V among the query heads of a group.
  *

@@ -13,7 +13,8 @@
 
 #include "attune/vec.h"
 
-#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__AVX512BW__) && ATN_VEC_BITS == 512
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__AVX512BW__) \
+    && ATN_VEC_BITS == 512
 #define ATN_AMX 1
 
 #define amx_zero(t) __asm__ volatile("tilezero %%tmm" #t ::: "memory")
@@ -47,8 +48,8 @@ ATN_INLINE vi amx_pair(vf a, vf b)
 #else
     s32 x = (s32)__builtin_ia32_cvtne2ps2bf16_v32hi(b, a);
 #endif
-    return (vi)__builtin_shufflevector(x, x, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26,
-                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return (vi)__builtin_shufflevector(x, x, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10,
+                                       26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 /* The same from bf16 bits. */

@@ -123,9 +123,9 @@ ATN_INLINE vf vf_max(vf a, vf b)                                 /* b where eith
 ATN_INLINE vf vf_min(vf a, vf b) { return vf_sel((vi)(a < b), a, b); }
 ATN_INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
-/* 2^x for x <= 127, relative error 1.7e-3, 7.5e-5, 2.6e-6, 2e-7, 1e-7 for degree 2, 3, 4, 5, 6 (minimax on [-1/2, 1/2]).
- * Exactly 0 for x <= -127, also for -inf; NaN stays NaN. The 127 of the exponent bias sits in `magic`, so that the low
- * bits of t, shifted up, are the float 2^n. */
+/* 2^x for x <= 127, relative error 1.7e-3, 7.5e-5, 2.6e-6, 2e-7, 1e-7 for degree 2, 3, 4, 5, 6 (minimax polynomials on
+ * [-1/2, 1/2]). Exactly 0 for x <= -127, also for -inf; NaN stays NaN. The 127 of the exponent bias sits in `magic`, so
+ * that the low bits of t, shifted up, are the float 2^n. */
 ATN_INLINE vf vf_exp2(vf x, int degree)
 {
     const vf magic = vf_splat(12582912.0f + 127.0f);
@@ -185,7 +185,7 @@ ATN_INLINE vf vf_tanh(vf x)
     return vf_sel((vi)(a < vf_splat(0.625f)), p, q);
 }
 
-/* Lanes that are NaN or infinite, by bits: x * 0 and x - x are folded away under the flags that kernels are built with. */
+/* Lanes that are NaN or infinite, by bits: the flags of kernels fold x * 0 and x - x away. */
 ATN_INLINE vi vf_nonfinite(vf x) { return (vi)(((vi)x & 0x7f800000) == vi_splat(0x7f800000)); }
 
 /* ---- across lanes ---- */

@@ -125,14 +125,15 @@ ATN_INLINE vf sum_each(vf x[VL])
          + __builtin_shufflevector(x[0], x[1], 1, 9, 3, 11, 5, 13, 7, 15);
 #else
     UNROLL(2) for (int i = 0; i < 2; i++)
-        x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 4, 5) + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 6, 7);
+        x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 4, 5)
+             + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 6, 7);
     return __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6) + __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
 #endif
 }
 
 /* s[r][j] = q[r] . k[j] for all rows and n keys. `ahead` is a stream to prefetch meanwhile: n rows of `bytes`. */
-ATN_INLINE void scores(const int dtype, const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s,
-                       const char *ahead, int64_t ahead_stride, int bytes)
+ATN_INLINE void scores(const int dtype, const atn_args *a, const layout *y, int n, const char *k, const float *q,
+                       float *s, const char *ahead, int64_t ahead_stride, int bytes)
 {
     int whole = a->D / VL * VL;
     for (int j = 0; j < n; j += KU) {
@@ -168,8 +169,8 @@ ATN_INLINE void scores(const int dtype, const atn_args *a, const layout *y, int 
 }
 
 /* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j]. */
-ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o,
-                       const float *alpha, const char *ahead, int64_t ahead_stride, int bytes)
+ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int n, const char *v, const float *p,
+                       float *o, const float *alpha, const char *ahead, int64_t ahead_stride, int bytes)
 {
     for (int c0 = 0; c0 < y->os; c0 += PN * VL) {
         int nv = MIN(PN, (y->os - c0) / VL), whole = nv == PN && c0 + PN * VL <= a->Dv;
@@ -179,7 +180,8 @@ ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int 
             int fetch = ahead && c0 == 0 && r == 0;
             if (whole) {
                 UNROLL(8) for (int c = 0; c < PR; c++)
-                    UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(or + c * y->os + e * VL) * alpha[r + c];
+                    UNROLL(8) for (int e = 0; e < PN; e++)
+                        acc[c][e] = vf_load(or + c * y->os + e * VL) * alpha[r + c];
                 const char *row = v + c0 * elem_of(dtype);
                 UNROLL(PV_UNROLL)
                 for (int j = 0; j < n; j++, row += a->v.sr) {
@@ -200,7 +202,8 @@ ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int 
                 for (int e = 0; e < nv; e++) {
                     vf sum = vf_load(or + c * y->os + e * VL) * alpha[r + c];
                     for (int j = 0; j < n; j++)
-                        sum = vf_fma(load_part(v + j * a->v.sr, dtype, c0 + e * VL, a->Dv), vf_splat(p[(r + c) * BK + j]), sum);
+                        sum = vf_fma(load_part(v + j * a->v.sr, dtype, c0 + e * VL, a->Dv),
+                                     vf_splat(p[(r + c) * BK + j]), sum);
                     vf_store(or + c * y->os + e * VL, sum);
                 }
         }
@@ -245,7 +248,7 @@ static void edit_row(const atn_args *a, const row_state *x, int j0, int n, float
         } else {
             t = w == VL ? vf_load_as(at, a->mask.dtype) : vf_load_as_n(at, a->mask.dtype, w);
         }
-        vf_store(s + j, vf_sel((vi)(t == none), none, y + t));   /* -inf wins over NaN: what is forbidden does not reach */
+        vf_store(s + j, vf_sel((vi)(t == none), none, y + t));   /* -inf wins over NaN */
     }
     if (lo <= 0 && hi >= n - 1 && full == n) return;
     hi = MIN(hi, n - 1);
@@ -300,7 +303,8 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
 }
 
 /* NaN or infinity in V times the zero weight of a forbidden key is NaN: such a row is done again over its own keys. */
-NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, int b, int kvh, const float *q, float *o)
+NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, int b, int kvh, const float *q,
+                         float *o)
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
@@ -414,7 +418,8 @@ static void merge(const atn_args *a, const atn_plan *p, int task, const char *sh
             if (part[1] == 0) continue;                          /* a split without a visible key */
             float w = __builtin_exp2f((part[0] - m) * up);
             l += part[1] * w;
-            for (int d = 0; d < y.os; d += VL) vf_store(o + d, vf_fma(vf_splat(w), vf_load(part + 2 + d), vf_load(o + d)));
+            for (int d = 0; d < y.os; d += VL)
+                vf_store(o + d, vf_fma(vf_splat(w), vf_load(part + 2 + d), vf_load(o + d)));
         }
         row_state x = {.i = r / group, .h = kvh * group + r % group};
         close_row(a, &x, b, m, l, o);

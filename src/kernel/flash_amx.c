@@ -1,13 +1,13 @@
 /* flash_amx: bf16 attention on AMX tiles, S^T = K Q^T and O^T = V^T P^T.
  *
- * K rows are A tiles as they lie; Q^T is packed once per block, V^T once per call into shared memory; S^T comes out with
- * one query per lane, so softmax is vertical, and two rows of P^T make one row of a B tile.
+ * K rows are A tiles as they lie; Q^T is packed once per block, V^T once per call into shared memory; S^T comes out
+ * with one query per lane, so softmax is vertical, and two rows of P^T make one row of a B tile.
  *
  *   phase 0: task = (b, kv head, chunk of keys): V^T as A tiles [Skv / 32][dvp / 16][16][32] in shared
  *   phase 1: task = (b, kv head, super-block of blocks of 32 rows): tiles of BK keys, online softmax
  *
- * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: after each tile, O^T and l of a lane
- * are sums over the keys seen so far of e^(s - m). P is rounded to bf16, its sum is not. */
+ * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: after each tile, O^T and l of a
+ * lane are sums over the keys seen so far of e^(s - m). P is rounded to bf16, its sum is not. */
 #include "attune/kernel.h"
 #include "attune/amx.h"
 
@@ -219,8 +219,8 @@ static void open_block(const atn_args *a, block *x, int b, int kvh, char *qt)
     }
 }
 
-/* A NaN or infinity in V times the zero weight of a forbidden key of the same tile is NaN: rows that came out so are done
- * again over their own keys only, so that what a row may not see cannot reach it. */
+/* A NaN or infinity in V times the zero weight of a forbidden key of the same tile is NaN: rows that came out so are
+ * done again over their own keys only, so that what a row may not see cannot reach it. */
 NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kvh, float *o)
 {
     const char *q = (const char *)a->q.ptr + b * a->q.sb + x->h[c] * a->q.sh + x->i[c] * a->q.sr;
@@ -323,7 +323,7 @@ static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, fl
         }
         vf_transpose(t);
         float *at = s + j * BQ + v * VL;
-        for (int e = 0; e < w; e++) {                            /* -inf wins over NaN: what is forbidden does not reach */
+        for (int e = 0; e < w; e++) {                            /* -inf wins over NaN */
             vf y = vf_load(at + e * BQ) + t[e];
             vf_store(at + e * BQ, vf_sel((vi)(t[e] == vf_splat(-VF_INF)), t[e], y));
         }

@@ -1,8 +1,8 @@
 /* flash_qvec: attention with scores vectorised along queries, S^T = K Q^T, and output along columns, O = P V.
  *
  * In S^T one lane is one query row, so maximum, sum and masks are vertical; K is read as it lies, one broadcast element
- * at a time, V as vectors: neither is packed or transposed, only Q on its way in. Rows of all query heads that share a kv
- * head are one list of lanes, token by token (grouped-query attention fills vectors, causal order stays).
+ * at a time, V as vectors: neither is packed or transposed, only Q on its way in. Rows of all query heads that share a
+ * kv head are one list of lanes, token by token (grouped-query attention fills vectors, causal order stays).
  *
  *   task   = (b, kv head, super-block of row blocks); K and V tiles of BK keys are visited once per super-block
  *   block  = QV vectors of rows: Q^T [D][BQ], O [BQ][os], running maximum m and sum l of each lane
@@ -142,7 +142,8 @@ ATN_INLINE void qk_tile(const int nv, int n, int D, const char *k, int64_t ks, c
 }
 
 /* o[r][c] = o[r][c] * alpha[r] + sum_j p[j][r] x[j][c] for PR rows and nv vectors of columns; alpha NULL: from zero. */
-ATN_INLINE void pv_tile(const int nv, int n, const char *x, int64_t xs, const float *p, float *o, int os, const float *alpha)
+ATN_INLINE void pv_tile(const int nv, int n, const char *x, int64_t xs, const float *p, float *o, int os,
+                        const float *alpha)
 {
     vf acc[PR][PN];
     if (alpha) {
@@ -221,7 +222,8 @@ static void qk(int nv, int n, int D, const char *k, int64_t ks, const float *q, 
 }
 
 /* O of a block for the tile at hand: n keys from key j0, v and p at key j0. Rows that see fewer keys take fewer. */
-static void pv(block *x, int j0, int n, int edge, int columns, const char *v, int64_t vs, const float *p, float *o, int os)
+static void pv(block *x, int j0, int n, int edge, int columns, const char *v, int64_t vs, const float *p, float *o,
+               int os)
 {
     for (int c = 0; c < columns; c += PN * VL) {
         int nv = MIN(PN, (columns - c) / VL);
@@ -315,8 +317,8 @@ static float score(const atn_args *a, const block *x, int c, const char *krow, i
     return s;
 }
 
-/* A NaN or infinity in V times the zero weight of a forbidden key of the same tile is NaN: rows that came out so are done
- * again over their own keys only, so that what a row may not see cannot reach it. */
+/* A NaN or infinity in V times the zero weight of a forbidden key of the same tile is NaN: rows that came out so are
+ * done again over their own keys only, so that what a row may not see cannot reach it. */
 NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kvh, const float *qt, float *o)
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
@@ -423,7 +425,7 @@ static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, fl
         }
         vf_transpose(t);
         float *at = s + j * BQ + v * VL;
-        for (int e = 0; e < w; e++) {                            /* -inf wins over NaN: what is forbidden does not reach */
+        for (int e = 0; e < w; e++) {                            /* -inf wins over NaN */
             vf y = vf_load(at + e * BQ) + t[e];
             vf_store(at + e * BQ, vf_sel((vi)(t[e] == vf_splat(-VF_INF)), t[e], y));
         }

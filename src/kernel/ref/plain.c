@@ -1,7 +1,7 @@
 /* plain: attention as the contract states it, one query row at a time, two passes over its keys.
  *
- * Covers everything in attune/kernel.h: what no faster kernel takes runs here, and every fast kernel has this twin. Plain
- * C that any compiler vectorises where it can; a key that the row may not see is never read. */
+ * Covers everything in attune/kernel.h: what no faster kernel takes runs here, and every fast kernel has this twin.
+ * Plain C that any compiler vectorises where it can; a key that the row may not see is never read. */
 #include "attune/kernel.h"
 #include "attune/vec.h"
 
