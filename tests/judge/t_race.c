@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "judge/race.h"
@@ -108,10 +109,11 @@ static void true_wins_are_found(void **state)
 static void recorded_noise(void **state)
 {
     (void)state;
-    const char *path = getenv("ATTUNE_NOISE");
-    FILE *f = path ? fopen(path, "r") : NULL;
+    char *path = file_join(file_home(), "tests/judge/noise.txt");
+    FILE *f = fopen(path, "r");
+    free(path);
     if (!f) {
-        print_message("no recorded trace (set ATTUNE_NOISE to tests/judge/noise.txt): skipped\n");
+        print_message("no tests/judge/noise.txt below ATTUNE_HOME: skipped\n");
         skip();
     }
     static double d[65536];
@@ -122,11 +124,14 @@ static void recorded_noise(void **state)
             d[n++] = ppm * 1e-6;
     fclose(f);
     assert_true(n >= 4 * RACE_PAIRS_MAX);
-    static const struct { double gain; int least, most; } rows[] = {{0, 0, 5}, {0.02, 950, 1000}, {0.03, 950, 1000}, {-0.02, 0, 0}};
+    static const struct {
+        double gain;
+        int least, most;
+    } rows[] = {{0, 0, 5}, {0.02, 950, 1000}, {0.03, 950, 1000}, {-0.02, 0, 0}};
     for (int i = 0; i < ATN_COUNT(rows); i++) {
         int promoted = 0;
         for (int race = 0; race < 1000; race++) {
-            int start = (int)((int64_t)race * (n - RACE_PAIRS_MAX) / 1000), pairs;
+            int start = (int)((int64_t)race * (n - RACE_PAIRS_MAX) / 1000) & ~1, pairs;    /* even: the candidate ran first */
             double x[RACE_PAIRS_MAX];
             for (int k = 0; k < RACE_PAIRS_MAX; k++)
                 x[k] = d[start + k] + log1p(rows[i].gain);
@@ -141,7 +146,7 @@ static void recorded_noise(void **state)
 static void bounds_are_order_statistics(void **state)
 {
     (void)state;
-    static const struct { int n, rank; } rows[] = {{7, 1}, {8, 1}, {16, 3}, {32, 9}, {64, 23}, {128, 51}, {256, 109}, {3, 1}, {1, 1}};
+    static const struct { int n, rank; } rows[] = {{7, 1}, {8, 1}, {16, 3}, {32, 9}, {64, 23}, {128, 51}, {256, 109}, {512, 230}, {3, 1}, {1, 1}};
     double d[RACE_PAIRS_MAX], median, low, high;
     for (int i = 0; i < ATN_COUNT(rows); i++) {
         int n = rows[i].n;
@@ -190,7 +195,7 @@ static void suite_make(double gain, uint64_t seed, suite_trace *t)
     }
 }
 
-static void suite_at(const suite_trace *t, int pairs, double *mean, double *low, double *high)
+static void suite_at(const suite_trace *t, int pairs, double alpha, double *mean, double *low, double *high)
 {
     static double d[CASES][RACE_PAIRS_MAX];
     const double *rows[CASES];
@@ -200,7 +205,7 @@ static void suite_at(const suite_trace *t, int pairs, double *mean, double *low,
         race_balance(t->d[c], n[c], d[c]);
         rows[c] = d[c];
     }
-    race_suite(rows, n, CASES, race_defaults().alpha, (uint64_t)pairs, mean, low, high);
+    race_suite(rows, n, CASES, alpha, (uint64_t)pairs, mean, low, high);
 }
 
 static void suite_bounds_cover(void **state)
@@ -213,7 +218,7 @@ static void suite_bounds_cover(void **state)
         for (int i = 0; i < rounds; i++) {
             double mean, low, high;
             suite_make(0, (uint64_t)i, &t);
-            suite_at(&t, pairs, &mean, &low, &high);
+            suite_at(&t, pairs, race_defaults().alpha, &mean, &low, &high);
             assert_true(low <= mean && mean <= high);
             above += low > 0;
             below += high < 0;
@@ -226,7 +231,7 @@ static void suite_bounds_cover(void **state)
     }
 }
 
-/* Sequential looks at 32 .. 256 pairs, as the judge takes them. */
+/* Sequential looks at 32 .. 512 pairs, as the judge takes them. */
 static int suite_promotions(double gain, int races, uint64_t seed)
 {
     static suite_trace t;
@@ -235,13 +240,14 @@ static int suite_promotions(double gain, int races, uint64_t seed)
         suite_make(gain, seed + (uint64_t)i, &t);
         for (int pairs = race_defaults().pairs_min; pairs <= RACE_PAIRS_MAX; pairs *= 2) {
             double mean, low, high;
-            suite_at(&t, pairs, &mean, &low, &high);
+            suite_at(&t, pairs, race_defaults().alpha, &mean, &low, &high);
+            if (high < race_defaults().delta)
+                break;
+            suite_at(&t, pairs, race_defaults().alpha_win, &mean, &low, &high);
             if (low > race_defaults().delta) {
                 promoted++;
                 break;
             }
-            if (high < race_defaults().delta)
-                break;
         }
     }
     return promoted;
@@ -263,8 +269,8 @@ static void suite_repeats(void **state)
     static suite_trace t;
     double a[3], b[3];
     suite_make(0.01, 1, &t);
-    suite_at(&t, 32, &a[0], &a[1], &a[2]);
-    suite_at(&t, 32, &b[0], &b[1], &b[2]);
+    suite_at(&t, 32, 0.01, &a[0], &a[1], &a[2]);
+    suite_at(&t, 32, 0.01, &b[0], &b[1], &b[2]);
     assert_memory_equal(a, b, sizeof a);
 }
 
