@@ -111,8 +111,8 @@ int isa_rank(const char *isa)
 
 /* With up to how many rows a kv head (query heads of its group x query rows) `decode`, which reads each key once for
  * all of them, beats the flash families, which fill vectors or tiles with rows. Measured on a Xeon with AVX-512 and
- * AMX, 2048 keys, D = 128, gcc 12: f32 1.2 x faster at 8 rows and 1.1 x slower at 12, the same with AVX2; bf16 1.6 x faster at 4
- * and equal at 8; against AMX tiles equal at 4. */
+ * AMX, 2048 keys, D = 128, gcc 12: f32 1.2 x faster at 8 rows and 1.1 x slower at 12, the same with AVX2; bf16 1.6 x
+ * faster at 4 and equal at 8; against AMX tiles equal at 4. */
 static int64_t decode_rows(const atn_args *a, bool tiles)
 {
     if (a->k.dtype == ATN_F32) return 8;

@@ -306,7 +306,7 @@ static void choose(const char *text, const char *isa, int threads, atn_plan_info
     inputs_release(&in);
 }
 
-/* One row a kv head is a decode step; many rows are not, unless threads would be idle. Never beyond the ISA asked for. */
+/* One row a kv head is a decode step; many rows are not, unless threads would be idle. */
 static void the_rule_chooses(void **state)
 {
     (void)state;
