@@ -1,8 +1,9 @@
 /* Directives, integer macros and their evaluation.
  *
- * A source becomes a list of items (runs of plain lines, directives, static assertions) once; a walk over the items with
- * other knob values costs microseconds, so the searcher can ask for every point that it considers.
- * Macro bodies are kept as tokens and expanded where they are used, as the language has it: `#define A B * 2` follows B. */
+ * A source becomes a list of items (runs of plain lines, directives, static assertions) once; a walk over the items
+ * with other knob values costs microseconds, so the searcher can ask for every point that it considers.
+ * Macro bodies are kept as tokens and expanded where they are used, as the language has it: `#define A B * 2`
+ * follows B. */
 #include "evolve/cpp.h"
 
 #include <errno.h>
@@ -12,7 +13,8 @@
 
 #include "evolve/lex.h"
 
-enum { OP_CHAR = 256, NEST_MAX = 128, EXPAND_MAX = 1024, EXPAND_DEPTH = 32, PARSE_DEPTH = 100, SPELL_MAX = 128, MACROS_MAX = 512 };
+enum { OP_CHAR = 256, NEST_MAX = 128, EXPAND_MAX = 1024, EXPAND_DEPTH = 32, PARSE_DEPTH = 100, SPELL_MAX = 128,
+       MACROS_MAX = 512 };
 
 struct cpp_token {
     enum { T_NUMBER, T_NAME, T_OP, T_ODD } kind;
@@ -340,7 +342,10 @@ void cpp_predefine(cpp_program *p, const char *name, const char *body)
     const char *source = p->source;
     p->source = body;
     lex_state l = lex_start(body);
-    for (lex_token x = lex_next(&l); x.kind != LEX_END; x = lex_next(&l)) compile_token(p, x), p->items[before].tokens++;
+    for (lex_token x = lex_next(&l); x.kind != LEX_END; x = lex_next(&l)) {
+        compile_token(p, x);
+        p->items[before].tokens++;
+    }
     p->source = source;
     cpp_item item = p->items[before];
     memmove(p->items + 1, p->items, (size_t)before * sizeof item);
@@ -406,7 +411,11 @@ typedef struct {
 
 static const number unknown = {false, false, 0};
 static number known(int64_t v) { return (number){true, false, v}; }
-static bool at_op(const parser *q, const char *op) { return q->i < q->n && q->t[q->i].kind == T_OP && q->t[q->i].id == op_of(op); }
+
+static bool at_op(const parser *q, const char *op)
+{
+    return q->i < q->n && q->t[q->i].kind == T_OP && q->t[q->i].id == op_of(op);
+}
 
 static bool take(parser *q, const char *op)
 {
@@ -460,7 +469,8 @@ static number parse_unary(parser *q)
 
 enum { LEVELS = 10 };
 static const char *const operators[LEVELS][5] = {
-    {"||"}, {"&&"}, {"|"}, {"^"}, {"&"}, {"==", "!="}, {"<", ">", "<=", ">="}, {"<<", ">>"}, {"+", "-"}, {"*", "/", "%"}};
+    {"||"}, {"&&"}, {"|"}, {"^"}, {"&"},
+    {"==", "!="}, {"<", ">", "<=", ">="}, {"<<", ">>"}, {"+", "-"}, {"*", "/", "%"}};
 
 static number arithmetic(int op, number a, number b)
 {

@@ -1,11 +1,12 @@
-/* The preprocessor as far as integer constants go: which branches of a source are dead, which static assertions fail, which
- * knobs matter, for given knob values. Three-valued: what depends on anything outside the file stays unknown.
+/* The preprocessor as far as integer constants go: which branches of a source are dead, which static assertions fail,
+ * which knobs matter, for given knob values. Three-valued: what depends on anything outside the file stays unknown.
  *
  *     cpp_program *p = cpp_parse(source, &knobs);
  *     cpp_predefine(p, "VL", "16");                     // hints about the machine, where guessing is allowed
  *     if (cpp_allows(p, values, &why)) ...              // values[i]: of knob i, NULL: as in the source
  *
- * Invariant: "dead" and "violated" are claimed only when they follow from the text; unknown is always a right answer. */
+ * Invariant: "dead" and "violated" are claimed only when they follow from the text; unknown is always a right
+ * answer. */
 #ifndef ATN_EVOLVE_CPP_H
 #define ATN_EVOLVE_CPP_H
 
@@ -70,7 +71,8 @@ bool cpp_allows(cpp_program *p, const long *values, int *line);
 /* active[i]: knob i can change the compiled code at these values. */
 void cpp_active(cpp_program *p, const long *values, int n_knobs, bool *active);
 
-/* group[i]: smallest knob that some assertion ties to knob i, directly or through others; i itself where there is none. */
+/* group[i]: smallest knob that some assertion ties to knob i, directly or through others; i itself where there is
+ * none. */
 void cpp_groups(cpp_program *p, int n_knobs, int *group);
 
 #endif

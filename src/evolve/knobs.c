@@ -1,6 +1,7 @@
 /* Knobs: finding `#define NAME <integer>   // knob: values [; note]` lines and putting other values in.
  *
- * Invariant: knobs_apply changes nothing but the integers of knob lines, and a knob whose value stays keeps its bytes. */
+ * Invariant: knobs_apply changes nothing but the integers of knob lines, and a knob whose value stays keeps its
+ * bytes. */
 #include "evolve/knobs.h"
 
 #include <ctype.h>
@@ -42,7 +43,8 @@ static const char *knob_comment(const char *source, lex_token t)
     return end - p >= 5 && !memcmp(p, "knob:", 5) ? p + 5 : NULL;
 }
 
-/* Reads one line of tokens (without the newline); the count is capped, the last token of the line is always kept last. */
+/* Reads one line of tokens (without the newline); the count is capped, the last token of the line is always kept
+ * last. */
 enum { LINE_TOKENS = 12 };
 static int read_line(lex_state *l, lex_token t[LINE_TOKENS], bool *end)
 {
@@ -69,7 +71,8 @@ static bool site_of_line(const char *s, const lex_token *t, int n, knob_site *si
     const char *list = n ? knob_comment(s, t[n - 1]) : NULL;
     if (!list) return false;
     *site = (knob_site){.comment = t[n - 1], .line = t[0].line};
-    bool define = n >= 2 && t[0].kind == LEX_PUNCT && (lex_is(s, t[0], "#") || lex_is(s, t[0], "%:")) && lex_is(s, t[1], "define");
+    bool hash = n >= 2 && t[0].kind == LEX_PUNCT && (lex_is(s, t[0], "#") || lex_is(s, t[0], "%:"));
+    bool define = hash && lex_is(s, t[1], "define");
     if (!define) {    /* prose that happens to begin with "knob:" is nobody's mistake */
         site->wrong = "a knob comment stands behind '#define NAME <integer>' on one line";
         return starts_integer(list);
@@ -160,11 +163,13 @@ atn_status knobs_parse(const char *source, atn_knobs *out, atn_error *err)
         const char *wrong = site.wrong;
         if (!wrong && out->count == KNOBS_MAX) wrong = "too many knobs (at most 64)";
         atn_knob k = {.line = site.line};
-        if (!wrong && lex_spell(source, site.name, k.name, sizeof k.name) >= sizeof k.name) wrong = "a knob's name is too long";
+        if (!wrong && lex_spell(source, site.name, k.name, sizeof k.name) >= sizeof k.name)
+            wrong = "a knob's name is too long";
         if (!wrong) wrong = read_values(source, &site, &k);
         if (wrong) {
             out->count = 0;
-            return atn_fail(err, ATN_FORMAT, "line %d: %s; for example '#define BR 48   // knob: 16 32 48 ; rows per block'",
+            return atn_fail(err, ATN_FORMAT,
+                            "line %d: %s; for example '#define BR 48   // knob: 16 32 48 ; rows per block'",
                             site.line, wrong);
         }
         out->knob[out->count++] = k;

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* Position of the first byte at or after i that is no line splice (gcc and clang allow blanks between \ and newline). */
+/* Position of the first byte at or after i that is no line splice (gcc and clang allow blanks between \ and
+ * newline). */
 static size_t unspliced(const char *s, size_t i)
 {
     while (s[i] == '\\') {
@@ -20,7 +21,8 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static bool is_word(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || is_digit(c) || (unsigned char)c >= 128;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || is_digit(c) ||
+           (unsigned char)c >= 128;
 }
 
 lex_state lex_start(const char *source) { return (lex_state){.s = source, .i = 0, .line = 1}; }
@@ -66,8 +68,8 @@ static size_t number_end(const char *s, size_t i)
 
 static size_t punct_end(const char *s, size_t i)
 {
-    static const char *const longest[] = {"<<=", ">>=", "...", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "++", "--",
-                                          "->", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|=", "##", "%:"};
+    static const char *const longest[] = {"<<=", ">>=", "...", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "++",
+                                          "--", "->", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|=", "##", "%:"};
     for (size_t w = 0; w < sizeof longest / sizeof *longest; w++) {
         size_t j = i;
         const char *p = longest[w];

@@ -1,7 +1,8 @@
 /* A program for people: knobs fixed, `#if` branches that the file itself decides resolved, what is then unused removed.
  *
  * Invariant: the result compiles to the same code. So only what follows from the text is resolved (cpp.h), only macros
- * that nothing mentions any more are removed, and a source with constructs that make that unsafe is returned as it is. */
+ * that nothing mentions any more are removed, and a source with constructs that make that unsafe is returned as it
+ * is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,8 @@ static char *resolve(const char *source, cpp_program *p, const cpp_fate *fate)
             int gone_outside = gone - (outside < depth && dropped[depth - 1]);
             if (plain_directive(source + item->at, item->end - item->at, fate[i]))
                 add_directive(&out, source + item->at, item->end - item->at, fate[i], outside, gone_outside);
-            else if (fate[i] == CPP_LIVE || fate[i] == CPP_VIOLATED) text_addn(&out, source + item->at, item->end - item->at);
+            else if (fate[i] == CPP_LIVE || fate[i] == CPP_VIOLATED)
+                text_addn(&out, source + item->at, item->end - item->at);
             else failed = true;
         }
         for (; at < t.n && t.r[at].at < item->end; at++)
@@ -189,8 +191,8 @@ static void mark_deciding(const cpp_program *p, const cpp_fate *fate, const bool
         again = false;
         for (int i = 0; i < p->n_items; i++) {
             const cpp_item *item = &p->items[i];
-            bool counts = (item->kind == CPP_IF || item->kind == CPP_ELIF) ? asked[i] && fate[i] != CPP_LIVE
-                                                                           : item->kind == CPP_DEFINE && fixed[item->name];
+            bool condition = item->kind == CPP_IF || item->kind == CPP_ELIF;
+            bool counts = condition ? asked[i] && fate[i] != CPP_LIVE : item->kind == CPP_DEFINE && fixed[item->name];
             for (int w = 0; counts && w < item->words; w++) {
                 again |= !fixed[p->words[item->word + w]];
                 fixed[p->words[item->word + w]] = true;

@@ -1,5 +1,5 @@
-/* Structural fingerprint of a program: its tokens without blanks and comments, each identifier replaced by the number of
- * its first use, so that renaming changes nothing while swapping two names does. Names with a given meaning (of the
+/* Structural fingerprint of a program: its tokens without blanks and comments, each identifier replaced by the number
+ * of its first use, so that renaming changes nothing while swapping two names does. Names with a given meaning (of the
  * language, the kernel contract, the vector header) are kept as they are spelt. */
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +13,14 @@
 static bool is_fixed(const char *s)
 {
     static const char *const words[] = {
-        "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
-        "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof",
-        "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "define", "undef",
-        "ifdef", "ifndef", "elif", "endif", "include", "error", "pragma", "defined", "VL"};
+        "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
+        "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
+        "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
+        "define", "undef", "ifdef", "ifndef", "elif", "endif", "include", "error", "pragma", "defined", "VL"};
     for (int i = 0; i < ATN_COUNT(words); i++)
         if (!strcmp(s, words[i])) return true;
-    static const char *const prefixes[] = {"_", "atn_", "ATN_", "vf", "VF_", "vi_", "vu", "vh", "int8", "int16", "int32",
-                                           "int64", "uint", "size_t", "scalar_"};
+    static const char *const prefixes[] = {"_", "atn_", "ATN_", "vf", "VF_", "vi_", "vu", "vh", "int8", "int16",
+                                           "int32", "int64", "uint", "size_t", "scalar_"};
     for (int i = 0; i < ATN_COUNT(prefixes); i++)
         if (!strncmp(s, prefixes[i], strlen(prefixes[i]))) return true;
     return false;

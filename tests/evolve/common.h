@@ -59,8 +59,9 @@ static inline char *shipped_source(int i, const char **name)
 /* A text with some spans cut, doubled or replaced by bytes that lexers trip over. */
 static inline char *mangle(const char *source, atn_rng *r)
 {
-    static const char *const bits[] = {"\\\n", "/*", "*/", "//", "\"", "'", "#if ", "#endif\n", "#else\n", "#define ", "##",
-                                       "\r\n", "\xff", "(", ")", " knob: 1 2 3\n", "// knob:", "#elif 1\n", "\\", "0x", "1e+"};
+    static const char *const bits[] = {
+        "\\\n", "/*", "*/", "//", "\"", "'", "#if ", "#endif\n", "#else\n", "#define ", "##", "\r\n", "\xff", "(", ")",
+        " knob: 1 2 3\n", "// knob:", "#elif 1\n", "\\", "0x", "1e+"};
     atn_text t = {0};
     size_t n = strlen(source);
     for (size_t at = 0; at < n;) {

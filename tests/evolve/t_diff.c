@@ -81,7 +81,8 @@ static void diffs_apply(void **state)
     for (int i = 0; i < 3000; i++) {
         atn_rng r = rng_make(test_seed, 1, (uint64_t)i);
         int alphabet = 1 + (int)rng_below(&r, 12);
-        char *a = random_lines(&r, (int)rng_below(&r, 30), alphabet), *b = random_lines(&r, (int)rng_below(&r, 30), alphabet);
+        char *a = random_lines(&r, (int)rng_below(&r, 30), alphabet);
+        char *b = random_lines(&r, (int)rng_below(&r, 30), alphabet);
         char *d = program_diff(a, b, "a", "b"), *got = patched(a, d);
         if (!got || strcmp(got, b)) fail_with("case %d: the diff of\n%s\nto\n%s\ndoes not apply:\n%s", i, a, b, d);
         if (!strcmp(a, b) != !*d) fail_with("case %d: empty exactly when equal", i);

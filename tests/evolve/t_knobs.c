@@ -68,7 +68,8 @@ static void says_what_is_malformed_and_where(void **state)
         {"#undef A // knob: 1 2\n", "line 1"},
         {"#define A 1 // knob: 1 2 \\\n#define B 1 // knob: 1 2\n", "line 1"},
         {"\n\nstatic const int a = 1; // knob: 1 2\n", "line 3"},
-        {"#define A 1 // knob: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33\n", "line 1"},
+        {"#define A 1 // knob: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 "
+         "20 21 22 23 24 25 26 27 28 29 30 31 32 33\n", "line 1"},
         {"#define A_NAME_THAT_IS_MUCH_LONGER_THAN_ANY_KNOB_SHOULD_EVER_BE 1 // knob: 1 2\n", "line 1"},
     };
     for (int i = 0; i < ATN_COUNT(bad); i++) {
@@ -188,8 +189,9 @@ static void hostile_text_does_no_harm(void **state)
         free(text), free(pruned), free(diff);
     }
     free(source);
-    static const char *const nasty[] = {"", "\\", "\\\n", "/*", "//\\\n", "\"", "'\\", "#", "#\\\n", "#define", "#if", "#if (",
-        "#elif\n", "#else", "#endif", "_Static_assert(", "_Static_assert", "#define A A\n#if A\n#endif\n", "%:if 1\n#endif",
+    static const char *const nasty[] = {"", "\\", "\\\n", "/*", "//\\\n", "\"", "'\\", "#", "#\\\n", "#define",
+        "#if", "#if (", "#elif\n", "#else", "#endif", "_Static_assert(", "_Static_assert",
+        "#define A A\n#if A\n#endif\n", "%:if 1\n#endif",
         "#define A B\n#define B A\n_Static_assert(A == B, \"\");\n", "#if 1 / 0\n#endif\n", "#if defined\n#endif\n",
         "#if defined(\n#endif\n", "#ifdef\n#endif\n", "#if 1 ? 2\n#endif\n", "#if - - -\n#endif\n"};
     for (int i = 0; i < ATN_COUNT(nasty); i++) {

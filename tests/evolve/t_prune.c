@@ -38,7 +38,8 @@ static void same_through(const char *command, const char *name, const char *sour
     char *pruned = program_prune(source), *a = through(command, source, squeeze);
     if (a) {
         char *b = through(command, pruned, squeeze);
-        if (!b || strcmp(a, b)) fail_with("%s: '%s' differs for\n%s\n--- pruned ---\n%s", name, command, source, pruned);
+        if (!b || strcmp(a, b)) fail_with("%s: '%s' differs for\n%s\n--- pruned ---\n%s", name, command, source,
+                                          pruned);
         free(b);
         ++*compared;
     }
@@ -73,14 +74,17 @@ static void keeps_what_it_cannot_know(void **state)
     (void)state;
     const char *unknown = "#ifdef __AVX512F__\nint wide;\n#elif VL == 8\nint half;\n#endif\n";
     prunes_to(unknown, unknown);
-    prunes_to("#define K 1 // knob: 0 1\n#if K == 0\nint a;\n#elif VL == 8\nint b;\n#elif K == 1\nint c;\n#else\nint d;\n#endif\n",
+    prunes_to("#define K 1 // knob: 0 1\n#if K == 0\nint a;\n#elif VL == 8\nint b;\n"
+              "#elif K == 1\nint c;\n#else\nint d;\n#endif\n",
               "#if VL == 8\nint b;\n#else\nint c;\n#endif\n");
     prunes_to("#define K 1 // knob: 0 1\n#if VL == 8\nint b;\n#elif K == 0\nint c;\n#else\nint d;\n#endif\n",
               "#if VL == 8\nint b;\n#else\nint d;\n#endif\n");
-    prunes_to("#define K 1 // knob: 0 1\n#if K == 0 && defined(__AVX2__)\nint a;\n#endif\n#if K && VL == 8\nint b;\n#endif\n",
+    prunes_to("#define K 1 // knob: 0 1\n#if K == 0 && defined(__AVX2__)\nint a;\n#endif\n"
+              "#if K && VL == 8\nint b;\n#endif\n",
               "#define K 1\n#if K && VL == 8\nint b;\n#endif\n");
     /* A value that depends on an unknown condition is unknown behind it. */
-    const char *merged = "#if VL == 16\n#define MR 8\n#else\n#define MR 4\n#endif\n#if MR == 8\nint a;\n#endif\nint b[MR];\n";
+    const char *merged = "#if VL == 16\n#define MR 8\n#else\n#define MR 4\n#endif\n"
+                         "#if MR == 8\nint a;\n#endif\nint b[MR];\n";
     prunes_to(merged, merged);
     const char *undone = "#define A 1\n#ifdef X\n#undef A\n#endif\n#if A\nint a;\n#endif\n";
     prunes_to(undone, undone);
@@ -103,9 +107,11 @@ static void leaves_no_scars(void **state)
               "/* Packs. */\n#if K\nstatic void pack(void)\n{\n}\n#endif\n\n"
               "int f(void)\n{\n#if K\n    pack();\n\n#endif\n    return L;\n\n#if K\n    pack();\n#endif\n}\n",
               "/* file */\n\n#define L 4   // knob: 4 8 ; two\n\nint f(void)\n{\n    return L;\n}\n");
-    prunes_to("#define K 1   // knob: 0 1\n#if K\n#  ifdef __AVX2__\n#    define W 8\n#  else\n#    define W 4\n#  endif\n#endif\nint w = W;\n",
+    prunes_to("#define K 1   // knob: 0 1\n#if K\n#  ifdef __AVX2__\n#    define W 8\n#  else\n#    define W 4\n"
+              "#  endif\n#endif\nint w = W;\n",
               "#ifdef __AVX2__\n#  define W 8\n#else\n#  define W 4\n#endif\nint w = W;\n");
-    prunes_to("/* One. */\n#define HELP(x) ((x) + 1)\n#define K 0 // knob: 0 1\n#if K\nint a = HELP(1);\n#endif\n#define UNUSED 3\nint b;\n",
+    prunes_to("/* One. */\n#define HELP(x) ((x) + 1)\n#define K 0 // knob: 0 1\n#if K\nint a = HELP(1);\n#endif\n"
+              "#define UNUSED 3\nint b;\n",
               "/* One. */\n#define UNUSED 3\nint b;\n");
 }
 
@@ -120,7 +126,8 @@ static void add_random(atn_text *t, atn_rng *r, int depth, int *count)
         else if (what == 4) text_addf(t, "#define %s %u\n", rng_below(r, 2) ? "C" : "D", rng_below(r, 7));
         else if (what == 5) text_addf(t, "#undef %s\n", rng_below(r, 2) ? "C" : "X");
         else {
-            if (rng_below(r, 6) == 0) text_addf(t, "#%s %s\n", rng_below(r, 2) ? "ifdef" : "ifndef", rng_below(r, 2) ? "X" : "K0");
+            const char *macro = rng_below(r, 2) ? "X" : "K0";
+            if (rng_below(r, 6) == 0) text_addf(t, "#%s %s\n", rng_below(r, 2) ? "ifdef" : "ifndef", macro);
             else text_addf(t, "#if %s\n", conditions[rng_below(r, ATN_COUNT(conditions))]);
             add_random(t, r, depth + 1, count);
             for (uint32_t e = rng_below(r, 3); e > 0; e--) {
@@ -146,7 +153,8 @@ static void random_programs_preprocess_to_the_same(void **state)
                   rng_below(&r, 3), rng_below(&r, 3));
         for (int k = 0; k < 4; k++) add_random(&t, &r, 0, &count);
         text_add(&t, "int end = D;\n");
-        char *command = atn_format("gcc -E -P %s %s", rng_below(&r, 2) ? "-DX=2" : "", rng_below(&r, 2) ? "-DY=1" : "-DY=0");
+        char *command = atn_format("gcc -E -P %s %s", rng_below(&r, 2) ? "-DX=2" : "",
+                                   rng_below(&r, 2) ? "-DY=1" : "-DY=0");
         same_through(command, "random program", t.s, true, &compared);
         free(command);
         text_free(&t);
@@ -167,7 +175,8 @@ static void shipped_kernels_preprocess_to_the_same(void **state)
         assert_int_equal(knobs_parse(source, &k, NULL), ATN_OK);
         for (int t = 0; t < (k.count ? 8 : 1); t++) {
             int idx[KNOBS_MAX];
-            for (int j = 0; j < k.count; j++) idx[j] = t ? (int)rng_below(&r, (uint32_t)k.knob[j].count) : k.knob[j].now;
+            for (int j = 0; j < k.count; j++)
+                idx[j] = t ? (int)rng_below(&r, (uint32_t)k.knob[j].count) : k.knob[j].now;
             char *point = knobs_apply(source, &k, idx);
             same_through("gcc -E -P", name, point, true, &compared);
             free(point);
