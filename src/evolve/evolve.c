@@ -27,7 +27,8 @@
 #include "evolve/record.h"
 
 static const double OVERTAKE_S = 5, STOP_GRACE_S = 0.4;
-enum { CONFIRM_PAIRS = 32 };
+static const double LANDSLIDE = 0.5;             /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
+enum { CONFIRM_PAIRS = 32, CONFIRM_PAIRS_FEW = 8 };
 enum { READY_MAX = 3 };         /* built candidates that wait for the judge: enough to bridge a slow build, few enough to be fresh */
 
 /* ---- options ---- */
@@ -753,7 +754,8 @@ static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, 
     if (st || !race->correct || !race->promoted || !incumbent) return st;
     if (engine_stopping(e)) return ATN_CANCELLED;   /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
-    st = engine_compare(e, &s->built, incumbent, CONFIRM_PAIRS, true, false, 0, confirm, err);
+    int pairs = race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
+    st = engine_compare(e, &s->built, incumbent, pairs, true, false, 0, confirm, err);
     *has_confirm = !st;
     *promoted = !st && confirmed(confirm);
     return st;

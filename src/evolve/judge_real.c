@@ -122,14 +122,18 @@ static atn_status real_compare(void *ctx, const build_result *candidate, const b
                                bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err)
 {
     real_judge *r = ctx;
-    atn_judge *j = r->judge;
-    (void)seconds;      /* races of the cut suite have the judge's own cap per case */
+    if (!full_size && seconds <= 0) return judge_compare(r->judge, candidate, incumbent, pairs, confirm, v, err);
     if (full_size) {
         atn_status st = final_judge(r, seconds > 0 ? seconds : 30, err);
-        if (st) return st;
-        j = r->final;
+        return st ? st : judge_compare(r->final, candidate, incumbent, pairs, confirm, v, err);
     }
-    return judge_compare(j, candidate, incumbent, pairs, confirm, v, err);
+    judge_options o = r->options;
+    o.case_seconds_max = seconds / o.timing->count;
+    atn_judge *j = NULL;
+    atn_status st = judge_create(&o, &j, err);
+    if (!st) st = judge_compare(j, candidate, incumbent, pairs, confirm, v, err);
+    judge_free(j);
+    return st;
 }
 
 static atn_status real_controls(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err)

@@ -175,6 +175,14 @@ static int64_t lines_of(const char *s)
 
 /* ---- portfolio ---- */
 
+/* What the winner reached on a class in the run. */
+static double class_mid(const atn_engine *e, const portfolio_class *c)
+{
+    double mid = 0;
+    for (int i = 0; i < c->n_cases; i++) mid += e->incumbent_score.log[c->cases[i]] / c->n_cases;
+    return mid;
+}
+
 /* Class winners other than the run's winner must beat it again, on this class, in a fresh comparison. */
 static void portfolio_classes(atn_engine *e, evolve_result *r, engine_program *winner)
 {
@@ -191,7 +199,7 @@ static void portfolio_classes(atn_engine *e, evolve_result *r, engine_program *w
         snprintf(out->key, sizeof out->key, "%s", c->key);
         if (portfolio_compare(c, &r->versus_initial, &m, &l, &h)) mid = m, low = l, high = h;
         int64_t best = c->n ? c->top[0].program : 0;
-        if (best && best != winner->id) {
+        if (best && best != winner->id && c->top[0].low > class_mid(e, c)) {
             int k = 0;
             while (k < n && rival[k].id != best) k++;
             if (k == n && n < RIVALS) {
@@ -333,10 +341,10 @@ static char *provenance(const evolve_result *r)
         return atn_format("%s as shipped, unchanged: all of the %.2fx is its own, evolution added nothing", r->root_origin,
                           r->speedup.median);
     if (!strcmp(r->root_origin, "initial"))
-        return atn_format("evolved from the initial program in %d steps: all of the %.2fx was evolved here", r->n_lineage - 1,
-                          r->speedup.median);
-    return atn_format("from %s in %d steps: it was %.2fx as shipped, evolution made that %.3fx faster", r->root_origin,
-                      r->n_lineage - 1, r->ancestor_speedup.median, r->evolved_speedup.median);
+        return atn_format("evolved from the initial program in %d step%s: all of the %.2fx was evolved here",
+                          r->n_lineage - 1, r->n_lineage == 2 ? "" : "s", r->speedup.median);
+    return atn_format("from %s in %d step%s: it was %.2fx as shipped, evolution made that %.3fx faster", r->root_origin,
+                      r->n_lineage - 1, r->n_lineage == 2 ? "" : "s", r->ancestor_speedup.median, r->evolved_speedup.median);
 }
 
 char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const evolve_result *r)
@@ -366,6 +374,7 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
     json_t *machine = json_object();
     json_object_set_new(machine, "cpu", record_text(m->cpu));
     json_object_set_new(machine, "isa", record_text(m->isa));
+    json_object_set_new(machine, "signature", record_text(m->signature));
     json_object_set_new(machine, "fma_peak_gflops", record_real(peaks.fma_peak_gflops));
     json_object_set_new(machine, "read_bandwidth_gbs", record_real(peaks.read_bandwidth_gbs));
     json_object_set_new(machine, "compiler", record_text(j->compiler));

@@ -395,7 +395,7 @@ static void survives_kills(void **state)
         store_programs_free(rows, n);
         store_close(s);
     }
-    print_message("%d kills, %" PRId64 " programs judged before the last (T_RESUME_SEED=%" PRIu64 ")\n", kills, seen, seed);
+    print_message("# %d kills, %" PRId64 " programs judged before the last (T_RESUME_SEED=%" PRIu64 ")\n", kills, seen, seed);
     assert_true(kills >= 20 || done);
     assert_true(seen > 20);
     /* Undisturbed to the end. */
