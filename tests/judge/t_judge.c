@@ -1,6 +1,6 @@
-/* The cascade, end to end, on kernels whose right verdict is known: the initial program, and copies of it spoiled by a few
- * lines after or around its run(). The suite of three small cases has sizes that no correctness suite has, so that spoiled only on
- * those sizes is spoiled only while timed. */
+/* The cascade, end to end, on kernels whose right verdict is known: the initial program, and copies of it spoiled by
+ * a few lines after or around its run(). The suite of three small cases has sizes that no correctness suite has, so
+ * that spoiled only on those sizes is spoiled only while timed. */
 #include "kernels.h"
 
 #include <math.h>
@@ -15,12 +15,13 @@ static char *spoiled(const char *can, const char *body)
 {
     const char *source = honest_source(), *table = strstr(source, "const atn_kernel attune_kernel");
     assert_non_null(table);
-    return atn_format("%.*s\n"
-                      "static int can(const atn_args *a) { return %s; }\n"
-                      "static void twisted(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
-                      "{\n%s\n}\n"
-                      "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"spoiled\", can, plan, twisted};\n",
-                      (int)(table - source), source, can, body);
+    return atn_format(
+        "%.*s\n"
+        "static int can(const atn_args *a) { return %s; }\n"
+        "static void twisted(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
+        "{\n%s\n}\n"
+        "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"spoiled\", can, plan, twisted};\n",
+        (int)(table - source), source, can, body);
 }
 
 #define HONEST "run(a, p, phase, task, shared, scratch);"
@@ -63,7 +64,8 @@ static void build_spoiled(const char *can, const char *body, build_result *r)
 }
 
 /* Judges `body` against `incumbent`, both as bodies of run; can NULL: always. */
-static void judge_bodies(void **state, const char *can, const char *body, const char *incumbent, atn_stage upto, atn_verdict *v)
+static void judge_bodies(void **state, const char *can, const char *body, const char *incumbent, atn_stage upto,
+                         atn_verdict *v)
 {
     fixture *f = *state;
     atn_error err = {0};
@@ -78,9 +80,10 @@ static void judge_bodies(void **state, const char *can, const char *body, const 
 static void expect(const atn_verdict *v, atn_stage stage, atn_reason reason)
 {
     if (v->stage != stage || v->reason != reason)
-        fail_msg("wanted %s %s, got %s %s: %s", stage_name(stage), reason_word(reason), stage_name(v->stage), reason_word(v->reason),
-                 v->evidence);
-    if (reason != ATN_REASON_OK && !strstr(v->reproduce, "attune eval spoiled.c")) fail_msg("reproduce line: '%s'", v->reproduce);
+        fail_msg("wanted %s %s, got %s %s: %s", stage_name(stage), reason_word(reason), stage_name(v->stage),
+                 reason_word(v->reason), v->evidence);
+    if (reason != ATN_REASON_OK && !strstr(v->reproduce, "attune eval spoiled.c"))
+        fail_msg("reproduce line: '%s'", v->reproduce);
 }
 
 static void own_copy_is_not_better(void **state)
@@ -135,7 +138,9 @@ static void faster_on_average_but_slower_somewhere(void **state)
 static void wrong_only_while_timed(void **state)
 {
     atn_verdict v;
-    judge_bodies(state, NULL, HONEST "if (a->Sq == 123) for (int i = 0; i < 123; i++) *(float *)((char *)a->o.ptr + i * a->o.sr) += 1e-3f;",
+    judge_bodies(state, NULL,
+                 HONEST
+                 "if (a->Sq == 123) for (int i = 0; i < 123; i++) *(float *)((char *)a->o.ptr + i * a->o.sr) += 1e-3f;",
                  HONEST, ATN_STAGE_RACE, &v);
     expect(&v, ATN_STAGE_SCREEN, ATN_REASON_WRONG);
     assert_false(v.correct);
@@ -154,7 +159,8 @@ static void unwritten_only_while_timed(void **state)
 static void skipped_keys_while_timed(void **state)
 {
     atn_verdict v;
-    judge_bodies(state, NULL, "atn_args b = *a; if (a->Sq == 123) b.Skv = 100; run(&b, p, phase, task, shared, scratch);", HONEST,
+    judge_bodies(state, NULL,
+                 "atn_args b = *a; if (a->Sq == 123) b.Skv = 100; run(&b, p, phase, task, shared, scratch);", HONEST,
                  ATN_STAGE_RACE, &v);
     expect(&v, ATN_STAGE_SCREEN, ATN_REASON_WRONG);
 }
@@ -178,7 +184,7 @@ static void stages_stop_where_asked(void **state)
     judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_QUICK, &v);
     expect(&v, ATN_STAGE_QUICK, ATN_REASON_OK);
     assert_int_equal(v.n_cases, 0);
-    assert_false(v.correct);                     /* nothing is correct before FULL */
+    assert_false(v.correct); /* nothing is correct before FULL */
     judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_SCREEN, &v);
     assert_int_equal(v.stage, ATN_STAGE_SCREEN);
     assert_true(v.correct && v.n_cases == 3);
@@ -206,12 +212,17 @@ static void metrics_of_verdicts(void **state)
     seed_metrics m;
     atn_verdict v = {.stage = ATN_STAGE_FULL, .reason = ATN_REASON_WRONG};
     judge_seed_metrics(f->judge, &v, &m);
-    assert_true(isnan(m.combined_score) && isnan(m.accuracy_score));   /* no score, never 0 */
-    v = (atn_verdict){.correct = true, .checks = 10, .checks_passed = 10, .stability = 4, .stability_passed = 4, .n_cases = 1,
+    assert_true(isnan(m.combined_score) && isnan(m.accuracy_score)); /* no score, never 0 */
+    v = (atn_verdict){.correct = true,
+                      .checks = 10,
+                      .checks_passed = 10,
+                      .stability = 4,
+                      .stability_passed = 4,
+                      .n_cases = 1,
                       .suite_log = log(10)};
     judge_seed_metrics(f->judge, &v, &m);
     assert_true(m.accuracy_score == 1 && m.performance_score == 3 && m.stability_score == 1 && m.success_rate == 1);
-    assert_true(fabs(m.memory_efficiency - 2) < 1e-12);                /* no workspace at all */
+    assert_true(fabs(m.memory_efficiency - 2) < 1e-12); /* no workspace at all */
     assert_true(fabs(m.combined_score - (0.5 + 0.75 + 0.3 + 0.1)) < 1e-12);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -150,6 +151,36 @@ static void the_hand_shake_is_small(void **state)
     assert_true(wall < 200e3);
 }
 
+static void the_caller_gets_its_cpus_back(void **state)
+{
+    (void)state;
+    cpu_set_t before, after;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    bench b;
+    set_up(&b, honest_source(), "f32 h1 s16 d32", 1, 1);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &before)) cpu++;
+    atn_worker *w[2];
+    for (int i = 0; i < 2; i++) {
+        worker_options o = {.threads = 1, .cpu = cpu};
+        assert_int_equal(worker_start(&o, b.built.so_fd, b.arena, &w[i], &b.v, NULL), ATN_OK);
+    }
+    worker_free(w[0]);
+    worker_free(w[1]);
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    tear_down(&b);
+}
+
+static void isolation_says_what_it_has(void **state)
+{
+    (void)state;
+    char text[400];
+    atn_isolation level = isolation_probe(text, sizeof text);
+    print_message("# isolation %s\n", text);
+    assert_non_null(strstr(text, level == ISOLATION_NONE ? "missing here" : "seccomp"));
+}
+
 static void costs(void **state)
 {
     (void)state;
@@ -184,6 +215,8 @@ int main(void)
         cmocka_unit_test(broken_kernels_get_their_reason),
         cmocka_unit_test(nothing_is_left),
         cmocka_unit_test(the_hand_shake_is_small),
+        cmocka_unit_test(the_caller_gets_its_cpus_back),
+        cmocka_unit_test(isolation_says_what_it_has),
         cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 // expect: state
-// behind: unwritten
+// behind: unwritten,nondeterministic
 /* Counts its calls and stops computing after 20. */
 static int calls;
 RUN

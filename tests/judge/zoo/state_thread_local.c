@@ -1,5 +1,5 @@
 // expect: forbidden
-// behind: unwritten,syscall
+// behind: unwritten,nondeterministic,syscall
 /* The same in thread-local memory. */
 static __thread int calls;
 RUN
