@@ -3,7 +3,7 @@
  *     atn_error err;
  *     if (atn_plan_create(&args, NULL, &plan, &err) != ATN_OK) fprintf(stderr, "%s\n", err.text);
  *
- * Every function that can fail returns an atn_status: ATN_OK (0) or a negative code. With it it fills the atn_error
+ * Every function that can fail returns an atn_status: ATN_OK (0) or a negative code, and fills the atn_error
  * that it was given (NULL: not wanted) with a sentence: what failed, which thing, what to try. On failure results
  * are untouched. */
 #ifndef ATTUNE_STATUS_H
