@@ -548,7 +548,7 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, const float *q
 /* ---- a task ---- */
 
 /* n rows of `width` elements as floats, zero up to a multiple of VL. */
-static void copy_rows(const char *from, int64_t stride, int dtype, int n, int width, float *to, int to_stride)
+ATN_INLINE void copy_as(const int dtype, const char *from, int64_t stride, int n, int width, float *to, int to_stride)
 {
     int elem = dtype == ATN_F32 ? 4 : 2;
     for (int j = 0; j < n; j++, from += stride, to += to_stride) {
@@ -558,11 +558,19 @@ static void copy_rows(const char *from, int64_t stride, int dtype, int n, int wi
     }
 }
 
+NOINLINE void copy_rows(const char *from, int64_t stride, int dtype, int n, int width, float *to, int to_stride)
+{
+    if (dtype == ATN_F32) copy_as(ATN_F32, from, stride, n, width, to, to_stride);
+    else if (dtype == ATN_F16) copy_as(ATN_F16, from, stride, n, width, to, to_stride);
+    else copy_as(ATN_BF16, from, stride, n, width, to, to_stride);
+}
+
 static void prefetch_rows(const atn_args *a, const char *k, const char *v, int from, int to)
 {
+    int kb = a->D * (a->k.dtype == ATN_F32 ? 4 : 2), vb = a->Dv * (a->v.dtype == ATN_F32 ? 4 : 2);
     for (int j = from; j < to; j++) {
-        for (int c = 0; c < a->D * 4; c += 64) __builtin_prefetch(k + j * a->k.sr + c, 0, 2);
-        for (int c = 0; c < a->Dv * 4 && PREFETCH > 1; c += 64) __builtin_prefetch(v + j * a->v.sr + c, 0, 2);
+        for (int c = 0; c < kb; c += 64) __builtin_prefetch(k + j * a->k.sr + c, 0, 2);
+        for (int c = 0; c < vb && PREFETCH > 1; c += 64) __builtin_prefetch(v + j * a->v.sr + c, 0, 2);
     }
 }
 
