@@ -1,7 +1,8 @@
 /* attune eval: one kernel through the judge, with a table for people and one JSON object for scripts.
  *
- * Stages: 1 quick, 2 full correctness, 3 a short race, 4 the whole suite beside the reference program (the initial program, or
- * --against). With --data it checks just the given cases on that kind of data and --seed: what reproduce lines call.
+ * Stages: 1 quick, 2 full correctness, 3 a short race, 4 the whole suite beside the reference program (the initial
+ * program, or --against). With --data it checks just the given cases on that kind of data and --seed: what reproduce
+ * lines call.
  *
  * Cases are timed as one kv group (all query heads of one kv head of one batch entry; groups are independent and
  * equal) unless there are more threads than one; tokens/s are of the whole problem, groups one after the other. */
@@ -31,7 +32,7 @@ typedef struct {
     const char *path;
     char *reference_path;
     bool same_code;
-    bool checked_only;          /* --data: correctness of the given cases, nothing timed */
+    bool checked_only; /* --data: correctness of the given cases, nothing timed */
     int stage;
     atn_verdict v;
     seed_metrics metrics;
@@ -52,7 +53,7 @@ static atn_status read_settings(evaluation *e, atn_error *err)
     const char *file = cli_text(c, "config", NULL);
     atn_status s = file ? config_read(e->config, file, err) : ATN_OK;
     for (int i = 0; !s && i < cli_count(c, "set"); i++) s = config_set(e->config, cli_item(c, "set", i), err);
-    if (!s && (cli_count(c, "suite") || cli_count(c, "case"))) {   /* the command line replaces the file's list */
+    if (!s && (cli_count(c, "suite") || cli_count(c, "case"))) { /* the command line replaces the file's list */
         config_clear(e->config, "judge.suites");
         config_clear(e->config, "judge.cases");
     }
@@ -60,8 +61,10 @@ static atn_status read_settings(evaluation *e, atn_error *err)
         s = config_put(e->config, "judge.suites", cli_item(c, "suite", i), "--suite", err);
     for (int i = 0; !s && i < cli_count(c, "case"); i++)
         s = config_put(e->config, "judge.cases", cli_item(c, "case", i), "--case", err);
-    if (!s && cli_has(c, "tolerance")) s = config_put(e->config, "judge.tolerance", cli_text(c, "tolerance", ""), "--tolerance", err);
-    if (!s && cli_has(c, "threads")) s = config_put(e->config, "judge.threads", cli_text(c, "threads", ""), "--threads", err);
+    if (!s && cli_has(c, "tolerance"))
+        s = config_put(e->config, "judge.tolerance", cli_text(c, "tolerance", ""), "--tolerance", err);
+    if (!s && cli_has(c, "threads"))
+        s = config_put(e->config, "judge.threads", cli_text(c, "threads", ""), "--threads", err);
     if (!s && cli_has(c, "cc")) s = config_put(e->config, "judge.compiler", cli_text(c, "cc", ""), "--cc", err);
     if (!s) s = config_check(e->config, err);
     if (!s) s = config_suite(e->config, &e->suite, &e->suite_name, err);
@@ -81,7 +84,8 @@ static atn_status data_kind(const char *name, atn_data *out, atn_error *err)
         }
     }
     const char *near = text_nearest(name, names, ATN_DATA_COUNT);
-    return atn_fail(err, ATN_USAGE, "--data: no kind of data is called '%s'; %s%s%s", name, near ? "did you mean '" : "try 'normal", near ? near : "", "'?");
+    return atn_fail(err, ATN_USAGE, "--data: no kind of data is called '%s'; %s '%s'?", name,
+                    near ? "did you mean" : "why not", near ? near : names[0]);
 }
 
 static atn_status build_file(evaluation *e, const char *path, build_result *out, atn_error *err)
@@ -114,15 +118,19 @@ static atn_status make_judge(evaluation *e, atn_error *err)
 
 static atn_status check_given_cases(evaluation *e, atn_error *err)
 {
-    check_context c = {.tolerance = config_real(e->config, "judge.tolerance"), .threads = (int)config_int(e->config, "judge.threads"),
-                       .cpu = -1, .seed = rng_secret(), .program = e->path};
+    check_context c = {.tolerance = config_real(e->config, "judge.tolerance"),
+                       .threads = (int)config_int(e->config, "judge.threads"),
+                       .cpu = -1,
+                       .seed = rng_secret(),
+                       .program = e->path};
     atn_data kind = ATN_DATA_NORMAL;
     atn_status s = data_kind(cli_text(e->cli, "data", "normal"), &kind, err);
     if (s) return s;
     uint64_t seed = cli_has(e->cli, "seed") ? (uint64_t)cli_int(e->cli, "seed", 0) : rng_secret() >> 16;
     check_item *items = atn_alloc(sizeof *items * (size_t)ATN_MAX(e->suite.count, 1));
     for (int i = 0; i < e->suite.count; i++)
-        items[i] = (check_item){.problem = e->suite.cases[i].problem, .data = kind, .seed = seed, .group = CHECK_ACCURACY};
+        items[i] =
+            (check_item){.problem = e->suite.cases[i].problem, .data = kind, .seed = seed, .group = CHECK_ACCURACY};
     atn_verdict *v = &e->v;
     *v = (atn_verdict){.stage = e->program.stage, .reason = e->program.reason, .seconds_build = e->program.seconds};
     snprintf(v->evidence, sizeof v->evidence, "%s", e->program.evidence);
@@ -175,8 +183,7 @@ static atn_status evaluate(evaluation *e, atn_error *err)
     progress(e, "checking");
     if (e->stage <= 2)
         s = judge_candidate(e->judge, &e->program, NULL, e->stage == 1 ? ATN_STAGE_QUICK : ATN_STAGE_FULL, &e->v, err);
-    else
-        s = race_reference(e, err);
+    else s = race_reference(e, err);
     /* A quick stage that passed is as correct as it claims to be. */
     if (!s && e->stage == 1) e->v.correct = e->v.reason == ATN_REASON_OK;
     if (!s) judge_seed_metrics(e->judge, &e->v, &e->metrics);
@@ -186,7 +193,8 @@ static atn_status evaluate(evaluation *e, atn_error *err)
 /* Slower than the reference is a finding, not a failure. */
 static bool is_valid(const evaluation *e)
 {
-    return e->v.correct && (e->v.reason == ATN_REASON_OK || e->v.reason == ATN_REASON_SLOWER || e->v.reason == ATN_REASON_NOT_BETTER);
+    return e->v.correct &&
+           (e->v.reason == ATN_REASON_OK || e->v.reason == ATN_REASON_SLOWER || e->v.reason == ATN_REASON_NOT_BETTER);
 }
 
 /* ---- figures of a case ------------------------------------------------------------------------------------------- */
@@ -198,7 +206,8 @@ typedef struct {
 
 static void case_figures(const evaluation *e, const atn_case_result *r, figures *f)
 {
-    const atn_problem *whole = &e->suite.cases[r->case_index].problem, *timed = judge_case_problem(e->judge, r->case_index);
+    const atn_problem *whole = &e->suite.cases[r->case_index].problem,
+                      *timed = judge_case_problem(e->judge, r->case_index);
     double groups = (double)whole->B * whole->Hkv / ((double)timed->B * timed->Hkv);
     double peak = judge_peaks(e->judge)->fma_peak_gflops * (double)config_int(e->config, "judge.threads");
     problem_print(whole, f->text, sizeof f->text);
@@ -214,13 +223,16 @@ static void case_figures(const evaluation *e, const atn_case_result *r, figures 
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
 
 static json_t *machine_json(const evaluation *e)
 {
     const atn_machine *m = machine_get();
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "cpu", m->cpu, "isa", m->isa, "compiler", e->program.compiler, "signature",
-                          m->signature);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "cpu", m->cpu, "isa", m->isa, "compiler", e->program.compiler,
+                          "signature", m->signature);
     if (e->judge) {
         json_object_set_new(o, "fma_peak_gflops", number(judge_peaks(e->judge)->fma_peak_gflops));
         json_object_set_new(o, "read_bandwidth_gbs", number(judge_peaks(e->judge)->read_bandwidth_gbs));
@@ -232,13 +244,19 @@ static json_t *case_json(const evaluation *e, const atn_case_result *r)
 {
     figures f;
     case_figures(e, r, &f);
-    json_t *o = json_pack("{s:s, s:s, s:i, s:I}", "case", f.text, "name", e->suite.cases[r->case_index].name, "pairs", r->pairs,
-                          "workspace_bytes", (json_int_t)r->workspace_bytes);
+    json_t *o = json_pack("{s:s, s:s, s:i, s:I}", "case", f.text, "name", e->suite.cases[r->case_index].name, "pairs",
+                          r->pairs, "workspace_bytes", (json_int_t)r->workspace_bytes);
     const struct {
         const char *name;
         double value;
-    } rows[] = {{"error", f.error}, {"speedup", f.speedup}, {"low", f.low}, {"high", f.high}, {"gflops", f.gflops},
-                {"peak_fraction", f.peak_fraction}, {"tokens_per_s", f.tokens_per_s}, {"tokens_per_mb", f.tokens_per_mb},
+    } rows[] = {{"error", f.error},
+                {"speedup", f.speedup},
+                {"low", f.low},
+                {"high", f.high},
+                {"gflops", f.gflops},
+                {"peak_fraction", f.peak_fraction},
+                {"tokens_per_s", f.tokens_per_s},
+                {"tokens_per_mb", f.tokens_per_mb},
                 {"ms", f.ms}};
     for (int i = 0; i < ATN_COUNT(rows); i++) json_object_set_new(o, rows[i].name, number(rows[i].value));
     return o;
@@ -250,9 +268,9 @@ static void add_metrics(const evaluation *e, json_t *o)
     const struct {
         const char *name;
         double value;
-    } rows[] = {{"accuracy_score", m->accuracy_score}, {"performance_score", m->performance_score},
+    } rows[] = {{"accuracy_score", m->accuracy_score},       {"performance_score", m->performance_score},
                 {"memory_efficiency", m->memory_efficiency}, {"stability_score", m->stability_score},
-                {"success_rate", m->success_rate}, {"combined_score", m->combined_score}};
+                {"success_rate", m->success_rate},           {"combined_score", m->combined_score}};
     for (int i = 0; i < ATN_COUNT(rows); i++) json_object_set_new(o, rows[i].name, number(rows[i].value));
 }
 
@@ -260,14 +278,16 @@ static void print_json(const evaluation *e)
 {
     const atn_verdict *v = &e->v;
     bool timed = v->n_cases > 0, valid = is_valid(e);
-    json_t *o = json_pack("{s:b, s:s, s:s, s:s}", "valid", valid, "program", e->path, "stage", stage_name(v->stage), "reason",
-                          reason_word(v->reason));
+    json_t *o = json_pack("{s:b, s:s, s:s, s:s}", "valid", valid, "program", e->path, "stage", stage_name(v->stage),
+                          "reason", reason_word(v->reason));
     if (v->evidence[0]) json_object_set_new(o, "evidence", json_stringn_nocheck(v->evidence, strlen(v->evidence)));
     if (!valid) json_object_set_new(o, "reproduce", json_string(v->reproduce));
     add_metrics(e, o);
     json_object_set_new(o, "error", valid || v->error > 0 ? number(v->error) : json_null());
     json_object_set_new(o, "error_of_tolerance", number(v->error_of_tolerance));
-    json_object_set_new(o, "checks", json_pack("{s:i, s:i, s:i}", "run", v->checks, "passed", v->checks_passed, "refused", v->refused));
+    json_object_set_new(o, "checks",
+                        json_pack("{s:i, s:i, s:i}", "run", v->checks, "passed", v->checks_passed, "refused",
+                                  v->refused));
     json_t *speedup = json_object();
     json_object_set_new(speedup, "median", timed ? number(exp(v->suite_log)) : json_null());
     json_object_set_new(speedup, "low", timed ? number(exp(v->suite_low)) : json_null());
@@ -278,7 +298,9 @@ static void print_json(const evaluation *e)
     for (int i = 0; i < v->n_cases; i++) json_array_append_new(cases, case_json(e, &v->cases[i]));
     json_object_set_new(o, "cases", cases);
     json_object_set_new(o, "machine", machine_json(e));
-    json_object_set_new(o, "run", json_pack("{s:i, s:f, s:[]}", "candidates", 1, "minutes", (clock_s() - e->start) / 60, "proposers"));
+    json_object_set_new(o, "run",
+                        json_pack("{s:i, s:f, s:[]}", "candidates", 1, "minutes", (clock_s() - e->start) / 60,
+                                  "proposers"));
     json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(o);
@@ -289,25 +311,24 @@ static void print_json(const evaluation *e)
 static void print_cases(const evaluation *e)
 {
     const atn_verdict *v = &e->v;
-    printf("%-34s %9s %24s %11s %9s %7s %10s %9s\n", "case", "error", "speedup [low, high]", "tokens/s", "GFLOP/s", "% peak",
-           "workspace", "tokens/MB");
+    printf("%-34s %9s %24s %11s %9s %7s %10s %9s\n", "case", "error", "speedup [low, high]", "tokens/s", "GFLOP/s",
+           "% peak", "workspace", "tokens/MB");
     for (int i = 0; i < v->n_cases; i++) {
         figures f;
         char interval[64], bytes[32];
         case_figures(e, &v->cases[i], &f);
         snprintf(interval, sizeof interval, "%.2fx [%.2f, %.2f]", f.speedup, f.low, f.high);
-        snprintf(bytes, sizeof bytes, f.workspace < 10240 ? "%.0f B" : "%.0f KiB", f.workspace < 10240 ? f.workspace : f.workspace / 1024);
-        printf("%-34s %9.1e %24s %11.0f %9.1f %6.1f%% %10s %9.0f\n", f.text, f.error, interval, f.tokens_per_s, f.gflops,
-               100 * f.peak_fraction, bytes, f.tokens_per_mb);
+        snprintf(bytes, sizeof bytes, f.workspace < 10240 ? "%.0f B" : "%.0f KiB",
+                 f.workspace < 10240 ? f.workspace : f.workspace / 1024);
+        printf("%-34s %9.1e %24s %11.0f %9.1f %6.1f%% %10s %9.0f\n", f.text, f.error, interval, f.tokens_per_s,
+               f.gflops, 100 * f.peak_fraction, bytes, f.tokens_per_mb);
     }
 }
 
 static void print_score(const char *name, double value, const char *meaning)
 {
-    if (isfinite(value))
-        printf("  %-18s %7.4f   %s\n", name, value, meaning);
-    else
-        printf("  %-18s %7s   %s\n", name, "-", meaning);
+    if (isfinite(value)) printf("  %-18s %7.4f   %s\n", name, value, meaning);
+    else printf("  %-18s %7s   %s\n", name, "-", meaning);
 }
 
 static void print_scores(const evaluation *e)
@@ -315,7 +336,8 @@ static void print_scores(const evaluation *e)
     const seed_metrics *m = &e->metrics;
     const atn_verdict *v = &e->v;
     char checks[100], stability[100];
-    snprintf(checks, sizeof checks, "%d of %d checks; %d more refused by can_run", v->checks_passed, v->checks, v->refused);
+    snprintf(checks, sizeof checks, "%d of %d checks; %d more refused by can_run", v->checks_passed, v->checks,
+             v->refused);
     snprintf(stability, sizeof stability, "%d of %d stability checks", v->stability_passed, v->stability);
     printf("\nthe seed's names\n");
     print_score("accuracy_score", m->accuracy_score, "1 within tolerance of fp64 everywhere, else none");
@@ -323,7 +345,8 @@ static void print_scores(const evaluation *e)
     print_score("memory_efficiency", m->memory_efficiency, "2 io / (io + workspace)");
     print_score("stability_score", m->stability_score, stability);
     print_score("success_rate", m->success_rate, checks);
-    print_score("combined_score", m->combined_score, "(0.50 accuracy + 0.25 performance + 0.15 memory + 0.10 stability) x success");
+    print_score("combined_score", m->combined_score,
+                "(0.50 accuracy + 0.25 performance + 0.15 memory + 0.10 stability) x success");
 }
 
 static void print_machine(const evaluation *e)
@@ -339,8 +362,8 @@ static void print_machine(const evaluation *e)
 static void print_verdict_failed(const evaluation *e)
 {
     const atn_verdict *v = &e->v;
-    printf("%snot valid%s: stage %s, %s (%s)\n", term_set(stdout, TERM_RED), term_set(stdout, TERM_PLAIN), stage_name(v->stage),
-           reason_word(v->reason), reason_text(v->reason));
+    printf("%snot valid%s: stage %s, %s (%s)\n", term_set(stdout, TERM_RED), term_set(stdout, TERM_PLAIN),
+           stage_name(v->stage), reason_word(v->reason), reason_text(v->reason));
     if (v->evidence[0]) printf("  %s\n", v->evidence);
     if (v->reproduce[0]) printf("reproduce: %s\n", v->reproduce);
 }
@@ -362,33 +385,38 @@ static void print_table(const evaluation *e)
             print_cases(e);
         }
         bool all = v->n_cases == e->suite.count;
-        printf("\nspeedup %s%.3fx%s [%.3f, %.3f], geometric mean of %s%s\n", term_set(stdout, TERM_BOLD), exp(v->suite_log),
-               term_set(stdout, TERM_PLAIN), exp(v->suite_low), exp(v->suite_high), all ? "" : "some cases of ", e->suite_name);
+        printf("\nspeedup %s%.3fx%s [%.3f, %.3f], geometric mean of %s%s\n", term_set(stdout, TERM_BOLD),
+               exp(v->suite_log), term_set(stdout, TERM_PLAIN), exp(v->suite_low), exp(v->suite_high),
+               all ? "" : "some cases of ", e->suite_name);
     }
-    printf("%svalid%s: error %.2e relative L2 against fp64, at worst %.0f %% of what is allowed", term_set(stdout, TERM_GREEN),
-           term_set(stdout, TERM_PLAIN), v->error, 100 * v->error_of_tolerance);
+    printf("%svalid%s: error %.2e relative L2 against fp64, at worst %.0f %% of what is allowed",
+           term_set(stdout, TERM_GREEN), term_set(stdout, TERM_PLAIN), v->error, 100 * v->error_of_tolerance);
     printf(e->stage == 1 ? " (quick stage only)\n" : "\n");
     if (!e->checked_only && e->stage > 1) print_scores(e);
     if (!e->cli->quiet)
-        printf("\n%.1f s building, %.1f s checking, %.1f s timing\n", v->seconds_build, v->seconds_check, v->seconds_race);
+        printf("\n%.1f s building, %.1f s checking, %.1f s timing\n", v->seconds_build, v->seconds_check,
+               v->seconds_race);
 }
 
 int cmd_eval(const atn_cli *c)
 {
     atn_error err = {0};
-    evaluation e = {.cli = c, .config = config_create(), .path = c->args[0], .program = {.so_fd = -1}, .reference = {.so_fd = -1},
-                    .metrics = {NAN, NAN, NAN, NAN, NAN, NAN}, .start = clock_s()};
+    evaluation e = {.cli = c,
+                    .config = config_create(),
+                    .path = c->args[0],
+                    .program = {.so_fd = -1},
+                    .reference = {.so_fd = -1},
+                    .metrics = {NAN, NAN, NAN, NAN, NAN, NAN},
+                    .start = clock_s()};
     atn_status s = evaluate(&e, &err);
     progress(&e, "");
     int code;
     if (s) {
         code = cli_fail(c, &err);
-        if (code != EXIT_INTERRUPTED) code = EXIT_USAGE;   /* 1 says "judged and not valid", and nothing was judged */
+        if (code != EXIT_INTERRUPTED) code = EXIT_USAGE; /* 1 says "judged and not valid", and nothing was judged */
     } else {
-        if (c->json)
-            print_json(&e);
-        else
-            print_table(&e);
+        if (c->json) print_json(&e);
+        else print_table(&e);
         code = is_valid(&e) ? EXIT_VALID : EXIT_INVALID;
     }
     build_release(&e.program);

@@ -1,7 +1,7 @@
 /* Stages QUICK and FULL: candidate outputs against fp64, laws of attention, and the same bits twice.
  *
- * Nothing here looks at time. The candidate sees inputs that no other run has seen (secret seeds), at addresses that it has
- * seen before with other contents. Every test is written !(x <= tolerance), so that NaN fails. */
+ * Nothing here looks at time. The candidate sees inputs that no other run has seen (secret seeds), at addresses that
+ * it has seen before with other contents. Every test is written !(x <= tolerance), so that NaN fails. */
 #include "judge/accuracy.h"
 
 #include <stdarg.h>
@@ -21,7 +21,8 @@ static const double ALL_ROWS_FLOPS = 3e7, AGAIN_FLOPS = 3e6;
 bool accuracy_mandatory(const atn_problem *p)
 {
     return p->dtype_q == ATN_F32 && p->dtype_kv == ATN_F32 && p->causal != ATN_CAUSAL_TOP_LEFT && p->window_left < 0 &&
-           p->window_right < 0 && p->mask < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse && p->D == p->Dv && p->D <= 256;
+           p->window_right < 0 && p->mask < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse &&
+           p->D == p->Dv && p->D <= 256;
 }
 
 double accuracy_timeout(const atn_problem *p)
@@ -35,14 +36,15 @@ static void reproduce_line(atn_verdict *v, const check_context *c, const check_i
 {
     char text[200];
     problem_print(&item->problem, text, sizeof text);
-    int n = snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s --case \"%s\" --data %s --seed %llu",
-                     c->program ? c->program : "PROGRAM.c", text, data_name(item->data), (unsigned long long)item->seed);
+    int n =
+        snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s --case \"%s\" --data %s --seed %llu",
+                 c->program ? c->program : "PROGRAM.c", text, data_name(item->data), (unsigned long long)item->seed);
     if (c->threads > 1 && n > 0 && (size_t)n < sizeof v->reproduce)
         snprintf(v->reproduce + n, sizeof v->reproduce - (size_t)n, " --threads %d", c->threads);
 }
 
 void check_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
-                  const char *format, ...)
+                const char *format, ...)
 {
     char text[200], words[1200];
     va_list args;
@@ -77,8 +79,7 @@ static bool call(campaign *k, int job, const check_item *item)
 {
     worker_time t;
     bool ok = worker_call(k->worker, job, 0, 1, accuracy_timeout(&item->problem), &t, k->v);
-    if (!ok)
-        check_locate(k->v, k->stage, k->c, item);
+    if (!ok) check_locate(k->v, k->stage, k->c, item);
     return ok;
 }
 
@@ -94,20 +95,19 @@ static bool compare(campaign *k, int job, const check_item *item)
     if (accuracy_mandatory(&item->problem) && item->group == CHECK_ACCURACY && !(r.rel_l2 <= v->error))
         v->error = r.rel_l2;
     double share = ATN_MAX(r.rel_l2 / tol.rel_l2, r.row_worst / tol.row_worst);
-    if (!(share <= v->error_of_tolerance))
-        v->error_of_tolerance = share;
+    if (!(share <= v->error_of_tolerance)) v->error_of_tolerance = share;
     const char *what = tolerance_verdict(&r, &tol);
-    if (!what)
-        return true;
+    if (!what) return true;
     if (strcmp(what, "unwritten") == 0)
-        check_fail(v, k->stage, ATN_REASON_UNWRITTEN, k->c, item, "%lld output elements never written", (long long)r.poison);
+        check_fail(v, k->stage, ATN_REASON_UNWRITTEN, k->c, item, "%lld output elements never written",
+                   (long long)r.poison);
     else if (strcmp(what, "nonfinite") == 0)
-        check_fail(v, k->stage, ATN_REASON_NONFINITE, k->c, item, "%lld elements NaN or Inf where fp64 is not, or the reverse; %s",
-                     (long long)r.nonfinite, r.detail);
+        check_fail(v, k->stage, ATN_REASON_NONFINITE, k->c, item,
+                   "%lld elements NaN or Inf where fp64 is not, or the reverse; %s", (long long)r.nonfinite, r.detail);
     else
         check_fail(v, k->stage, ATN_REASON_WRONG, k->c, item,
-                     "relative L2 error %.3g (allowed %.3g), worst row %.3g (allowed %.3g), lse %.3g (allowed %.3g); %s", r.rel_l2,
-                     tol.rel_l2, r.row_worst, tol.row_worst, r.lse_worst, tol.lse, r.detail);
+                   "relative L2 error %.3g (allowed %.3g), worst row %.3g (allowed %.3g), lse %.3g (allowed %.3g); %s",
+                   r.rel_l2, tol.rel_l2, r.row_worst, tol.row_worst, r.lse_worst, tol.lse, r.detail);
     return false;
 }
 
@@ -126,11 +126,11 @@ static bool same_bits_again(campaign *k, int job, const check_item *item)
     size_t o = (size_t)l->bytes[ATN_T_O], lse = (size_t)l->bytes[ATN_T_LSE];
     char *first = atn_alloc(o + lse);
     memcpy(first, args->o.ptr, o);
-    if (lse)
-        memcpy(first + o, args->lse, lse);
+    if (lse) memcpy(first + o, args->lse, lse);
     bool ok = call(k, job, item);
     if (ok && (memcmp(first, args->o.ptr, o) != 0 || (lse && memcmp(first + o, args->lse, lse) != 0))) {
-        check_fail(k->v, k->stage, ATN_REASON_NONDETERMINISTIC, k->c, item, "two calls on the same inputs gave different bits");
+        check_fail(k->v, k->stage, ATN_REASON_NONDETERMINISTIC, k->c, item,
+                   "two calls on the same inputs gave different bits");
         ok = false;
     }
     free(first);
@@ -146,7 +146,8 @@ static bool check(campaign *k, int job, const check_item *item)
         return false;
     }
     if (!can_run && accuracy_mandatory(&item->problem)) {
-        check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item, "can_run says no; every kernel must cover plain f32 attention");
+        check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item,
+                   "can_run says no; every kernel must cover plain f32 attention");
         return false;
     }
     if (!can_run) {
@@ -156,13 +157,11 @@ static bool check(campaign *k, int job, const check_item *item)
     k->v->checks++;
     k->v->stability += item->group == CHECK_STABILITY;
     k->v->robustness += item->group == CHECK_ROBUSTNESS;
-    if (!fill_call_compare(k, job, item) || !same_bits_again(k, job, item))
-        return false;
+    if (!fill_call_compare(k, job, item) || !same_bits_again(k, job, item)) return false;
     if (problem_flops(&item->problem) <= AGAIN_FLOPS) {
         check_item other = *item;
         other.seed = rng_mix(item->seed + 1);
-        if (!fill_call_compare(k, job, &other))
-            return false;
+        if (!fill_call_compare(k, job, &other)) return false;
     }
     k->v->checks_passed++;
     k->v->stability_passed += item->group == CHECK_STABILITY;
@@ -175,10 +174,8 @@ static atn_status campaign_open(campaign *k, int so_fd, const atn_job *jobs, int
 {
     worker_options o = {.threads = k->c->threads, .cpu = k->c->cpu};
     atn_status s = arena_create(jobs, n, &k->arena, err);
-    if (s == ATN_OK)
-        s = worker_start(&o, so_fd, k->arena, &k->worker, k->v, err);
-    if (s == ATN_OK && !k->worker)
-        k->v->stage = k->stage;
+    if (s == ATN_OK) s = worker_start(&o, so_fd, k->arena, &k->worker, k->v, err);
+    if (s == ATN_OK && !k->worker) k->v->stage = k->stage;
     return s;
 }
 
@@ -188,18 +185,16 @@ static void campaign_close(campaign *k)
     arena_free(k->arena);
 }
 
-atn_status accuracy_items(const check_context *c, atn_stage stage, int so_fd, const check_item *items, int n, atn_verdict *v,
-                          atn_error *err)
+atn_status accuracy_items(const check_context *c, atn_stage stage, int so_fd, const check_item *items, int n,
+                          atn_verdict *v, atn_error *err)
 {
     campaign k = {.c = c, .stage = stage, .v = v};
     atn_job *jobs = atn_alloc((size_t)n * sizeof *jobs);
-    for (int i = 0; i < n; i++)
-        jobs[i] = (atn_job){.problem = items[i].problem, .slots = 1};
+    for (int i = 0; i < n; i++) jobs[i] = (atn_job){.problem = items[i].problem, .slots = 1};
     v->stage = stage;
     atn_status s = campaign_open(&k, so_fd, jobs, n, err);
     for (int i = 0; i < n && s == ATN_OK && k.worker; i++)
-        if (!check(&k, i, &items[i]))
-            break;
+        if (!check(&k, i, &items[i])) break;
     campaign_close(&k);
     free(jobs);
     return s;
@@ -244,12 +239,9 @@ static void copy_inputs(const atn_args *to, const atn_args *from)
     copy_tensor(&to->q, &from->q, from->B, from->Hq, from->Sq, from->D);
     copy_tensor(&to->k, &from->k, from->B, from->Hkv, from->Skv, from->D);
     copy_tensor(&to->v, &from->v, from->B, from->Hkv, from->Skv, from->Dv);
-    if (from->mask.ptr)
-        copy_tensor(&to->mask, &from->mask, from->B, from->Hq, from->Sq, from->Skv);
-    if (from->sinks)
-        memcpy((float *)to->sinks, from->sinks, (size_t)from->Hq * sizeof(float));
-    if (from->alibi)
-        memcpy((float *)to->alibi, from->alibi, (size_t)from->Hq * sizeof(float));
+    if (from->mask.ptr) copy_tensor(&to->mask, &from->mask, from->B, from->Hq, from->Sq, from->Skv);
+    if (from->sinks) memcpy((float *)to->sinks, from->sinks, (size_t)from->Hq * sizeof(float));
+    if (from->alibi) memcpy((float *)to->alibi, from->alibi, (size_t)from->Hq * sizeof(float));
 }
 
 static bool law_run(void *ctx, const atn_args *a)
@@ -264,12 +256,10 @@ static bool law_run(void *ctx, const atn_args *a)
     int job = p->at++;
     copy_inputs(arena_args(p->k->arena, job, 0), a);
     p->item.problem = p->jobs[job].problem;
-    if (!call(p->k, job, &p->item))
-        return false;
+    if (!call(p->k, job, &p->item)) return false;
     const atn_args *out = worker_args(p->k->worker, job, 0);
     copy_tensor(&a->o, &out->o, a->B, a->Hq, a->Sq, a->Dv);
-    if (a->lse)
-        memcpy(a->lse, out->lse, sizeof(float) * (size_t)a->B * (size_t)a->Hq * (size_t)a->Sq);
+    if (a->lse) memcpy(a->lse, out->lse, sizeof(float) * (size_t)a->B * (size_t)a->Hq * (size_t)a->Sq);
     return true;
 }
 
@@ -283,8 +273,7 @@ static bool laws_plannable(law_player *p)
             check_locate(p->k->v, p->k->stage, p->k->c, &p->item);
             return false;
         }
-        if (!can_run)
-            return false;
+        if (!can_run) return false;
     }
     return true;
 }
@@ -296,13 +285,11 @@ static atn_status check_laws(const check_context *c, const char *text, int so_fd
     atn_problem problem;
     atn_law laws[ATN_LAWS];
     atn_status s = problem_parse(text, &problem, err);
-    if (s != ATN_OK)
-        return s;
+    if (s != ATN_OK) return s;
     laws_check(&problem, c->seed, c->tolerance, law_run, &p, laws);
     p.recording = false;
     s = p.n ? campaign_open(&k, so_fd, p.jobs, p.n, err) : ATN_OK;
-    if (s != ATN_OK || !k.worker)
-        goto end;
+    if (s != ATN_OK || !k.worker) goto end;
     if (!laws_plannable(&p)) {
         v->refused += v->reason == ATN_REASON_OK;
         goto end;
@@ -312,7 +299,8 @@ static atn_status check_laws(const check_context *c, const char *text, int so_fd
     for (int i = 0; i < ATN_LAWS && broken && v->reason == ATN_REASON_OK; i++) {
         p.item.problem = problem;
         if (laws[i].applies && !laws[i].holds)
-            check_fail(v, ATN_STAGE_FULL, ATN_REASON_LAW, c, &p.item, "law \"%s\" is off by %.3g", laws[i].name, laws[i].error);
+            check_fail(v, ATN_STAGE_FULL, ATN_REASON_LAW, c, &p.item, "law \"%s\" is off by %.3g", laws[i].name,
+                       laws[i].error);
     }
     v->checks_passed += v->reason == ATN_REASON_OK;
 end:
@@ -333,7 +321,8 @@ static void add_item(item_list *l, const atn_problem *p, atn_data data, check_gr
 {
     l->items = atn_realloc(l->items, (size_t)(l->n + 1) * sizeof *l->items);
     /* 48 bits: a seed that a person can type, that every JSON reader keeps exact, and that nobody guesses. */
-    l->items[l->n] = (check_item){.problem = *p, .data = data, .group = group, .seed = rng_mix(l->seed + (uint64_t)l->n) >> 16};
+    l->items[l->n] =
+        (check_item){.problem = *p, .data = data, .group = group, .seed = rng_mix(l->seed + (uint64_t)l->n) >> 16};
     l->n++;
 }
 
@@ -379,7 +368,7 @@ atn_status accuracy_quick(const check_context *c, int so_fd, atn_verdict *v, atn
         add_item(&l, &p, rows[i].data, CHECK_ACCURACY);
     }
     atn_status s = accuracy_items(c, ATN_STAGE_QUICK, so_fd, l.items, l.n, v, err);
-    if (v->reason == ATN_REASON_OK) {      /* FULL counts again, from nothing */
+    if (v->reason == ATN_REASON_OK) { /* FULL counts again, from nothing */
         v->checks = counts.checks;
         v->checks_passed = counts.checks_passed;
     }
@@ -392,10 +381,8 @@ atn_status accuracy_full(const check_context *c, int so_fd, atn_verdict *v, atn_
     static const char *const law_problems[] = {"f32 h4/2 s40/72 d64 causal", "f32 h2 s33/65 d32 lse"};
     item_list l = {.seed = rng_mix(c->seed)};
     atn_status s = add_suite(&l, "accuracy", CHECK_ACCURACY, err);
-    if (s == ATN_OK)
-        s = add_suite(&l, "stability", CHECK_STABILITY, err);
-    if (s == ATN_OK)
-        s = add_suite(&l, "robustness", CHECK_ROBUSTNESS, err);
+    if (s == ATN_OK) s = add_suite(&l, "stability", CHECK_STABILITY, err);
+    if (s == ATN_OK) s = add_suite(&l, "robustness", CHECK_ROBUSTNESS, err);
     if (s == ATN_OK) {
         add_random_shapes(&l, RANDOM_SHAPES);
         s = accuracy_items(c, ATN_STAGE_FULL, so_fd, l.items, l.n, v, err);

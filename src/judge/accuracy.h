@@ -3,9 +3,9 @@
  *     check_context c = {.tolerance = 1, .threads = 1, .seed = rng_secret(), .program = "k.c"};
  *     status = accuracy_full(&c, so_fd, &verdict, &err);          // verdict.reason == ATN_REASON_OK: right
  *
- * A check fills fresh inputs, runs the kernel in a worker with poisoned outputs, compares every row with fp64 (many rows
- * where the problem is large), and runs it once more: same inputs must give the same bits. Small problems are run again
- * at the same addresses with other contents. The first failure ends the campaign. */
+ * A check fills fresh inputs, runs the kernel in a worker with poisoned outputs, compares every row with fp64 (many
+ * rows where the problem is large), and runs it once more: same inputs must give the same bits. Small problems are
+ * run again at the same addresses with other contents. The first failure ends the campaign. */
 #ifndef ATN_JUDGE_ACCURACY_H
 #define ATN_JUDGE_ACCURACY_H
 
@@ -15,11 +15,11 @@
 #include "problem/problem.h"
 
 typedef struct {
-    double tolerance;          /* factor on the tolerances */
+    double tolerance; /* factor on the tolerances */
     int threads;
-    int cpu;                   /* pin the worker there; -1: anywhere */
-    uint64_t seed;             /* of this campaign */
-    const char *program;       /* for reproduce lines */
+    int cpu;             /* pin the worker there; -1: anywhere */
+    uint64_t seed;       /* of this campaign */
+    const char *program; /* for reproduce lines */
 } check_context;
 
 typedef enum { CHECK_ACCURACY, CHECK_STABILITY, CHECK_ROBUSTNESS, CHECK_HELDOUT } check_group;
@@ -27,7 +27,7 @@ typedef enum { CHECK_ACCURACY, CHECK_STABILITY, CHECK_ROBUSTNESS, CHECK_HELDOUT 
 typedef struct {
     atn_problem problem;
     atn_data data;
-    uint64_t seed;             /* data_fill gets rng_make(seed, 0, 0): what `attune eval --case --data --seed` repeats */
+    uint64_t seed; /* data_fill gets rng_make(seed, 0, 0): what `attune eval --case --data --seed` repeats */
     check_group group;
 } check_item;
 
@@ -35,8 +35,8 @@ atn_status accuracy_quick(const check_context *c, int so_fd, atn_verdict *v, atn
 atn_status accuracy_full(const check_context *c, int so_fd, atn_verdict *v, atn_error *err);
 atn_status accuracy_heldout(const check_context *c, int so_fd, atn_verdict *v, atn_error *err);
 /* Any list of checks; counts and errors are added to *v, whose stage is set. */
-atn_status accuracy_items(const check_context *c, atn_stage stage, int so_fd, const check_item *items, int n, atn_verdict *v,
-                          atn_error *err);
+atn_status accuracy_items(const check_context *c, atn_stage stage, int so_fd, const check_item *items, int n,
+                          atn_verdict *v, atn_error *err);
 
 /* Problems that every kernel must cover: f32, full or causal attention of any sizes and strides up to head size 256. */
 bool accuracy_mandatory(const atn_problem *p);
@@ -45,7 +45,7 @@ double accuracy_timeout(const atn_problem *p);
 
 /* For whoever makes verdicts: sets stage, reason, evidence ("CASE, data KIND: words") and the reproduce line. */
 void check_fail(atn_verdict *v, atn_stage stage, atn_reason reason, const check_context *c, const check_item *item,
-                  const char *format, ...) __attribute__((format(printf, 6, 7)));
+                const char *format, ...) __attribute__((format(printf, 6, 7)));
 /* The same for a failure that the worker link has already described: puts the case before its evidence. */
 void check_locate(atn_verdict *v, atn_stage stage, const check_context *c, const check_item *item);
 

@@ -21,7 +21,8 @@ static atn_status candidate_failed(const atn_verdict *v, atn_error *err)
     return atn_fail(err, ATN_PROCESS, "the control program fails: %s: %.800s", reason_word(v->reason), v->evidence);
 }
 
-atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int calls, double ns, int *length, atn_error *err)
+atn_status control_length(const check_context *c, const atn_peaks *peaks, int so_fd, int calls, double ns, int *length,
+                          atn_error *err)
 {
     *length = 48;
     for (int round = 0; round < 2; round++) {
@@ -29,21 +30,18 @@ atn_status control_length(const check_context *c, const atn_peaks *peaks, int so
         atn_timing *t = NULL;
         timing_case one = control_case(*length, calls, calls);
         atn_status s = timing_open(c, ATN_STAGE_RACE, peaks, &one, 1, so_fd, -1, &t, &v, err);
-        if (s == ATN_OK && t)
-            s = timing_pairs(t, 0, 4, 0.2, &v, err);
+        if (s == ATN_OK && t) s = timing_pairs(t, 0, 4, 0.2, &v, err);
         double got = t ? timing_get(t, 0)->ns_min : 0;
         timing_close(t);
-        if (s != ATN_OK)
-            return s;
-        if (v.reason != ATN_REASON_OK)
-            return candidate_failed(&v, err);
+        if (s != ATN_OK) return s;
+        if (v.reason != ATN_REASON_OK) return candidate_failed(&v, err);
         *length = (int)ATN_MAX(8, ATN_MIN(256, *length * sqrt(ns / calls / got)));
     }
     return ATN_OK;
 }
 
-atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
-                       int calls_incumbent, control_race *out, atn_error *err)
+atn_status control_run(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length,
+                       int calls, int calls_incumbent, control_race *out, atn_error *err)
 {
     atn_verdict v = {0};
     atn_timing *t = NULL;
@@ -55,10 +53,8 @@ atn_status control_run(const check_context *c, const atn_peaks *peaks, const rac
     start = clock_s();
     for (int n = 8; s == ATN_OK && t && v.reason == ATN_REASON_OK && out->decision == RACE_GO_ON; n += 8) {
         s = timing_pairs(t, 0, ATN_MIN(n, rules->pairs_max), 60, &v, err);
-        if (s == ATN_OK && v.reason == ATN_REASON_OK && n < rules->pairs_max)
-            s = timing_restart(t, &v, err);
-        if (s != ATN_OK || v.reason != ATN_REASON_OK)
-            break;
+        if (s == ATN_OK && v.reason == ATN_REASON_OK && n < rules->pairs_max) s = timing_restart(t, &v, err);
+        if (s != ATN_OK || v.reason != ATN_REASON_OK) break;
         const timing_samples *x = timing_get(t, 0);
         out->pairs = x->n;
         memcpy(out->d, x->d, sizeof out->d);
@@ -79,8 +75,7 @@ static int compare_doubles(const void *a, const void *b)
 
 static double median_of(const double *x, int n)
 {
-    if (n == 0)
-        return NAN;
+    if (n == 0) return NAN;
     double *copy = atn_alloc((size_t)n * sizeof *copy);
     memcpy(copy, x, (size_t)n * sizeof *copy);
     qsort(copy, (size_t)n, sizeof *copy, compare_doubles);
@@ -100,8 +95,7 @@ static void summarise(control_series *s, const race_rules *rules)
         s->promoted += r->decision == RACE_PROMOTE;
         s->dropped += r->decision == RACE_DROP;
         s->tied += r->decision == RACE_TIE;
-        if (r->decision != RACE_TIE)
-            seconds[decided++] = r->seconds;
+        if (r->decision != RACE_TIE) seconds[decided++] = r->seconds;
         pairs[i] = r->pairs;
         setup[i] = r->setup_seconds;
         logs[i] = r->median;
@@ -113,8 +107,7 @@ static void summarise(control_series *s, const race_rules *rules)
     s->median_setup_seconds = median_of(setup, s->races);
     s->median_log = median_of(logs, s->races);
     double centre = median_of(early, s->races);
-    for (int i = 0; i < s->races; i++)
-        early[i] = fabs(early[i] - centre);
+    for (int i = 0; i < s->races; i++) early[i] = fabs(early[i] - centre);
     s->spread = 1.4826 * median_of(early, s->races);
     s->can_see_percent = 100 * expm1(rules->delta + 2 * median_of(half, s->races));
     free(seconds);
@@ -125,8 +118,8 @@ static void summarise(control_series *s, const race_rules *rules)
     free(half);
 }
 
-atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length, int calls,
-                        int calls_incumbent, int races, double seconds, control_series *out, atn_error *err)
+atn_status control_many(const check_context *c, const atn_peaks *peaks, const race_rules *rules, int so_fd, int length,
+                        int calls, int calls_incumbent, int races, double seconds, control_series *out, atn_error *err)
 {
     double start = clock_s();
     atn_status s = ATN_OK;

@@ -1,8 +1,8 @@
 /* The cascade: QUICK, FULL, SCREEN, RACE, CONFIRM, each stage's campaign in fresh worker processes.
  *
- * A stage that fails ends the cascade with its verdict. The timing lock is held from SCREEN to RACE and no longer. What is
- * decided here about speed is decided by bounds: the suite's mean log-ratio must lie above delta with its lower bound, and
- * no case may be surely more than 2 % slower. */
+ * A stage that fails ends the cascade with its verdict. The timing lock is held from SCREEN to RACE and no longer.
+ * What is decided here about speed is decided by bounds: the suite's mean log-ratio must lie above delta with its
+ * lower bound, and no case may be surely more than 2 % slower. */
 #include "judge/judge.h"
 
 #include <math.h>
@@ -20,19 +20,19 @@
 
 static const double SCREEN_CASE_SECONDS = 0.09;
 enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, CONTROL_CALLS = 33 };
-static const double SCREEN_FLOPS_MAX = 0.6e9;    /* longer cases wait for the race */
-static const double SCREEN_SLACK = -0.02;        /* clearly slower: the upper bound of the mean lies below this */
-static const double HOPELESS = -0.41;            /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
+static const double SCREEN_FLOPS_MAX = 0.6e9; /* longer cases wait for the race */
+static const double SCREEN_SLACK = -0.02;     /* clearly slower: the upper bound of the mean lies below this */
+static const double HOPELESS = -0.41;         /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
 static const double HOPELESS_AT_ONCE = -1.39;
-static const double INFERIOR = -0.0202;          /* ln 0.98: a case surely slower than that forbids promotion */
+static const double INFERIOR = -0.0202; /* ln 0.98: a case surely slower than that forbids promotion */
 static const double CONTROL_NS = 0.4e6;
-static const double RACE_CASES_TIME = 8;       /* a race lasts no longer than that many cases at their cap */
-static const double LANDSLIDE = 0.095;           /* a lower bound beyond +10 % needs no 32 pairs */
+static const double RACE_CASES_TIME = 8; /* a race lasts no longer than that many cases at their cap */
+static const double LANDSLIDE = 0.095;   /* a lower bound beyond +10 % needs no 32 pairs */
 
 struct atn_judge {
     judge_options o;
     atn_peaks peaks;
-    atn_problem *problems;       /* as timed, one per case */
+    atn_problem *problems; /* as timed, one per case */
     uint64_t seed, campaigns;
     int cpu;
 };
@@ -63,11 +63,13 @@ atn_status judge_create(const judge_options *o, atn_judge **out, atn_error *err)
 {
     *out = NULL;
     if (o->timing && o->timing->count > ATN_CASES_MAX)
-        return atn_fail(err, ATN_USAGE, "%d timing cases; at most %d can be judged at once", o->timing->count, ATN_CASES_MAX);
+        return atn_fail(err, ATN_USAGE, "%d timing cases; at most %d can be judged at once", o->timing->count,
+                        ATN_CASES_MAX);
     char layers[300];
     if (isolation_probe(layers, sizeof layers) == ISOLATION_NONE && !o->unsafe)
         return atn_fail(err, ATN_UNSUPPORTED,
-                        "this machine offers no isolation for untrusted kernels (%s); --unsafe runs them without", layers);
+                        "this machine offers no isolation for untrusted kernels (%s); --unsafe runs them without",
+                        layers);
     atn_judge *j = atn_alloc(sizeof *j);
     j->o = *o;
     j->cpu = first_cpu(o->threads);
@@ -85,20 +87,28 @@ atn_status judge_create(const judge_options *o, atn_judge **out, atn_error *err)
 
 void judge_free(atn_judge *j)
 {
-    if (!j)
-        return;
+    if (!j) return;
     free(j->problems);
     free(j);
 }
 
-const atn_peaks *judge_peaks(const atn_judge *j) { return &j->peaks; }
-const atn_problem *judge_case_problem(const atn_judge *j, int case_index) { return &j->problems[case_index]; }
+const atn_peaks *judge_peaks(const atn_judge *j)
+{
+    return &j->peaks;
+}
+const atn_problem *judge_case_problem(const atn_judge *j, int case_index)
+{
+    return &j->problems[case_index];
+}
 
 /* Every campaign has inputs of its own. */
 static check_context context(atn_judge *j, bool pinned)
 {
-    return (check_context){.tolerance = j->o.tolerance, .threads = j->o.threads, .cpu = pinned ? j->cpu : -1,
-                           .seed = rng_mix(j->seed + j->campaigns++), .program = j->o.program};
+    return (check_context){.tolerance = j->o.tolerance,
+                           .threads = j->o.threads,
+                           .cpu = pinned ? j->cpu : -1,
+                           .seed = rng_mix(j->seed + j->campaigns++),
+                           .program = j->o.program};
 }
 
 static int by_flops(const void *a, const void *b, void *j)
@@ -111,18 +121,15 @@ static int by_flops(const void *a, const void *b, void *j)
 int judge_screen_cases(const atn_judge *j, int out[ATN_CASES_MAX])
 {
     int order[ATN_CASES_MAX], n = j->o.timing ? j->o.timing->count : 0, last = n - 1;
-    for (int i = 0; i < n; i++)
-        order[i] = i;
+    for (int i = 0; i < n; i++) order[i] = i;
     qsort_r(order, (size_t)n, sizeof *order, by_flops, (void *)j);
-    while (last > 0 && problem_flops(&j->problems[order[last]]) > SCREEN_FLOPS_MAX)
-        last--;
+    while (last > 0 && problem_flops(&j->problems[order[last]]) > SCREEN_FLOPS_MAX) last--;
     if (n <= SCREEN_CASES) {
         memcpy(out, order, sizeof *order * (size_t)n);
         return n;
     }
     last = ATN_MAX(last, SCREEN_CASES - 1);
-    for (int i = 0; i < SCREEN_CASES; i++)
-        out[i] = order[(int)((double)last * i / (SCREEN_CASES - 1) + 0.5)];
+    for (int i = 0; i < SCREEN_CASES; i++) out[i] = order[(int)((double)last * i / (SCREEN_CASES - 1) + 0.5)];
     return SCREEN_CASES;
 }
 
@@ -130,19 +137,19 @@ int judge_screen_cases(const atn_judge *j, int out[ATN_CASES_MAX])
 
 typedef struct {
     atn_judge *j;
-    atn_timing *t;               /* NULL: the candidate failed at the start */
-    int which[ATN_CASES_MAX];    /* index into the suite */
+    atn_timing *t;            /* NULL: the candidate failed at the start */
+    int which[ATN_CASES_MAX]; /* index into the suite */
     int n;
     bool alone;
-    double deadline;             /* no case is begun after it */
+    double deadline; /* no case is begun after it */
     check_context c;
 } field;
 
-static atn_status field_open(field *f, atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd, atn_verdict *v, atn_error *err)
+static atn_status field_open(field *f, atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd,
+                             atn_verdict *v, atn_error *err)
 {
     timing_case cases[ATN_CASES_MAX];
-    for (int i = 0; i < f->n; i++)
-        cases[i] = (timing_case){.problem = j->problems[f->which[i]]};
+    for (int i = 0; i < f->n; i++) cases[i] = (timing_case){.problem = j->problems[f->which[i]]};
     f->j = j;
     f->alone = incumbent_fd < 0;
     f->deadline = INFINITY;
@@ -153,8 +160,7 @@ static atn_status field_open(field *f, atn_judge *j, atn_stage stage, int candid
 static void whole_suite(const atn_judge *j, field *f)
 {
     *f = (field){.n = j->o.timing ? j->o.timing->count : 0};
-    for (int i = 0; i < f->n; i++)
-        f->which[i] = i;
+    for (int i = 0; i < f->n; i++) f->which[i] = i;
 }
 
 /* What is known so far into the verdict: cases that have at least one pair, and the mean over them. */
@@ -166,10 +172,12 @@ static void field_score(const field *f, const race_rules *rules, atn_verdict *v)
     v->n_cases = 0;
     for (int i = 0; i < f->n; i++) {
         const timing_samples *s = timing_get(f->t, i);
-        if (s->n == 0)
-            continue;
+        if (s->n == 0) continue;
         atn_case_result *r = &v->cases[v->n_cases];
-        *r = (atn_case_result){.case_index = f->which[i], .pairs = s->n, .ns_min = s->ns_min, .error = s->error,
+        *r = (atn_case_result){.case_index = f->which[i],
+                               .pairs = s->n,
+                               .ns_min = s->ns_min,
+                               .error = s->error,
                                .workspace_bytes = s->workspace_bytes};
         r->incumbent_ns_min = f->alone ? 0 : s->incumbent_ns_min;
         race_bounds(s->d, s->n, alpha, &r->log_ratio, &r->log_low, &r->log_high);
@@ -193,16 +201,15 @@ static void say_speed(const atn_judge *j, const atn_verdict *v, char *out, size_
         most = ATN_MAX(most, v->cases[i].pairs);
     }
     (void)j;
-    snprintf(out, room, "%.3fx the incumbent [%.3f, %.3f] over %d cases, %d to %d pairs", exp(v->suite_log), exp(v->suite_low),
-             exp(v->suite_high), v->n_cases, least, most);
+    snprintf(out, room, "%.3fx the incumbent [%.3f, %.3f] over %d cases, %d to %d pairs", exp(v->suite_log),
+             exp(v->suite_low), exp(v->suite_high), v->n_cases, least, most);
 }
 
 /* The first case that is surely slower than the incumbent by 2 %; NULL: none. */
 static const atn_case_result *inferior_case(const atn_verdict *v)
 {
     for (int i = 0; i < v->n_cases; i++)
-        if (v->cases[i].pairs >= 5 && v->cases[i].log_high < INFERIOR)
-            return &v->cases[i];
+        if (v->cases[i].pairs >= 5 && v->cases[i].log_high < INFERIOR) return &v->cases[i];
     return NULL;
 }
 
@@ -212,7 +219,8 @@ static void decide_slower(const field *f, atn_verdict *v, const char *why)
     say_speed(f->j, v, speed, sizeof speed);
     v->reason = ATN_REASON_SLOWER;
     snprintf(v->evidence, sizeof v->evidence, "%s: %s", why, speed);
-    snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s --against INCUMBENT.c", f->j->o.program ? f->j->o.program : "PROGRAM.c");
+    snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s --against INCUMBENT.c",
+             f->j->o.program ? f->j->o.program : "PROGRAM.c");
 }
 
 /* SCREEN: few pairs on few cases; a slow candidate is dropped after a call or two. */
@@ -225,8 +233,7 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
         static const int steps[] = {1, 3, 8, SCREEN_PAIRS};
         for (int k = 0; k < ATN_COUNT(steps) && s == ATN_OK && v->reason == ATN_REASON_OK; k++) {
             s = timing_pairs(f.t, i, steps[k], SCREEN_CASE_SECONDS, v, err);
-            if (s != ATN_OK || v->reason != ATN_REASON_OK)
-                break;
+            if (s != ATN_OK || v->reason != ATN_REASON_OK) break;
             const timing_samples *x = timing_get(f.t, i);
             double median, low, high;
             race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
@@ -234,14 +241,12 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
                 field_score(&f, &j->o.rules, v);
                 decide_slower(&f, v, "far slower at once");
             }
-            if (x->n >= 3 && low > -HOPELESS)
-                break;                             /* far faster: the race will say by how much */
+            if (x->n >= 3 && low > -HOPELESS) break; /* far faster: the race will say by how much */
         }
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
         field_score(&f, &j->o.rules, v);
-        if (v->suite_high < SCREEN_SLACK)
-            decide_slower(&f, v, "clearly slower in screening");
+        if (v->suite_high < SCREEN_SLACK) decide_slower(&f, v, "clearly slower in screening");
     }
     timing_close(f.t);
     return s;
@@ -274,11 +279,9 @@ typedef enum { UNDECIDED, BETTER, NOT_BETTER } suite_decision;
 
 static suite_decision suite_look(const race_rules *r, const atn_verdict *v, int pairs)
 {
-    if (v->suite_high < r->delta)
-        return NOT_BETTER;
+    if (v->suite_high < r->delta) return NOT_BETTER;
     bool enough = pairs >= r->pairs_min || v->suite_low > LANDSLIDE;
-    if (enough && v->suite_low > r->delta)
-        return inferior_case(v) ? NOT_BETTER : BETTER;
+    if (enough && v->suite_low > r->delta) return inferior_case(v) ? NOT_BETTER : BETTER;
     return UNDECIDED;
 }
 
@@ -293,17 +296,14 @@ static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_ver
     double start = clock_s();
     for (int pairs = 8; s == ATN_OK && f.t && decision == UNDECIDED; pairs *= 2) {
         double seconds = pairs >= 32 ? most : most * pairs / 32;
-        if (pairs > 8)
-            s = race_restarted(&f, pairs * 3 / 4, seconds, v, err);
+        if (pairs > 8) s = race_restarted(&f, pairs * 3 / 4, seconds, v, err);
         if (s == ATN_OK && v->reason == ATN_REASON_OK)
             s = pairs > 16 ? race_restarted(&f, pairs, seconds, v, err) : race_level(&f, pairs, seconds, v, err);
-        if (s != ATN_OK || v->reason != ATN_REASON_OK)
-            break;
-        f.deadline = start + RACE_CASES_TIME * most;       /* from here on: the first level is always whole */
+        if (s != ATN_OK || v->reason != ATN_REASON_OK) break;
+        f.deadline = start + RACE_CASES_TIME * most; /* from here on: the first level is always whole */
         field_score(&f, &j->o.rules, v);
         decision = suite_look(&j->o.rules, v, pairs);
-        if (pairs >= j->o.rules.pairs_max || clock_s() > f.deadline)
-            break;
+        if (pairs >= j->o.rules.pairs_max || clock_s() > f.deadline) break;
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
         char speed[200];
@@ -312,31 +312,29 @@ static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_ver
         v->promoted = decision == BETTER;
         v->reason = v->promoted ? ATN_REASON_OK : ATN_REASON_NOT_BETTER;
         if (slow && v->suite_low > j->o.rules.delta)
-            snprintf(v->evidence, sizeof v->evidence, "%s, but %.3fx [%.3f, %.3f] on '%s': specialised", speed, exp(slow->log_ratio),
-                     exp(slow->log_low), exp(slow->log_high), j->o.timing->cases[slow->case_index].name);
-        else
-            snprintf(v->evidence, sizeof v->evidence, "%s", speed);
+            snprintf(v->evidence, sizeof v->evidence, "%s, but %.3fx [%.3f, %.3f] on '%s': specialised", speed,
+                     exp(slow->log_ratio), exp(slow->log_low), exp(slow->log_high),
+                     j->o.timing->cases[slow->case_index].name);
+        else snprintf(v->evidence, sizeof v->evidence, "%s", speed);
     }
     timing_close(f.t);
     return s;
 }
 
 /* A fixed number of pairs on the whole suite. */
-static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd, int pairs, atn_verdict *v, atn_error *err)
+static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int incumbent_fd, int pairs, atn_verdict *v,
+                          atn_error *err)
 {
     field f;
     whole_suite(j, &f);
     atn_status s = field_open(&f, j, stage, candidate_fd, incumbent_fd, v, err);
     for (int level = ATN_MIN(8, pairs); s == ATN_OK && f.t && v->reason == ATN_REASON_OK;) {
         s = race_level(&f, level, j->o.case_seconds_max, v, err);
-        if (level >= pairs || s != ATN_OK || v->reason != ATN_REASON_OK)
-            break;
+        if (level >= pairs || s != ATN_OK || v->reason != ATN_REASON_OK) break;
         level = ATN_MIN(level + 8, pairs);
-        if (incumbent_fd >= 0)
-            s = timing_restart(f.t, v, err);
+        if (incumbent_fd >= 0) s = timing_restart(f.t, v, err);
     }
-    if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK)
-        field_score(&f, &j->o.rules, v);
+    if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) field_score(&f, &j->o.rules, v);
     timing_close(f.t);
     return s;
 }
@@ -359,35 +357,31 @@ static void verdict_end(const atn_judge *j, atn_verdict *v)
         snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s", j->o.program ? j->o.program : "PROGRAM.c");
 }
 
-static atn_status timed_stages(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
-                               atn_verdict *v, atn_error *err)
+static atn_status timed_stages(atn_judge *j, const build_result *candidate, const build_result *incumbent,
+                               atn_stage upto, atn_verdict *v, atn_error *err)
 {
     int lock = -1;
     atn_status s = timing_lock(&lock, err);
     double start = clock_s();
-    if (s == ATN_OK && !incumbent)
-        s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
-    else if (s == ATN_OK)
-        s = screen(j, candidate->so_fd, incumbent->so_fd, v, err);
+    if (s == ATN_OK && !incumbent) s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
+    else if (s == ATN_OK) s = screen(j, candidate->so_fd, incumbent->so_fd, v, err);
     if (s == ATN_OK && incumbent && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_RACE)
         s = race(j, candidate->so_fd, incumbent->so_fd, v, err);
     v->seconds_race = clock_s() - start;
-    if (lock >= 0)
-        close(lock);
+    if (lock >= 0) close(lock);
     return s;
 }
 
 /* The champion's second race, in fresh processes on fresh inputs, after sizes that nobody was shown. */
-static atn_status confirm_win(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_verdict *v,
-                              atn_error *err)
+static atn_status confirm_win(atn_judge *j, const build_result *candidate, const build_result *incumbent,
+                              atn_verdict *v, atn_error *err)
 {
     atn_verdict again;
     atn_status s = judge_compare(j, candidate, incumbent, j->o.rules.pairs_min, true, &again, err);
     v->stage = ATN_STAGE_CONFIRM;
     v->seconds_race += again.seconds_race;
     v->seconds_check += again.seconds_check;
-    if (s != ATN_OK || again.reason == ATN_REASON_OK)
-        return s;
+    if (s != ATN_OK || again.reason == ATN_REASON_OK) return s;
     v->promoted = false;
     v->reason = again.reason;
     v->correct = again.correct;
@@ -416,14 +410,13 @@ atn_status judge_candidate(atn_judge *j, const build_result *candidate, const bu
     /* Whoever is wrong while timed, or impossibly fast, was never right. */
     if (v->reason != ATN_REASON_OK && v->reason != ATN_REASON_SLOWER && v->reason != ATN_REASON_NOT_BETTER)
         v->correct = false;
-    if (s == ATN_OK && v->promoted && upto >= ATN_STAGE_CONFIRM)
-        s = confirm_win(j, candidate, incumbent, v, err);
+    if (s == ATN_OK && v->promoted && upto >= ATN_STAGE_CONFIRM) s = confirm_win(j, candidate, incumbent, v, err);
     verdict_end(j, v);
     return s;
 }
 
-atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs, bool confirm,
-                         atn_verdict *v, atn_error *err)
+atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
+                         bool confirm, atn_verdict *v, atn_error *err)
 {
     atn_stage stage = confirm ? ATN_STAGE_CONFIRM : ATN_STAGE_RACE;
     int lock = -1;
@@ -465,16 +458,19 @@ atn_status judge_controls(atn_judge *j, const build_result *program, int races, 
     check_context c = context(j, true), d = context(j, true);
     int length = 0, lock = -1, fd = program->so_fd;
     atn_status s = timing_lock(&lock, err);
-    if (s == ATN_OK)
-        s = control_length(&c, &j->peaks, fd, CONTROL_CALLS, CONTROL_NS, &length, err);
+    if (s == ATN_OK) s = control_length(&c, &j->peaks, fd, CONTROL_CALLS, CONTROL_NS, &length, err);
     if (s == ATN_OK)
         s = control_many(&c, &j->peaks, &j->o.rules, fd, length, CONTROL_CALLS, CONTROL_CALLS, races, 1e9, &same, err);
     if (s == ATN_OK)
-        s = control_many(&d, &j->peaks, &j->o.rules, fd, length, CONTROL_CALLS, CONTROL_CALLS + 1, races, 1e9, &plus, err);
-    if (lock >= 0)
-        close(lock);
-    *out = (atn_controls){.aa_races = same.races, .aa_promoted = same.promoted, .plus_races = plus.races,
-                          .plus_promoted = plus.promoted, .aa_spread = same.spread, .can_see_percent = same.can_see_percent};
+        s = control_many(&d, &j->peaks, &j->o.rules, fd, length, CONTROL_CALLS, CONTROL_CALLS + 1, races, 1e9, &plus,
+                         err);
+    if (lock >= 0) close(lock);
+    *out = (atn_controls){.aa_races = same.races,
+                          .aa_promoted = same.promoted,
+                          .plus_races = plus.races,
+                          .plus_promoted = plus.promoted,
+                          .aa_spread = same.spread,
+                          .can_see_percent = same.can_see_percent};
     control_series_free(&same);
     control_series_free(&plus);
     return s;

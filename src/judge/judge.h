@@ -12,15 +12,15 @@
 #include "problem/suite.h"
 
 typedef struct {
-    const atn_suite *timing;       /* speed cases; borrowed for the judge's life */
-    int threads;                   /* default 1 */
-    double tolerance;              /* factor on tolerances; default 1 */
-    double case_seconds_max;       /* cap for one case of one race; default 0.5 */
+    const atn_suite *timing; /* speed cases; borrowed for the judge's life */
+    int threads;             /* default 1 */
+    double tolerance;        /* factor on tolerances; default 1 */
+    double case_seconds_max; /* cap for one case of one race; default 0.5 */
     race_rules rules;
-    uint64_t seed;                 /* 0: secret; else inputs repeat (debugging only) */
-    bool full_size;                /* false: timing cases are cut to one kv group (B = 1, Hkv = 1) so that races are quick */
-    bool unsafe;                   /* allow running without isolation */
-    const char *program;           /* name used in reproduce lines */
+    uint64_t seed;       /* 0: secret; else inputs repeat (debugging only) */
+    bool full_size;      /* false: timing cases are cut to one kv group (B = 1, Hkv = 1) so that races are quick */
+    bool unsafe;         /* allow running without isolation */
+    const char *program; /* name used in reproduce lines */
 } judge_options;
 
 typedef struct atn_judge atn_judge;
@@ -28,27 +28,29 @@ typedef struct atn_judge atn_judge;
 judge_options judge_defaults(void);
 atn_status judge_create(const judge_options *o, atn_judge **out, atn_error *err);
 void judge_free(atn_judge *j);
-const atn_peaks *judge_peaks(const atn_judge *j);     /* the machine's limits, measured when the judge was created */
+const atn_peaks *judge_peaks(const atn_judge *j); /* the machine's limits, measured when the judge was created */
 /* The problem that is really timed for a timing case (cut to one kv group unless full_size). */
 const atn_problem *judge_case_problem(const atn_judge *j, int case_index);
 /* Cases used for screening: the shortest, the longest and some between. */
 int judge_screen_cases(const atn_judge *j, int out[ATN_CASES_MAX]);
 
-/* Takes a built candidate through QUICK .. upto. `incumbent` is needed from SCREEN on (NULL: stops after FULL, then times the candidate alone
- * and fills ns_min for all cases with log_ratio 0). ATN_OK whatever the verdict; status only when the world fails. */
+/* Takes a built candidate through QUICK .. upto. `incumbent` is needed from SCREEN on (NULL: stops after FULL, then
+ * times the candidate alone and fills ns_min for all cases with log_ratio 0). ATN_OK whatever the verdict; status
+ * only when the world fails. */
 atn_status judge_candidate(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
                            atn_verdict *v, atn_error *err);
 
-/* Races two correct programs on the whole suite to the given number of pairs per case (fresh processes, fresh seeds): for final tables and
- * for CONFIRM. Held-out sizes are checked for correctness first when `confirm`. */
-atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs, bool confirm,
-                         atn_verdict *v, atn_error *err);
+/* Races two correct programs on the whole suite to the given number of pairs per case (fresh processes, fresh
+ * seeds): for final tables and for CONFIRM. Held-out sizes are checked for correctness first when `confirm`. */
+atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
+                         bool confirm, atn_verdict *v, atn_error *err);
 
-/* Controls: A against A (its own copy) and A against A slowed by a known factor, `races` each; fills promoted counts. */
+/* Controls: A against A (its own copy) and A against A slowed by a known factor, `races` each; fills promoted
+ * counts. */
 typedef struct {
     int aa_races, aa_promoted, plus_races, plus_promoted;
-    double aa_spread;              /* robust spread of A/A log-ratios at 64 pairs */
-    double can_see_percent;        /* smallest gain this machine resolves now in pairs_max pairs */
+    double aa_spread;       /* robust spread of A/A log-ratios at 64 pairs */
+    double can_see_percent; /* smallest gain this machine resolves now in pairs_max pairs */
 } atn_controls;
 atn_status judge_controls(atn_judge *j, const build_result *program, int races, atn_controls *out, atn_error *err);
 

@@ -22,8 +22,7 @@ static double io_bytes(const atn_problem *p)
     atn_layout l;
     double sum = 0;
     problem_layout(p, &l);
-    for (int i = 0; i < ATN_T_COUNT; i++)
-        sum += (double)l.bytes[i];
+    for (int i = 0; i < ATN_T_COUNT; i++) sum += (double)l.bytes[i];
     return sum;
 }
 
@@ -45,15 +44,14 @@ static double share(int part, int whole)
 void judge_seed_metrics(const atn_judge *j, const atn_verdict *v, seed_metrics *out)
 {
     *out = (seed_metrics){NAN, NAN, NAN, NAN, NAN, NAN};
-    if (!v->correct)
-        return;
+    if (!v->correct) return;
     out->accuracy_score = 1;
     out->success_rate = v->checks ? share(v->checks_passed, v->checks) : 1;
     out->stability_score = v->stability ? share(v->stability_passed, v->stability) : 1;
-    if (!v->n_cases)
-        return;
+    if (!v->n_cases) return;
     out->performance_score = fmin(exp(v->suite_log), 3);
     out->memory_efficiency = memory_efficiency(j, v);
     out->combined_score = (0.50 * out->accuracy_score + 0.25 * out->performance_score + 0.15 * out->memory_efficiency +
-                           0.10 * out->stability_score) * out->success_rate;
+                           0.10 * out->stability_score) *
+                          out->success_rate;
 }

@@ -1,8 +1,9 @@
 /* The statistics of the paired race: order-statistic bounds, sequential looks, the suite's mean. Pure functions.
  *
- * Timing noise here is one-sided, bimodal and autocorrelated, so nothing assumes a distribution: bounds of a median come
- * from the sign test, and are exact whatever the noise, as long as pairs are exchangeable. Where neighbours resemble each
- * other, n is replaced by an effective number of pairs; a race that is decided only thanks to autocorrelation is not. */
+ * Timing noise here is one-sided, bimodal and autocorrelated, so nothing assumes a distribution: bounds of a median
+ * come from the sign test, and are exact whatever the noise, as long as pairs are exchangeable. Where neighbours
+ * resemble each other, n is replaced by an effective number of pairs; a race that is decided only thanks to
+ * autocorrelation is not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ enum { BOOTSTRAP_ROUNDS = 2000, CASES_MAX = 256 };
 
 race_rules race_defaults(void)
 {
-    return (race_rules){.alpha = 0.01, .alpha_win = 0.001, .delta = 0.003, .pairs_min = 32, .pairs_max = RACE_PAIRS_MAX};
+    return (
+        race_rules){.alpha = 0.01, .alpha_win = 0.001, .delta = 0.003, .pairs_min = 32, .pairs_max = RACE_PAIRS_MAX};
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -37,7 +39,8 @@ static double median_of_sorted(const double *x, int n)
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-/* Largest k >= 0 with P(Binomial(n, 1/2) <= k - 1) <= alpha: the k-th smallest value is a lower bound of the median. 0: none exists. */
+/* Largest k >= 0 with P(Binomial(n, 1/2) <= k - 1) <= alpha: the k-th smallest value is a lower bound of the median.
+ * 0: none exists. */
 static int sign_rank(int n, double alpha)
 {
     double term = ldexp(1.0, -n), tail = 0;
@@ -54,15 +57,13 @@ void race_balance(const double *d, int n, double *out)
 {
     ATN_ASSERT(n <= RACE_PAIRS_MAX);
     double half[2][RACE_PAIRS_MAX / 2 + 1], effect = 0;
-    for (int i = 0; i < n; i++)
-        half[i % 2][i / 2] = d[i];
+    for (int i = 0; i < n; i++) half[i % 2][i / 2] = d[i];
     if (n >= 8) {
         qsort(half[0], (size_t)(n + 1) / 2, sizeof half[0][0], compare_doubles);
         qsort(half[1], (size_t)n / 2, sizeof half[1][0], compare_doubles);
         effect = 0.5 * (median_of_sorted(half[0], (n + 1) / 2) - median_of_sorted(half[1], n / 2));
     }
-    for (int i = 0; i < n; i++)
-        out[i] = i % 2 ? d[i] + effect : d[i] - effect;
+    for (int i = 0; i < n; i++) out[i] = i % 2 ? d[i] + effect : d[i] - effect;
 }
 
 /* With fewer pairs than alpha needs (7 at 0.01) the extremes are all there is: one-sided confidence 1 - 2^-n. */
@@ -77,22 +78,20 @@ void race_bounds(const double *d, int n, double alpha, double *median, double *l
     free(x);
 }
 
-/* How many independent pairs n autocorrelated ones are worth: from lag-1 agreement of the signs around the median, which
- * heavy tails do not move. Never more than n, never less than a quarter of it. */
+/* How many independent pairs n autocorrelated ones are worth: from lag-1 agreement of the signs around the median,
+ * which heavy tails do not move. Never more than n, never less than a quarter of it. */
 static double effective_pairs(const double *d, int n, double median)
 {
-    if (n < 8)
-        return n;
+    if (n < 8) return n;
     double same = 0, used = 0;
     for (int i = 1; i < n; i++) {
         double a = d[i - 1] - median, b = d[i] - median;
-        if (a == 0 || b == 0)
-            continue;
+        if (a == 0 || b == 0) continue;
         used++;
         same += (a > 0) == (b > 0) ? 1 : -1;
     }
     double rho = used > 0 ? same / used : 0;
-    double noise = 1.0 / sqrt((double)n);       /* an estimate of 0 is this far off by chance: correct for the excess only */
+    double noise = 1.0 / sqrt((double)n); /* an estimate of 0 is this far off by chance: correct for the excess only */
     rho = ATN_MIN(ATN_MAX(rho - noise, 0.0), 0.6);
     return n * (1 - rho) / (1 + rho);
 }
@@ -104,35 +103,30 @@ static bool is_look(int n)
 
 race_decision race_look(const race_rules *r, const double *d, int n)
 {
-    if (!is_look(n) && n < r->pairs_max)
-        return RACE_GO_ON;
+    if (!is_look(n) && n < r->pairs_max) return RACE_GO_ON;
     double *x = sorted_copy(d, n), median = median_of_sorted(x, n);
     int m = (int)effective_pairs(d, n, median);
     /* The rank that m pairs would have, carried over to n: the same quantiles, a wider interval. */
     int up = sign_rank(m, r->alpha_win) * n / m, down = sign_rank(m, r->alpha) * n / m;
     double low = up >= 1 ? x[up - 1] : -INFINITY, high = down >= 1 ? x[n - down] : INFINITY;
     free(x);
-    if (high < r->delta)
-        return RACE_DROP;
-    if (n >= r->pairs_min && low > r->delta)
-        return RACE_PROMOTE;
+    if (high < r->delta) return RACE_DROP;
+    if (n >= r->pairs_min && low > r->delta) return RACE_PROMOTE;
     return n >= r->pairs_max ? RACE_TIE : RACE_GO_ON;
 }
 
 /* ---- the suite: mean over cases of medians ---- */
 
-/* The bootstrap of a median without resampling: the median of m draws (m odd) from n sorted values is the value at index
- * <= j when at least (m+1)/2 of the draws fall there; cdf[j] is that binomial tail. */
+/* The bootstrap of a median without resampling: the median of m draws (m odd) from n sorted values is the value at
+ * index <= j when at least (m+1)/2 of the draws fall there; cdf[j] is that binomial tail. */
 static void median_index_cdf(int n, int m, double *cdf)
 {
     int half = (m + 1) / 2;
     double log_choose[RACE_PAIRS_MAX + 1];
-    for (int i = half; i <= m; i++)
-        log_choose[i] = lgamma(m + 1.0) - lgamma(i + 1.0) - lgamma(m - i + 1.0);
+    for (int i = half; i <= m; i++) log_choose[i] = lgamma(m + 1.0) - lgamma(i + 1.0) - lgamma(m - i + 1.0);
     for (int j = 0; j < n - 1; j++) {
         double p = (double)(j + 1) / n, logp = log(p), logq = log1p(-p), sum = 0;
-        for (int i = half; i <= m; i++)
-            sum += exp(log_choose[i] + i * logp + (m - i) * logq);
+        for (int i = half; i <= m; i++) sum += exp(log_choose[i] + i * logp + (m - i) * logq);
         cdf[j] = sum;
     }
     cdf[n - 1] = 1;
@@ -143,10 +137,8 @@ static int draw_index(const double *cdf, int n, double u)
     int lo = 0, hi = n - 1;
     while (lo < hi) {
         int mid = (lo + hi) / 2;
-        if (cdf[mid] >= u)
-            hi = mid;
-        else
-            lo = mid + 1;
+        if (cdf[mid] >= u) hi = mid;
+        else lo = mid + 1;
     }
     return lo;
 }
@@ -155,14 +147,12 @@ static int draw_index(const double *cdf, int n, double u)
 static double pooled_spread(const double *const *d, const int *n, const double *median, int cases)
 {
     int total = 0, at = 0;
-    for (int c = 0; c < cases; c++)
-        total += n[c];
+    for (int c = 0; c < cases; c++) total += n[c];
     double *r = atn_alloc((size_t)ATN_MAX(total, 1) * sizeof *r);
     for (int c = 0; c < cases; c++)
-        for (int i = 0; i < n[c] && n[c] > 1; i++)
-            r[at++] = fabs(d[c][i] - median[c]);
+        for (int i = 0; i < n[c] && n[c] > 1; i++) r[at++] = fabs(d[c][i] - median[c]);
     qsort(r, (size_t)at, sizeof *r, compare_doubles);
-    double s = at ? 1.4826 * r[at / 2] : 0.02;   /* one pair per case everywhere: this machine's usual 2 % */
+    double s = at ? 1.4826 * r[at / 2] : 0.02; /* one pair per case everywhere: this machine's usual 2 % */
     free(r);
     return s;
 }
@@ -173,8 +163,8 @@ typedef struct {
     int n;
 } case_sample;
 
-void race_suite(const double *const *d, const int *n, int cases, double alpha, unsigned long long seed, double *mean, double *low,
-                double *high)
+void race_suite(const double *const *d, const int *n, int cases, double alpha, unsigned long long seed, double *mean,
+                double *low, double *high)
 {
     ATN_ASSERT(cases >= 1 && cases <= CASES_MAX);
     enum { FEW = 5 };
@@ -185,8 +175,7 @@ void race_suite(const double *const *d, const int *n, int cases, double alpha, u
         s[c] = (case_sample){.sorted = sorted_copy(d[c], n[c]), .n = n[c]};
         s[c].median = medians[c] = median_of_sorted(s[c].sorted, n[c]);
         sum += s[c].median;
-        if (n[c] < FEW)
-            continue;
+        if (n[c] < FEW) continue;
         int m = (int)effective_pairs(d[c], n[c], s[c].median);
         m -= m % 2 == 0;
         s[c].cdf = atn_alloc((size_t)n[c] * sizeof(double));
@@ -198,10 +187,8 @@ void race_suite(const double *const *d, const int *n, int cases, double alpha, u
     for (int b = 0; b < BOOTSTRAP_ROUNDS; b++) {
         double t = 0;
         for (int c = 0; c < cases; c++) {
-            if (s[c].cdf)
-                t += s[c].sorted[draw_index(s[c].cdf, s[c].n, rng_f64(&r))];
-            else
-                t += s[c].median + 1.2533 * spread / sqrt(s[c].n) * rng_normal(&r);
+            if (s[c].cdf) t += s[c].sorted[draw_index(s[c].cdf, s[c].n, rng_f64(&r))];
+            else t += s[c].median + 1.2533 * spread / sqrt(s[c].n) * rng_normal(&r);
         }
         means[b] = t / cases;
     }

@@ -1,7 +1,7 @@
 /* Timed slices, and the checks of every timed output. See timing.h for what is promised.
  *
- * Order within a pair: fill the inputs, poison outputs (worker_call), run side one, run side two, check both. All checks
- * come after both slices, so that they disturb both sides alike; the reference row is computed once for both. */
+ * Order within a pair: fill the inputs, poison outputs (worker_call), run side one, run side two, check both. All
+ * checks come after both slices, so that they disturb both sides alike; the reference row is computed once for both. */
 #include "judge/timing.h"
 
 #include <errno.h>
@@ -23,15 +23,15 @@
 #include "problem/reference.h"
 
 enum { SLOTS_MAX = 16, CANDIDATE = 0, INCUMBENT = 1 };
-static const double SLICE_NS = 250e3;            /* 0.2 to 0.4 ms: shorter is lost in the hand-shake, longer sees neighbours */
+static const double SLICE_NS = 250e3; /* 0.2 to 0.4 ms: shorter is lost in the hand-shake, longer sees neighbours */
 static const int64_t JOB_BYTES_MAX = 48 << 20;
-static const double PEAKED_SHARE = 0.15;         /* of slices have a slot with dominating keys */
-static const double CHECK_SHARE = 0.25;          /* of a pair's own time may go to reference rows */
+static const double PEAKED_SHARE = 0.15; /* of slices have a slot with dominating keys */
+static const double CHECK_SHARE = 0.25;  /* of a pair's own time may go to reference rows */
 
 typedef struct {
     timing_case spec;
     timing_samples s;
-    int job, slots, rounds;     /* rounds: hand-shakes in a slice; more than one only where calls are prescribed */
+    int job, slots, rounds; /* rounds: hand-shakes in a slice; more than one only where calls are prescribed */
     bool warm, refused;
     check_item item;
 } case_state;
@@ -43,12 +43,12 @@ struct atn_timing {
     atn_worker *worker[2];
     case_state *cases;
     int n;
-    int nice;                   /* this thread's own priority, to go back to */
-    int fd[2], first;           /* which side's process starts first: it gets other memory */
+    int nice;         /* this thread's own priority, to go back to */
+    int fd[2], first; /* which side's process starts first: it gets other memory */
     double hand_wall, hand_cpu, late_us;
     atn_rng rng;
     double *row, *work;
-    double row_ns_per_mac;      /* cost of a reference row on this machine, learnt as we go */
+    double row_ns_per_mac; /* cost of a reference row on this machine, learnt as we go */
 };
 
 /* ---- the machine ------------------------------------------------------------------------------------------------- */
@@ -57,13 +57,11 @@ int judge_cpu(void)
 {
     static int cached = -2;
     cpu_set_t set;
-    if (cached != -2)
-        return cached;
+    if (cached != -2) return cached;
     cached = -1;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         for (int i = 0; i < CPU_SETSIZE; i++)
-            if (CPU_ISSET(i, &set))
-                cached = i;
+            if (CPU_ISSET(i, &set)) cached = i;
     return cached;
 }
 
@@ -72,22 +70,19 @@ int judge_cpu(void)
 atn_status timing_lock(int *fd, atn_error *err)
 {
     const char *path = getenv("ATTUNE_LOCK");
-    if (!path || !path[0])
-        path = "/tmp/attune-timing.lock";
+    if (!path || !path[0]) path = "/tmp/attune-timing.lock";
     int f = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (f < 0 && errno == ENOENT) {
         f = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (f >= 0)
-            (void)!fchmod(f, 0666);
-        else if (errno == EEXIST)
-            f = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (f >= 0) (void)!fchmod(f, 0666);
+        else if (errno == EEXIST) f = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
     if (f < 0)
-        return atn_fail(err, ATN_IO, "cannot open the timing lock '%s': %s; set ATTUNE_LOCK to a file that you may write", path,
+        return atn_fail(err, ATN_IO,
+                        "cannot open the timing lock '%s': %s; set ATTUNE_LOCK to a file that you may write", path,
                         strerror(errno));
     while (flock(f, LOCK_EX) != 0) {
-        if (errno == EINTR)
-            continue;
+        if (errno == EINTR) continue;
         close(f);
         return atn_fail(err, ATN_IO, "cannot take the timing lock '%s': %s", path, strerror(errno));
     }
@@ -95,23 +90,20 @@ atn_status timing_lock(int *fd, atn_error *err)
     return ATN_OK;
 }
 
-/* How many times the f32 FMA peak a type may reach: half types have instructions of their own on some machines, and a kernel
- * may lawfully use them. */
+/* How many times the f32 FMA peak a type may reach: half types have instructions of their own on some machines, and
+ * a kernel may lawfully use them. */
 static double peak_factor(const atn_problem *p)
 {
-    if (p->dtype_q == ATN_F32 && p->dtype_kv == ATN_F32)
-        return 1;
-    if (machine_has("amx_bf16") || machine_has("amx_fp16"))
-        return 16;
+    if (p->dtype_q == ATN_F32 && p->dtype_kv == ATN_F32) return 1;
+    if (machine_has("amx_bf16") || machine_has("amx_fp16")) return 16;
     return 4;
 }
 
 double timing_floor_ns(const atn_problem *p, const atn_peaks *peaks, int threads)
 {
-    if (p->mask >= 0 || peaks->fma_peak_gflops <= 0)
-        return 0;
-    double peak = peaks->fma_peak_gflops * peak_factor(p) * threads;       /* flop per ns */
-    double l1 = 2 * peaks->fma_peak_gflops * threads;                      /* bytes per ns: one operand of every FMA from memory */
+    if (p->mask >= 0 || peaks->fma_peak_gflops <= 0) return 0;
+    double peak = peaks->fma_peak_gflops * peak_factor(p) * threads; /* flop per ns */
+    double l1 = 2 * peaks->fma_peak_gflops * threads; /* bytes per ns: one operand of every FMA from memory */
     return ATN_MAX(problem_flops(p) / peak, problem_bytes(p) / l1);
 }
 
@@ -122,8 +114,7 @@ static int64_t slot_bytes(const atn_problem *p)
     atn_layout l;
     int64_t sum = 0;
     problem_layout(p, &l);
-    for (int i = 0; i < ATN_T_COUNT; i++)
-        sum += l.bytes[i];
+    for (int i = 0; i < ATN_T_COUNT; i++) sum += l.bytes[i];
     return sum;
 }
 
@@ -150,8 +141,7 @@ static atn_status start_side(atn_timing *t, int side, int so_fd, atn_verdict *v,
     atn_verdict other = {0};
     atn_verdict *w = side == CANDIDATE ? v : &other;
     atn_status s = worker_start(&o, so_fd, t->arena, &t->worker[side], w, err);
-    if (s != ATN_OK || t->worker[side])
-        return s;
+    if (s != ATN_OK || t->worker[side]) return s;
     if (side == INCUMBENT)
         return atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, does not start: %s", other.evidence);
     v->stage = t->stage;
@@ -163,8 +153,7 @@ static atn_status start_sides(atn_timing *t, atn_verdict *v, atn_error *err)
     atn_status s = ATN_OK;
     for (int i = 0; i < 2 && s == ATN_OK && v->reason == ATN_REASON_OK; i++) {
         int side = i ^ t->first;
-        if (t->fd[side] >= 0)
-            s = start_side(t, side, t->fd[side], v, err);
+        if (t->fd[side] >= 0) s = start_side(t, side, t->fd[side], v, err);
     }
     return s;
 }
@@ -176,8 +165,7 @@ atn_status timing_restart(atn_timing *t, atn_verdict *v, atn_error *err)
         t->worker[side] = NULL;
     }
     t->first = !t->first;
-    for (int i = 0; i < t->n; i++)
-        t->cases[i].warm = false;
+    for (int i = 0; i < t->n; i++) t->cases[i].warm = false;
     return start_sides(t, v, err);
 }
 
@@ -201,8 +189,7 @@ static atn_status ask_plans(atn_timing *t, atn_verdict *v, atn_error *err)
                 check_fail(v, t->stage, ATN_REASON_REFUSED, &t->c, &k->item, "can_run says no to a timing case");
                 return ATN_OK;
             }
-            if (side == CANDIDATE)
-                k->s.workspace_bytes = plan.shared_bytes + plan.scratch_bytes * t->c.threads;
+            if (side == CANDIDATE) k->s.workspace_bytes = plan.shared_bytes + plan.scratch_bytes * t->c.threads;
         }
     return ATN_OK;
 }
@@ -239,17 +226,15 @@ atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks 
     atn_job *jobs = atn_alloc((size_t)n * sizeof *jobs);
     lay_out_jobs(t, cases, peaks, jobs);
     v->stage = stage;
-    sandbox_set_timing_cpu(c->cpu);          /* so that the null worker is measured where the race will be */
+    sandbox_set_timing_cpu(c->cpu); /* so that the null worker is measured where the race will be */
     raise_priority(t);
     link_overhead(&t->hand_wall, &t->hand_cpu);
     t->fd[CANDIDATE] = candidate_fd;
     t->fd[INCUMBENT] = incumbent_fd;
     t->first = (int)rng_below(&t->rng, 2);
     atn_status s = arena_create(jobs, n, &t->arena, err);
-    if (s == ATN_OK)
-        s = start_sides(t, v, err);
-    if (s == ATN_OK && v->reason == ATN_REASON_OK)
-        s = ask_plans(t, v, err);
+    if (s == ATN_OK) s = start_sides(t, v, err);
+    if (s == ATN_OK && v->reason == ATN_REASON_OK) s = ask_plans(t, v, err);
     free(jobs);
     if (s != ATN_OK || v->reason != ATN_REASON_OK) {
         timing_close(t);
@@ -261,8 +246,7 @@ atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks 
 
 void timing_close(atn_timing *t)
 {
-    if (!t)
-        return;
+    if (!t) return;
     worker_free(t->worker[CANDIDATE]);
     worker_free(t->worker[INCUMBENT]);
     arena_free(t->arena);
@@ -273,8 +257,14 @@ void timing_close(atn_timing *t)
     free(t);
 }
 
-const timing_samples *timing_get(const atn_timing *t, int index) { return &t->cases[index].s; }
-double timing_late_us(const atn_timing *t) { return t->late_us; }
+const timing_samples *timing_get(const atn_timing *t, int index)
+{
+    return &t->cases[index].s;
+}
+double timing_late_us(const atn_timing *t)
+{
+    return t->late_us;
+}
 
 /* ---- one slice --------------------------------------------------------------------------------------------------- */
 
@@ -301,25 +291,21 @@ static void touch(const atn_args *a, const atn_layout *l)
 {
     const void *const tensors[] = {a->q.ptr, a->k.ptr, a->v.ptr};
     for (int t = 0; t < 3; t++)
-        for (int64_t i = 0; i < l->bytes[t]; i += 64)
-            (void)((const volatile char *)tensors[t])[i];
+        for (int64_t i = 0; i < l->bytes[t]; i += 64) (void)((const volatile char *)tensors[t])[i];
 }
 
-/* Time of one call in ns; < 0: the side failed. Who runs second finds inputs that the first has pushed out of the cache:
- * 4 % of a 2 MB problem (measured). So the inputs are read once before either. */
+/* Time of one call in ns; < 0: the side failed. Who runs second finds inputs that the first has pushed out of the
+ * cache: 4 % of a 2 MB problem (measured). So the inputs are read once before either. */
 static double run_slice(atn_timing *t, const case_state *k, int side, int calls, atn_verdict *v)
 {
     double limit = accuracy_timeout(&k->spec.problem) * calls, total = 0;
     int prescribed = k->spec.calls[side];
-    for (int slot = 0; slot < calls; slot++)
-        touch(arena_args(t->arena, k->job, slot), arena_layout(t->arena, k->job));
+    for (int slot = 0; slot < calls; slot++) touch(arena_args(t->arena, k->job, slot), arena_layout(t->arena, k->job));
     for (int r = 0; r < k->rounds; r++) {
         int n = prescribed ? prescribed / k->rounds + (r < prescribed % k->rounds) : calls;
         worker_time w;
-        if (!worker_call(t->worker[side], k->job, 0, n, limit, &w, v))
-            return -1;
-        if (side == CANDIDATE)
-            t->late_us = ATN_MAX(t->late_us, w.late_ns * 1e-3);
+        if (!worker_call(t->worker[side], k->job, 0, n, limit, &w, v)) return -1;
+        if (side == CANDIDATE) t->late_us = ATN_MAX(t->late_us, w.late_ns * 1e-3);
         total += t->c.threads == 1 ? w.cpu_ns - t->hand_cpu : w.wall_ns - t->hand_wall;
     }
     return ATN_MAX(total / ((double)calls * k->rounds), 1.0);
@@ -343,7 +329,8 @@ static double row_error(const atn_timing *t, const atn_args *a, row_name r)
     return norm > 0 ? sqrt(diff / norm) : sqrt(diff);
 }
 
-static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_verdict *v, atn_error *err, atn_status *s)
+static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_verdict *v, atn_error *err,
+                      atn_status *s)
 {
     const atn_args *in = arena_args(t->arena, k->job, r.slot);
     int64_t start = clock_ns();
@@ -354,57 +341,55 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
     atn_tolerance tol = tolerance_for(&k->spec.problem, kind, t->c.tolerance);
     for (int side = 0; side < 2 && t->worker[side]; side++) {
         double e = row_error(t, worker_args(t->worker[side], k->job, r.slot), r);
-        if (side == CANDIDATE && !(e <= k->s.error))
-            k->s.error = e;
-        if (e <= tol.row_worst)
-            continue;
+        if (side == CANDIDATE && !(e <= k->s.error)) k->s.error = e;
+        if (e <= tol.row_worst) continue;
         if (side == INCUMBENT) {
-            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, gave a wrong row while timed (error %.3g)", e);
+            *s = atn_fail(err, ATN_PROCESS,
+                          "the incumbent, judged correct before, gave a wrong row while timed (error %.3g)", e);
             return false;
         }
         k->item.data = (atn_data)kind;
         check_fail(v, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
-                     "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)", r.b, r.h, r.i,
-                     r.slot, e, tol.row_worst);
+                   "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)",
+                   r.b, r.h, r.i, r.slot, e, tol.row_worst);
         return false;
     }
     k->s.rows_checked++;
     return true;
 }
 
-/* How many rows to check in this pair: at least one; as many as CHECK_SHARE of the pair's time pays for; a handful at most. */
+/* How many rows to check in this pair: at least one; as many as CHECK_SHARE of the pair's time pays for; a handful
+ * at most. */
 static int rows_to_check(const atn_timing *t, const case_state *k, double pair_ns)
 {
     double row_ns = t->row_ns_per_mac * k->spec.problem.Skv * (k->spec.problem.D + k->spec.problem.Dv + 16);
     return (int)ATN_MAX(1, ATN_MIN(8, CHECK_SHARE * pair_ns / row_ns));
 }
 
-static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, double pair_ns, atn_verdict *v, atn_error *err,
-                          atn_status *s)
+static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, double pair_ns, atn_verdict *v,
+                          atn_error *err, atn_status *s)
 {
     /* With prescribed calls the last hand-shake used fewer slots than the first: only those hold fresh outputs. */
-    for (int side = 0; side < 2 && k->spec.calls[side]; side++)
-        calls = ATN_MIN(calls, k->spec.calls[side] / k->rounds);
-    if (peaked >= calls)
-        peaked = -1;
+    for (int side = 0; side < 2 && k->spec.calls[side]; side++) calls = ATN_MIN(calls, k->spec.calls[side] / k->rounds);
+    if (peaked >= calls) peaked = -1;
     for (int slot = 0; slot < calls; slot++) {
         int64_t poison = poison_count(worker_args(t->worker[CANDIDATE], k->job, slot));
         k->s.outputs_checked++;
         if (poison > 0) {
             check_fail(v, t->stage, ATN_REASON_UNWRITTEN, &t->c, &k->item,
-                         "left %lld output elements unwritten in call %d of a timed slice", (long long)poison, slot);
+                       "left %lld output elements unwritten in call %d of a timed slice", (long long)poison, slot);
             return false;
         }
     }
     int rows = rows_to_check(t, k, pair_ns);
     const atn_problem *p = &k->spec.problem;
     for (int i = 0; i < rows; i++) {
-        row_name r = {.slot = (int)rng_below(&t->rng, (uint32_t)calls), .b = (int)rng_below(&t->rng, (uint32_t)p->B),
-                      .h = (int)rng_below(&t->rng, (uint32_t)p->Hq), .i = (int)rng_below(&t->rng, (uint32_t)p->Sq)};
-        if (i == 0 && peaked >= 0)
-            r.slot = peaked;
-        if (!check_row(t, k, r, peaked, v, err, s))
-            return false;
+        row_name r = {.slot = (int)rng_below(&t->rng, (uint32_t)calls),
+                      .b = (int)rng_below(&t->rng, (uint32_t)p->B),
+                      .h = (int)rng_below(&t->rng, (uint32_t)p->Hq),
+                      .i = (int)rng_below(&t->rng, (uint32_t)p->Sq)};
+        if (i == 0 && peaked >= 0) r.slot = peaked;
+        if (!check_row(t, k, r, peaked, v, err, s)) return false;
     }
     return true;
 }
@@ -412,18 +397,19 @@ static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, d
 /* ---- pairs ------------------------------------------------------------------------------------------------------- */
 
 /* Runs one pair; false: v or *s says why not. times[side] is ns of one call. */
-static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], atn_verdict *v, atn_error *err, atn_status *s)
+static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], atn_verdict *v, atn_error *err,
+                     atn_status *s)
 {
     atn_verdict other = {0};
     int peaked = fill_inputs(t, k, calls), first = k->s.n % 2;
     double total = 0;
     for (int i = 0; i < 2; i++) {
         int side = i ^ first;
-        if (!t->worker[side])
-            continue;
+        if (!t->worker[side]) continue;
         times[side] = run_slice(t, k, side, calls, side == CANDIDATE ? v : &other);
         if (times[side] < 0 && side == INCUMBENT) {
-            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, failed while timed: %s", other.evidence);
+            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, failed while timed: %s",
+                          other.evidence);
             return false;
         }
         if (times[side] < 0) {
@@ -447,19 +433,15 @@ static void keep_pair(const atn_timing *t, case_state *k, const double times[2])
 static bool warm_up(atn_timing *t, case_state *k, atn_verdict *v, atn_error *err, atn_status *s)
 {
     double times[2] = {INFINITY, INFINITY};
-    if (!one_pair(t, k, 1, times, v, err, s))
-        return false;
+    if (!one_pair(t, k, 1, times, v, err, s)) return false;
     double least = ATN_MIN(times[CANDIDATE], times[INCUMBENT]);
-    if (k->s.calls == 0 && k->spec.calls[CANDIDATE])
-        k->s.calls = k->slots;
-    if (k->s.calls == 0)          /* a slice stays what it was when workers are restarted */
+    if (k->s.calls == 0 && k->spec.calls[CANDIDATE]) k->s.calls = k->slots;
+    if (k->s.calls == 0) /* a slice stays what it was when workers are restarted */
         k->s.calls = (int)ATN_MAX(1, ATN_MIN(k->slots, SLICE_NS / least + 0.5));
-    if (k->s.calls > 1 && !one_pair(t, k, k->s.calls, times, v, err, s))
-        return false;
+    if (k->s.calls > 1 && !one_pair(t, k, k->s.calls, times, v, err, s)) return false;
     k->warm = true;
     /* A call that long hides its page faults: the warm-up counts as a pair, or a slow program would pay twice. */
-    if (least > 30e6)
-        keep_pair(t, k, times);
+    if (least > 30e6) keep_pair(t, k, times);
     return true;
 }
 
@@ -476,21 +458,19 @@ atn_status timing_pairs(atn_timing *t, int index, int pairs, double seconds, atn
     double before = k->s.seconds;
     pairs = ATN_MIN(pairs, RACE_PAIRS_MAX);
     v->stage = t->stage;
-    if (k->s.n < pairs && !k->warm && !warm_up(t, k, v, err, &s))
-        return s;
+    if (k->s.n < pairs && !k->warm && !warm_up(t, k, v, err, &s)) return s;
     while (k->s.n < pairs) {
         k->s.seconds = before + (double)(clock_ns() - start) * 1e-9;
-        if (k->s.n > 0 && k->s.seconds > seconds)
-            break;
+        if (k->s.n > 0 && k->s.seconds > seconds) break;
         double times[2] = {INFINITY, INFINITY};
-        if (!one_pair(t, k, k->s.calls, times, v, err, &s))
-            break;
+        if (!one_pair(t, k, k->s.calls, times, v, err, &s)) break;
         keep_pair(t, k, times);
     }
     k->s.seconds = before + (double)(clock_ns() - start) * 1e-9;
     race_balance(k->s.raw, k->s.n, k->s.d);
     if (s == ATN_OK && v->reason == ATN_REASON_OK && impossible(k))
         check_fail(v, t->stage, ATN_REASON_IMPOSSIBLE, &t->c, &k->item,
-                     "one call took %.0f ns; at this machine's measured peak the case needs %.0f ns", k->s.ns_min, k->s.floor_ns);
+                   "one call took %.0f ns; at this machine's measured peak the case needs %.0f ns", k->s.ns_min,
+                   k->s.floor_ns);
     return s;
 }
