@@ -1,8 +1,8 @@
 /* Data makers: inputs of ten kinds, each of which breaks a different careless kernel.
  *
- * Every value is a pure function of (kind, rng, tensor, batch, head, row, column): a counter is hashed, so that filling is
- * branch-free, vectorises, and gives the same bits on every machine. The bell curve is the sum of a hash's four bytes
- * (Irwin-Hall, |x| < 3.5) plus its low bits, so that mantissas are full and f32 products do round. */
+ * Every value is a pure function of (kind, rng, tensor, batch, head, row, column): a counter is hashed, so that filling
+ * is branch-free, vectorises, and gives the same bits on every machine. The bell curve is the sum of a hash's four
+ * bytes (Irwin-Hall, |x| < 3.5) plus its low bits, so that mantissas are full and f32 products do round. */
 #include "problem/data.h"
 
 #include <float.h>
@@ -68,7 +68,10 @@ __attribute__((target("avx2"))) static void noise_avx2(float *out, int n, uint64
 {
     noise_body(out, n, seed, first);
 }
-__attribute__((target("avx2"))) static void to_bf16_avx2(uint16_t *out, const float *x, int n) { to_bf16_body(out, x, n); }
+__attribute__((target("avx2"))) static void to_bf16_avx2(uint16_t *out, const float *x, int n)
+{
+    to_bf16_body(out, x, n);
+}
 /* Every CPU with AVX2 has F16C, whose rounding is the same (a NaN aside, which no maker converts). */
 __attribute__((target("avx2,f16c"))) static void to_f16_avx2(uint16_t *out, const float *x, int n)
 {
@@ -118,7 +121,7 @@ static void fill_block(void *out, int dtype, int64_t n, uint64_t seed)
     }
 }
 
-/* ---- kinds ------------------------------------------------------------------------------------------------------ */
+/* ---- kinds ---------------------------------------------------------------------------------------------------- */
 
 /* Logits that the kinds aim at; tolerance.c derives its bounds from them. */
 static const float NEEDLE_LOGIT = 30, HUGE_LOGIT_STD = 2500;
@@ -134,7 +137,8 @@ typedef struct {
 
 static uint64_t mix3(uint64_t seed, int b, int h, int64_t row)
 {
-    return rng_mix(seed ^ rng_mix(((uint64_t)b << 44) ^ ((uint64_t)h << 20)) ^ rng_mix((uint64_t)row + 0x5851f42d4c957f2du));
+    return rng_mix(seed ^ rng_mix(((uint64_t)b << 44) ^ ((uint64_t)h << 20)) ^
+                   rng_mix((uint64_t)row + 0x5851f42d4c957f2du));
 }
 
 static char *row_at(const atn_tensor *t, int b, int h, int row)
@@ -250,7 +254,8 @@ static float load_one(const char *p, int dtype)
     return dtype == ATN_BF16 ? f32_of_bf16(u) : f32_of_f16(u);
 }
 
-/* Which key the rows of a block shall find; -1 where no key is allowed to all of them. Ends are as likely as all else. */
+/* Which key the rows of a block shall find; -1 where no key is allowed to all of them. Ends are as likely as all
+ * else. */
 static int needle_key(const atn_args *a, int block, uint64_t r)
 {
     int lo, hi, lo2, hi2;
@@ -286,15 +291,16 @@ static void plant_needles(const maker *m)
             }
 }
 
-/* ---- masks, sinks, slopes ------------------------------------------------------------------------------------------ */
+/* ---- masks, sinks, slopes ------------------------------------------------------------------------------------- */
 
-/* One row of a mask as floats: 0 or a bias where allowed, -inf where forbidden. About a third is forbidden, and one row in
- * twelve wholly. One float row in four forbids with the most negative finite number, as PyTorch programs do; such a row
- * keeps an allowed key, because without one the two conventions differ. */
+/* One row of a mask as floats: 0 or a bias where allowed, -inf where forbidden. About a third is forbidden, and one row
+ * in twelve wholly. One float row in four forbids with the most negative finite number, as PyTorch programs do; such a
+ * row keeps an allowed key, because without one the two conventions differ. */
 static void mask_row(const atn_args *a, int i, atn_rng *rng, float *x)
 {
     uint64_t style = rng_u64(rng), seed = rng_u64(rng);
-    bool nothing = style % 12 == 0, biased = style >> 8 & 1, finite = a->mask.dtype != ATN_BOOL && (style >> 9 & 3) == 0;
+    bool nothing = style % 12 == 0, biased = style >> 8 & 1,
+         finite = a->mask.dtype != ATN_BOOL && (style >> 9 & 3) == 0;
     float no = !finite ? -INFINITY : a->mask.dtype == ATN_F16 ? -65504.0f : -FLT_MAX;
     int lo, hi;
     attention_row_range(a, i, &lo, &hi);

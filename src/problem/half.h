@@ -1,7 +1,8 @@
-/* Half types without help from the compiler: f16 (IEEE binary16) and bf16, by integer arithmetic, rounded to nearest even.
+/* Half types without help from the compiler: f16 (IEEE binary16) and bf16, by integer arithmetic, rounded to nearest
+ * even.
  *
- * Branch-free, so that loops over them vectorise on every target; all 65536 values of each type survive the way to float
- * and back (tests/unit/t_reference.c). */
+ * Branch-free, so that loops over them vectorise on every target; all 65536 values of each type survive the way to
+ * float and back (tests/unit/t_reference.c). */
 #ifndef ATN_PROBLEM_HALF_H
 #define ATN_PROBLEM_HALF_H
 
@@ -35,7 +36,7 @@ static inline uint16_t bf16_of_f32(float x)
 static inline float f32_of_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, a = h & 0x7fffu;
-    uint32_t value = bits_of_f32(f32_of_bits(a << 13) * 0x1p112f);     /* exponent bias 15 -> 127, denormals too: exact */
+    uint32_t value = bits_of_f32(f32_of_bits(a << 13) * 0x1p112f); /* exponent bias 15 -> 127, denormals too: exact */
     uint32_t special = a >= 0x7c00u ? 0x7f800000u : 0;                 /* Inf, NaN */
     return f32_of_bits(value | special | sign);
 }

@@ -1,7 +1,7 @@
 /* The laws of attention: relations between a kernel's own outputs that need no reference.
  *
- * Inputs lie on grids in [-2, 2] that leave a bit of their type's mantissa free, so that the derived inputs - a sum of two V,
- * keys moved by a vector - are exact, and all that is left is the kernel's own error.
+ * Inputs lie on grids in [-2, 2] that leave a bit of their type's mantissa free, so that the derived inputs - a sum of
+ * two V, keys moved by a vector - are exact, and all that is left is the kernel's own error.
  *
  * Features switch laws off:
  *                          sinks  softcap  alibi  float mask  bool mask  causal, window
@@ -24,7 +24,7 @@
 #include "problem/half.h"
 #include "problem/reference.h"
 
-/* ---- inputs that own their memory ------------------------------------------------------------------------------- */
+/* ---- inputs that own their memory ----------------------------------------------------------------------------- */
 
 typedef struct {
     atn_problem p;
@@ -90,7 +90,8 @@ static void inputs_fill(inputs *in, atn_rng *rng)
     EACH(b, a->B, h, a->Hkv, j, a->Skv, d, a->Dv) set(&a->v, b, h, j, d, grid(rng, a->v.dtype));
 }
 
-/* Copies rows [0, rows) of q, k or v (and of mask: columns [0, cols)) where the two may have other sizes around them. */
+/* Copies rows [0, rows) of q, k or v (and of mask: columns [0, cols)) where the two may have other sizes around
+ * them. */
 static void copy(const atn_tensor *to, const atn_tensor *from, int B, int H, int rows, int cols)
 {
     EACH(b, B, h, H, row, rows, col, cols) set(to, b, h, row, col, get(from, b, h, row, col));
@@ -123,7 +124,7 @@ static bool allowed(const atn_args *a, int b, int h, int i, int j)
     return a->mask.dtype == ATN_BOOL ? m != 0 : m > -INFINITY;
 }
 
-/* ---- running and measuring ---------------------------------------------------------------------------------------- */
+/* ---- running and measuring ------------------------------------------------------------------------------------ */
 
 typedef struct {
     const atn_problem *p;
@@ -162,7 +163,7 @@ static double against_base(const bench *t, const inputs *x)
     return relative(&n);
 }
 
-/* ---- the laws: each returns false where it does not apply --------------------------------------------------------- */
+/* ---- the laws: each returns false where it does not apply ----------------------------------------------------- */
 
 static bool v_constant(bench *t, inputs *x, double *error)
 {
@@ -274,7 +275,8 @@ static bool keys_appended(bench *t, inputs *unused, double *error)
     const atn_args *a = &t->base.a;
     (void)unused;
     if (!t->p->causal && t->p->mask < 0) return false;
-    if (t->p->mask < 0 && t->p->causal == ATN_CAUSAL_TOP_LEFT && a->Sq > a->Skv) return false;   /* old rows would see them */
+    if (t->p->mask < 0 && t->p->causal == ATN_CAUSAL_TOP_LEFT && a->Sq > a->Skv)
+        return false; /* old rows would see them */
     atn_problem p = *t->p;
     p.Sq += EXTRA;
     p.Skv += EXTRA;
@@ -367,15 +369,16 @@ static const struct {
     {"GQA = MHA", gqa_is_mha},            {"halves merged", halves_merged},
 };
 
-int laws_check(const atn_problem *p, uint64_t seed, double tolerance_factor, law_call call, void *ctx, atn_law out[ATN_LAWS])
+int laws_check(const atn_problem *p, uint64_t seed, double tolerance_factor, law_call call, void *ctx,
+               atn_law out[ATN_LAWS])
 {
     bench t = {.p = p, .call = call, .ctx = ctx, .rng = rng_make(seed, 0x1a35, 0)};
     int violated = 0;
     inputs_create(&t.base, p);
     inputs_fill(&t.base, &t.rng);
     bool runs = run(&t, &t.base);
-    /* Each side of a relation carries its own error; logits of shifted keys are twice as large; sums of outputs may cancel.
-     * Logits spread wider than NORMAL and less than PEAKED data. */
+    /* Each side of a relation carries its own error; logits of shifted keys are twice as large; sums of outputs may
+     * cancel. Logits spread wider than NORMAL and less than PEAKED data. */
     double tolerance = 2 * tolerance_for(p, ATN_DATA_PEAKED, tolerance_factor).rel_l2;
     for (int i = 0; i < ATN_LAWS; i++) {
         inputs room;

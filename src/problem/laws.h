@@ -10,7 +10,8 @@
 typedef bool (*law_call)(void *ctx, const atn_args *args);
 
 typedef struct {
-    const char *name;       /* "V constant", "linear in V", "key permutation", "key shift", "Q zero", "masked keys appended", "GQA = MHA", "halves merged" */
+    const char *name; /* "V constant", "linear in V", "key permutation", "key shift", "Q zero", "masked keys appended",
+                         "GQA = MHA", "halves merged" */
     bool applies;           /* some features switch a law off (softcap, sinks, masks) */
     double error;           /* how far the relation is off, relative */
     bool holds;             /* !(error <= tolerance) is false */
@@ -18,6 +19,7 @@ typedef struct {
 
 /* Checks every law that applies to the problem; returns how many were violated. out has room for ATN_LAWS entries. */
 enum { ATN_LAWS = 8 };
-int laws_check(const atn_problem *p, uint64_t seed, double tolerance_factor, law_call call, void *ctx, atn_law out[ATN_LAWS]);
+int laws_check(const atn_problem *p, uint64_t seed, double tolerance_factor, law_call call, void *ctx,
+               atn_law out[ATN_LAWS]);
 
 #endif

@@ -1,7 +1,7 @@
 /* The problem descriptor: reading and printing its text form, checking it, counting its work, laying it out in memory.
  *
- * Invariant: problem_parse(problem_print(p)) == p for every p that problem_check accepts, field by field. So values that
- * mean the same (cache=Skv and no cache, window=-5 and none) are brought to one form by `normalise`. */
+ * Invariant: problem_parse(problem_print(p)) == p for every p that problem_check accepts, field by field. So values
+ * that mean the same (cache=Skv and no cache, window=-5 and none) are brought to one form by `normalise`. */
 #include "problem/problem.h"
 
 #include <math.h>
@@ -50,7 +50,7 @@ static void normalise(atn_problem *p)
     if (p->cache_rows == p->Skv) p->cache_rows = 0;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------------------------- */
 
 /* Words are told apart by this table. Those with a value after the name alone (b2, s64) have digits there, the others
  * a '='; `seen` in problem_parse has one bit for each. */
@@ -197,15 +197,17 @@ static bool read_word(int kind, const char *word, const char *value, atn_problem
 
 static atn_status unknown_word(atn_error *err, const char *word)
 {
-    static const char *const names[] = {"f32", "f16", "bf16", "causal", "window=", "mask=", "softcap=", "scale=", "sinks",
-                                        "alibi", "lse", "layout=", "cache=", "misalign"};
+    static const char *const names[] = {"f32",    "f16",   "bf16",  "causal", "window=", "mask=",  "softcap=",
+                                        "scale=", "sinks", "alibi", "lse",    "layout=", "cache=", "misalign"};
     char head[64] = {0};
     size_t n = strcspn(word, "=");
     memcpy(head, word, ATN_MIN(n + (word[n] == '='), sizeof head - 1));
     const char *near = text_nearest(head, names, ATN_COUNT(names));
     if (near) return atn_fail(err, ATN_FORMAT, "unknown word '%s' in problem; did you mean '%s'?", word, near);
-    return atn_fail(err, ATN_FORMAT, "unknown word '%s' in problem; valid words are like: f32 b2 h16/8 s2048 d128 causal "
-                    "window=127,0 mask=bool softcap=50 scale=0.1 sinks alibi lse layout=bshd cache=4096 misalign", word);
+    return atn_fail(err, ATN_FORMAT,
+                    "unknown word '%s' in problem; valid words are like: f32 b2 h16/8 s2048 d128 causal "
+                    "window=127,0 mask=bool softcap=50 scale=0.1 sinks alibi lse layout=bshd cache=4096 misalign",
+                    word);
 }
 
 atn_status problem_parse(const char *text, atn_problem *out, atn_error *err)
@@ -219,7 +221,8 @@ atn_status problem_parse(const char *text, atn_problem *out, atn_error *err)
         char word[64];
         size_t n = strcspn(s, " \t\r\n");
         if (n >= sizeof word)
-            return atn_fail(err, ATN_FORMAT, "word '%.40s...' in problem is too long; words are like h16/8 or causal", s);
+            return atn_fail(err, ATN_FORMAT, "word '%.40s...' in problem is too long; words are like h16/8 or causal",
+                            s);
         memcpy(word, s, n);
         word[n] = 0;
         s += n;
@@ -227,7 +230,8 @@ atn_status problem_parse(const char *text, atn_problem *out, atn_error *err)
         int kind = word_kind(word, &value);
         if (kind < 0) return unknown_word(err, word);
         if (seen >> kind & 1)
-            return atn_fail(err, ATN_FORMAT, "word '%s' in problem says again what an earlier word said; give it once", word);
+            return atn_fail(err, ATN_FORMAT, "word '%s' in problem says again what an earlier word said; give it once",
+                            word);
         seen |= 1u << kind;
         if (!read_word(kind, word, value, &p)) return bad_word(err, word, kind);
     }
@@ -241,7 +245,7 @@ atn_status problem_parse(const char *text, atn_problem *out, atn_error *err)
     return st;
 }
 
-/* ---- checking --------------------------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------------------------------------- */
 
 static atn_status check_size(const char *letter, const char *what, int32_t n, atn_error *err)
 {
@@ -254,7 +258,8 @@ static bool is_float_type(int t) { return t == ATN_F32 || t == ATN_F16 || t == A
 static atn_status check_features(const atn_problem *p, atn_error *err)
 {
     if (!is_float_type(p->dtype_q) || !is_float_type(p->dtype_kv))
-        return atn_fail(err, ATN_FORMAT, "type %d:%d: q and kv types must be f32, f16 or bf16", p->dtype_q, p->dtype_kv);
+        return atn_fail(err, ATN_FORMAT, "type %d:%d: q and kv types must be f32, f16 or bf16", p->dtype_q,
+                        p->dtype_kv);
     if (p->causal < ATN_CAUSAL_NONE || p->causal > ATN_CAUSAL_TOP_LEFT)
         return atn_fail(err, ATN_FORMAT, "causal %d: must be none, bottom-right or top-left", p->causal);
     if (p->mask != -1 && p->mask != ATN_F32 && p->mask != ATN_F16 && p->mask != ATN_BOOL)
@@ -276,8 +281,9 @@ static atn_status check_bytes(const atn_problem *p, atn_error *err)
     double most = fmax(b * p->Hq * p->Sq * fmax(p->D, p->Dv), b * p->Hkv * rows * fmax(p->D, p->Dv));
     most = 4 * fmax(most, p->mask >= 0 ? b * p->Sq * p->Skv : 0);
     if (most <= BYTES_MAX) return ATN_OK;
-    return atn_fail(err, ATN_FORMAT, "problem needs a tensor of %.3g bytes; the limit is %.3g: use fewer rows, heads or batches",
-                    most, BYTES_MAX);
+    return atn_fail(err, ATN_FORMAT,
+                    "problem needs a tensor of %.3g bytes; the limit is %.3g: use fewer rows, heads or batches", most,
+                    BYTES_MAX);
 }
 
 atn_status problem_check(const atn_problem *p, atn_error *err)
@@ -295,8 +301,9 @@ atn_status problem_check(const atn_problem *p, atn_error *err)
     if (p->Hq % p->Hkv != 0) {
         int near = p->Hkv;
         while (near > 1 && p->Hq % near != 0) near--;
-        return atn_fail(err, ATN_FORMAT, "Hq %% Hkv != 0: h%d/%d gives a kv head a fraction of a query head; try h%d/%d",
-                        p->Hq, p->Hkv, p->Hq, ATN_MIN(near, p->Hq));
+        return atn_fail(err, ATN_FORMAT,
+                        "Hq %% Hkv != 0: h%d/%d gives a kv head a fraction of a query head; try h%d/%d", p->Hq, p->Hkv,
+                        p->Hq, ATN_MIN(near, p->Hq));
     }
     atn_status st = check_features(p, err);
     return st == ATN_OK ? check_bytes(p, err) : st;
@@ -308,7 +315,7 @@ bool problem_is_plain(const atn_problem *p)
            p->window_right < 0 && p->mask < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse;
 }
 
-/* ---- printing --------------------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------------------------- */
 
 static void add_pair(atn_text *t, char letter, int a, int b)
 {
@@ -346,7 +353,7 @@ void problem_print(const atn_problem *given, char *out, size_t room)
     text_free(&t);
 }
 
-/* ---- counting ---------------------------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------------------------- */
 
 void attention_row_range(const atn_args *a, int i, int *begin, int *end)
 {
@@ -384,12 +391,13 @@ double problem_tokens(const atn_problem *p) { return (double)p->B * p->Sq; }
 double problem_bytes(const atn_problem *p)
 {
     double head = (double)p->D + p->Dv, b = p->B;
-    double bytes = b * p->Hq * p->Sq * head * dtype_bytes(p->dtype_q) + b * p->Hkv * p->Skv * head * dtype_bytes(p->dtype_kv);
+    double bytes =
+        b * p->Hq * p->Sq * head * dtype_bytes(p->dtype_q) + b * p->Hkv * p->Skv * head * dtype_bytes(p->dtype_kv);
     if (p->mask >= 0) bytes += b * p->Sq * p->Skv * dtype_bytes(p->mask);
     return bytes;
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------------ */
+/* ---- layout --------------------------------------------------------------------------------------------------- */
 
 /* Strides of a [B][H][rows][last] tensor that has room for `room` rows; returns its bytes. */
 static int64_t lay(atn_tensor *t, int dtype, bool token_major, int64_t B, int64_t H, int64_t room, int64_t last)
@@ -406,10 +414,19 @@ void problem_layout(const atn_problem *p, atn_layout *out)
 {
     int64_t rows = p->cache_rows ? p->cache_rows : p->Skv;
     bool tm = p->token_major;
-    *out = (atn_layout){.args = {.size = sizeof(atn_args), .B = p->B, .Hq = p->Hq, .Hkv = p->Hkv, .Sq = p->Sq, .Skv = p->Skv,
-                                 .D = p->D, .Dv = p->Dv, .softcap = p->softcap, .causal = p->causal,
+    *out = (atn_layout){.args = {.size = sizeof(atn_args),
+                                 .B = p->B,
+                                 .Hq = p->Hq,
+                                 .Hkv = p->Hkv,
+                                 .Sq = p->Sq,
+                                 .Skv = p->Skv,
+                                 .D = p->D,
+                                 .Dv = p->Dv,
+                                 .softcap = p->softcap,
+                                 .causal = p->causal,
                                  .scale = p->scale != 0 ? p->scale : (float)(1.0 / sqrt(p->D)),
-                                 .window_left = p->window_left, .window_right = p->window_right}};
+                                 .window_left = p->window_left,
+                                 .window_right = p->window_right}};
     atn_args *a = &out->args;
     out->bytes[ATN_T_Q] = lay(&a->q, p->dtype_q, tm, p->B, p->Hq, p->Sq, p->D);
     out->bytes[ATN_T_K] = lay(&a->k, p->dtype_kv, tm, p->B, p->Hkv, rows, p->D);

@@ -47,19 +47,20 @@ atn_status problem_check(const atn_problem *p, atn_error *err);
 /* Canonical text into out[room]; a parse of it gives the same problem back. */
 void problem_print(const atn_problem *p, char *out, size_t room);
 
-/* f32, all keys or bottom-right causal, in whatever memory layout and scale; no window, mask, softcap, sinks, slopes or lse.
- * Every kernel must cover these; its can_run may refuse the rest. */
+/* f32, all keys or bottom-right causal, in whatever memory layout and scale; no window, mask, softcap, sinks, slopes or
+ * lse. Every kernel must cover these; its can_run may refuse the rest. */
 bool problem_is_plain(const atn_problem *p);
 
-/* Useful work: 2 flop x (D + Dv) for each (query row, allowed key) pair of each head, masks of random content counted as
- * full, causal and windows exactly. tokens = B * Sq. bytes = q, k, v, o (and mask) read or written once. */
+/* Useful work: 2 flop x (D + Dv) for each (query row, allowed key) pair of each head, masks of random content counted
+ * as full, causal and windows exactly. tokens = B * Sq. bytes = q, k, v, o (and mask) read or written once. */
 double problem_flops(const atn_problem *p);
 double problem_tokens(const atn_problem *p);
 double problem_bytes(const atn_problem *p);
 
 /* Where each tensor lies: byte size of its storage (with cache rows, strides) and strides, in the order q k v o mask.
  * sinks, alibi: Hq floats; lse: B*Hq*Sq floats. For misalign the
- * owner of the memory adds the offset: bytes do not hold it. args->ptrs are left NULL (mask.ptr, sinks, alibi, lse too); presence flags are in the problem. */
+ * owner of the memory adds the offset: bytes do not hold it. args->ptrs are left NULL (mask.ptr, sinks, alibi, lse
+ * too); presence flags are in the problem. */
 enum { ATN_T_Q, ATN_T_K, ATN_T_V, ATN_T_O, ATN_T_MASK, ATN_T_SINKS, ATN_T_ALIBI, ATN_T_LSE, ATN_T_COUNT };
 typedef struct {
     int64_t bytes[ATN_T_COUNT];   /* 0: absent */

@@ -1,7 +1,8 @@
 /* The truth in fp64, one query row at a time, and the comparison of a kernel's output with it.
  *
- * Every sum has a fixed order (sixteen interleaved partial sums, then a tree) and nothing is contracted, so the reference
- * gives the same bits whatever vector width runs it. It is plain on purpose: three passes over a row, no blocking. */
+ * Every sum has a fixed order (sixteen interleaved partial sums, then a tree) and nothing is contracted, so the
+ * reference gives the same bits whatever vector width runs it. It is plain on purpose: three passes over a row, no
+ * blocking. */
 #include "problem/reference.h"
 
 #include <math.h>
@@ -17,7 +18,7 @@ enum { LANES = 4 };
 typedef double v4d __attribute__((vector_size(LANES * sizeof(double))));
 typedef float v4f __attribute__((vector_size(LANES * sizeof(float))));
 
-/* ---- loads ------------------------------------------------------------------------------------------------------- */
+/* ---- loads ---------------------------------------------------------------------------------------------------- */
 
 static const char *row_at(const atn_tensor *t, int b, int h, int row)
 {
@@ -39,7 +40,8 @@ double tensor_get(const atn_tensor *t, int b, int h, int row, int col)
     }
 }
 
-/* A row as floats: the row itself where it is f32 (4-byte aligned, all that a float load needs), else converted into room. */
+/* A row as floats: the row itself where it is f32 (4-byte aligned, all that a float load needs), else converted into
+ * room. */
 INLINE const float *row_f32(const void *p, int dtype, int n, float *restrict room)
 {
     const uint16_t *restrict u = p;
@@ -51,7 +53,7 @@ INLINE const float *row_f32(const void *p, int dtype, int n, float *restrict roo
     return room;
 }
 
-/* ---- one row ----------------------------------------------------------------------------------------------------- */
+/* ---- one row -------------------------------------------------------------------------------------------------- */
 
 INLINE void load4(v4d *out, const float *p)
 {
@@ -99,8 +101,8 @@ INLINE void dots_body(const atn_args *a, int b, int hkv, int lo, int hi, const d
     for (int j = lo; j < hi; j++) s[j] = dot(q, row_f32(row_at(&a->k, b, hkv, j), a->k.dtype, a->D, room), a->D);
 }
 
-/* Pass 3: out = sum of p[j] v[j]. A forbidden key (p is -0.0) is not read, as it may hold anything; one whose weight has
- * underflowed to 0 is, so that a NaN in its value reaches the row. */
+/* Pass 3: out = sum of p[j] v[j]. A forbidden key (p is -0.0) is not read, as it may hold anything; one whose weight
+ * has underflowed to 0 is, so that a NaN in its value reaches the row. */
 INLINE void sum_body(const atn_args *a, int b, int hkv, int lo, int hi, const double *p, double *out, float *room)
 {
     double w[4];
@@ -122,11 +124,13 @@ INLINE void sum_body(const atn_args *a, int b, int hkv, int lo, int hi, const do
 #if defined(__x86_64__) && defined(__GNUC__)
 #define WIDE 1
 #define AT_AVX2 __attribute__((target("avx2")))
-AT_AVX2 static void dots_avx2(const atn_args *a, int b, int hkv, int lo, int hi, const double *q, double *s, float *room)
+AT_AVX2 static void dots_avx2(const atn_args *a, int b, int hkv, int lo, int hi, const double *q, double *s,
+                              float *room)
 {
     dots_body(a, b, hkv, lo, hi, q, s, room);
 }
-AT_AVX2 static void sum_avx2(const atn_args *a, int b, int hkv, int lo, int hi, const double *p, double *out, float *room)
+AT_AVX2 static void sum_avx2(const atn_args *a, int b, int hkv, int lo, int hi, const double *p, double *out,
+                             float *room)
 {
     sum_body(a, b, hkv, lo, hi, p, out, room);
 }
@@ -160,8 +164,8 @@ static double score(const atn_args *a, int b, int h, int i, int j, double dot)
     return m == -INFINITY ? m : s + m;         /* a forbidden key stays so even where its dot product is NaN */
 }
 
-/* Pass 2b: scores [lo, hi) to weights that sum to 1 (less the sink's share), in place; a forbidden key gets -0.0. Returns
- * the log-sum-exp. */
+/* Pass 2b: scores [lo, hi) to weights that sum to 1 (less the sink's share), in place; a forbidden key gets -0.0.
+ * Returns the log-sum-exp. */
 static double softmax(double *s, int lo, int hi, const float *sink)
 {
     double m = sink ? (double)*sink : -INFINITY, l = 0;
@@ -198,7 +202,7 @@ void reference_row(const atn_args *a, int b, int h, int i, double *out, double *
     if (room != few) free(room);
 }
 
-/* ---- poison ------------------------------------------------------------------------------------------------------ */
+/* ---- poison --------------------------------------------------------------------------------------------------- */
 
 /* 0x7fa5 is NaN as f16 and as bf16, and twice it is a signalling NaN as f32: no operation gives that as its result. */
 static const uint16_t POISON = 0x7fa5;
@@ -228,12 +232,13 @@ int64_t poison_count(const atn_args *a)
     int64_t found = 0;
     for (int b = 0; b < a->B; b++)
         for (int h = 0; h < a->Hq; h++)
-            for (int i = 0; i < a->Sq; i++) found += count_poison(row_at(&a->o, b, h, i), dtype_bytes(a->o.dtype), a->Dv);
+            for (int i = 0; i < a->Sq; i++)
+                found += count_poison(row_at(&a->o, b, h, i), dtype_bytes(a->o.dtype), a->Dv);
     if (a->lse) found += count_poison(a->lse, 4, (int64_t)a->B * a->Hq * a->Sq);
     return found;
 }
 
-/* ---- comparison -------------------------------------------------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     int b, h, i, col;             /* col: where the row is off most */
@@ -326,8 +331,8 @@ static void summarise(const atn_args *a, const row_result *rows, int64_t n, atn_
     out->worst_b = worst->b;
     out->worst_h = worst->h;
     out->worst_i = worst->i;
-    snprintf(out->detail, sizeof out->detail, "b%d h%d row %d col %d: got %.9g, want %.9g", worst->b, worst->h, worst->i,
-             worst->col, worst->got, worst->want);
+    snprintf(out->detail, sizeof out->detail, "b%d h%d row %d col %d: got %.9g, want %.9g", worst->b, worst->h,
+             worst->i, worst->col, worst->got, worst->want);
 }
 
 void reference_compare(const atn_args *a, int64_t rows_max, atn_rng *rng, atn_compare *out)

@@ -25,22 +25,24 @@ typedef struct {
     char detail[200];       /* the worst element in words: "b0 h3 row 17 col 5: got 0, want 0.0312" */
 } atn_compare;
 
-/* Compares rows of args->o (and lse) with the reference: all rows if rows_max <= 0 or covers them, else rows_max rows drawn by rng (first
- * and last row of a random head always among them). NaN in the reference must meet NaN in the output. */
+/* Compares rows of args->o (and lse) with the reference: all rows if rows_max <= 0 or covers them, else rows_max rows
+ * drawn by rng (first and last row of a random head always among them). NaN in the reference must meet NaN in the
+ * output. */
 void reference_compare(const atn_args *a, int64_t rows_max, atn_rng *rng, atn_compare *out);
 
 /* Poison: NaN of a bit pattern that arithmetic does not produce, for every output type. Strided padding included. */
 void poison_fill(void *p, int64_t bytes);
 int64_t poison_count(const atn_args *a);   /* elements of o and lse that still hold it */
 
-/* What a kernel of this problem's types may differ from the truth: relative L2; worst row is allowed 8 x as much. `factor` (normally 1)
- * scales it: the user's --tolerance. See tolerance.c for the derivation and measurements. */
+/* What a kernel of this problem's types may differ from the truth: relative L2; worst row is allowed 8 x as much.
+ * `factor` (normally 1) scales it: the user's --tolerance. See tolerance.c for the derivation and measurements. */
 typedef struct {
     double rel_l2, row_worst, lse;
 } atn_tolerance;
 atn_tolerance tolerance_for(const atn_problem *p, int data_kind, double factor);
 
-/* NULL if within tolerance, else a static word for what failed: "unwritten", "nonfinite", "error", "row", "lse". Every test is !(x <= tol). */
+/* NULL if within tolerance, else a static word for what failed: "unwritten", "nonfinite", "error", "row", "lse". Every
+ * test is !(x <= tol). */
 const char *tolerance_verdict(const atn_compare *c, const atn_tolerance *t);
 
 #endif

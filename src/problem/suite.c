@@ -1,8 +1,8 @@
 /* Suites: tables of problem texts.
  *
- * Speed suites name whole sizes and run on NORMAL data. Correctness suites are small (tests/unit/t_reference.c holds them to
- * their budget): an evolution runs them for hundreds of candidates. In each of those, the plain problems (problem_is_plain),
- * which every kernel must cover, come first; features that can_run may refuse follow. */
+ * Speed suites name whole sizes and run on NORMAL data. Correctness suites are small (tests/unit/t_reference.c holds
+ * them to their budget): an evolution runs them for hundreds of candidates. In each of those, the plain problems
+ * (problem_is_plain), which every kernel must cover, come first; features that can_run may refuse follow. */
 #include "problem/suite.h"
 
 #include <stdio.h>
@@ -209,8 +209,9 @@ static const struct {
     int count;
 } SUITES[] = {
 #define SUITE(name, table) {name, table, ATN_COUNT(table)}
-    SUITE("seed", SEED),           SUITE("readme", README),         SUITE("models", MODELS),   SUITE("accuracy", ACCURACY),
-    SUITE("stability", STABILITY), SUITE("robustness", ROBUSTNESS), SUITE("heldout", HELDOUT),
+    SUITE("seed", SEED),         SUITE("readme", README),       SUITE("models", MODELS),
+    SUITE("accuracy", ACCURACY), SUITE("stability", STABILITY), SUITE("robustness", ROBUSTNESS),
+    SUITE("heldout", HELDOUT),
 #undef SUITE
 };
 
@@ -255,8 +256,10 @@ atn_status suite_add(atn_suite *s, const char *name, atn_error *err)
     int n;
     const char *const *names = suite_names(&n);
     const char *near = text_nearest(name, names, n);
-    return atn_fail(err, ATN_NOT_FOUND, "no suite '%s'%s%s%s; the suites are seed, readme, models (speed), accuracy, stability, "
-                    "robustness, heldout (correctness)", name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return atn_fail(err, ATN_NOT_FOUND,
+                    "no suite '%s'%s%s%s; the suites are seed, readme, models (speed), accuracy, stability, "
+                    "robustness, heldout (correctness)",
+                    name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 atn_status suite_add_case(atn_suite *s, const char *text, atn_error *err)

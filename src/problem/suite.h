@@ -1,4 +1,5 @@
-/* Suites: named lists of problems. `seed`, `readme`, `models` (speed), `accuracy`, `stability`, `robustness` (small, for correctness), `heldout`. */
+/* Suites: named lists of problems. `seed`, `readme`, `models` (speed), `accuracy`, `stability`, `robustness` (small,
+ * for correctness), `heldout`. */
 #ifndef ATN_PROBLEM_SUITE_H
 #define ATN_PROBLEM_SUITE_H
 
@@ -16,7 +17,8 @@ typedef struct {
     int count;
 } atn_suite;
 
-/* Appends the cases of a named suite ("seed", "readme", "models", "accuracy", ...) to *s. NOT_FOUND names the valid ones. */
+/* Appends the cases of a named suite ("seed", "readme", "models", "accuracy", ...) to *s. NOT_FOUND names the valid
+ * ones. */
 atn_status suite_add(atn_suite *s, const char *name, atn_error *err);
 /* Appends one custom case from its text form. */
 atn_status suite_add_case(atn_suite *s, const char *text, atn_error *err);

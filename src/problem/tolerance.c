@@ -1,17 +1,16 @@
 /* How far an honest kernel may be from the truth, by types and kind of data, and the verdict on a comparison.
  *
- * Relative L2 of the whole output. An honest kernel multiplies its inputs as they are, adds in f32, may round the weights P
- * and must round the output to its type. So the error has these parts, independent of each other:
+ * Relative L2 of the whole output. An honest kernel multiplies its inputs as they are, adds in f32, may round the
+ * weights P and must round the output to its type. So the error has these parts, independent of each other:
  *
- *   sums       f32 additions over Skv keys: a random walk, below 1e-6 for thousands of keys. The base of 5e-6, growing with
- *              sqrt(Skv / 4096), leaves room for any order of adding and for exp to 2e-6.
- *   output, P  rounding to f16 has an rms of 2.0e-4 (half an ulp of 2^-11, uniform), to bf16 of 1.6e-3; both together are
- *              sqrt(2) of that: 2.9e-4 and 2.3e-3. Allowed: 1e-3 and 4e-3.
- *   logits     an absolute error d in a logit is a relative error d in its weight. A dot product of D terms whose result has
- *              deviation sigma is off by u * sigma * (1 + 0.4 sqrt(D)) (rounded partial sums of a random walk), and scaling
- *              it, or turning it to base 2, by u * |s|, with u = 2^-24. Allowed: twice their sum. This is 1e-6 for N(0,1)
- *              data, and 2e-3 where logits reach 1e4: there it is the whole error, and no f32 kernel escapes it.
- *   q rounded  where k and v are of a coarser type than q, the machine's dot instructions want q in that type too: an rms
+ *   sums       f32 additions over Skv keys: a random walk, below 1e-6 for thousands of keys. The base of 5e-6, growing
+ * with sqrt(Skv / 4096), leaves room for any order of adding and for exp to 2e-6. output, P  rounding to f16 has an rms
+ * of 2.0e-4 (half an ulp of 2^-11, uniform), to bf16 of 1.6e-3; both together are sqrt(2) of that: 2.9e-4 and 2.3e-3.
+ * Allowed: 1e-3 and 4e-3. logits     an absolute error d in a logit is a relative error d in its weight. A dot product
+ * of D terms whose result has deviation sigma is off by u * sigma * (1 + 0.4 sqrt(D)) (rounded partial sums of a random
+ * walk), and scaling it, or turning it to base 2, by u * |s|, with u = 2^-24. Allowed: twice their sum. This is 1e-6
+ * for N(0,1) data, and 2e-3 where logits reach 1e4: there it is the whole error, and no f32 kernel escapes it. q
+ * rounded  where k and v are of a coarser type than q, the machine's dot instructions want q in that type too: an rms
  *              of u_kv * sigma in the logits. Allowed 1.5 x, but not for huge logits, which demand q as it is.
  *   denormals  have a fixed step, not a relative one; see `denormal_part`.
  *
@@ -47,8 +46,9 @@ static void logits_of(const atn_problem *p, atn_data kind, double *sigma, double
     if (p->alibi) *most += 20;                 /* keys that are further down have no weight */
 }
 
-/* V of size v in steps of q. f32: v = 1e-39, q = 1.4e-45; n products of P and V, each rounded to a step, against a sum of
- * v * sqrt(2.7 / n), give 3.6e-7 n. f16: only the output is rounded, in steps of 6e-8 against 3e-5 * sqrt(2.7 / n). */
+/* V of size v in steps of q. f32: v = 1e-39, q = 1.4e-45; n products of P and V, each rounded to a step, against a sum
+ * of v * sqrt(2.7 / n), give 3.6e-7 n. f16: only the output is rounded, in steps of 6e-8 against 3e-5 * sqrt(2.7 /
+ * n). */
 static double denormal_part(const atn_problem *p)
 {
     if (p->dtype_kv == ATN_F32 && p->dtype_q == ATN_F32) return 1e-6 * p->Skv;
@@ -58,7 +58,8 @@ static double denormal_part(const atn_problem *p)
 }
 
 /* Of n independent normal values, the norm is below its typical size by the factor 10^(5/n) once in 1e5 draws. Where an
- * output has few values, cancellation may make it that small, and the error, which does not shrink with it, that large. */
+ * output has few values, cancellation may make it that small, and the error, which does not shrink with it, that
+ * large. */
 static double few_values(double n) { return pow(10, fmin(3, 5 / n)); }
 
 atn_tolerance tolerance_for(const atn_problem *p, int data_kind, double factor)

@@ -2,11 +2,12 @@
  *
  *     conformance [--needs FEATURE]... [--tiny] [--laws] [--case TEXT [--data KIND] [--seed N]] KERNEL.so ...
  *
- * Our own kernels, in this process. The host is as unkind as the contract allows: each buffer ends at an unmapped page (and,
- * in a second pass, begins after one), inputs cannot be written, outputs are poisoned, scratch is filled with NaN before each
- * task, the block for the call likewise, tasks of a phase run backwards or shuffled, and the plan is made for 1 and for 5
- * threads. Runs of one plan in any order must agree bit for bit. A crash names its case. Output is TAP, one test per kernel;
- * each failure prints the line that reruns it. With CONFORMANCE_LINKED the one kernel is linked in (for emulators). */
+ * Our own kernels, in this process. The host is as unkind as the contract allows: each buffer ends at an unmapped page
+ * (and, in a second pass, begins after one), inputs cannot be written, outputs are poisoned, scratch is filled with NaN
+ * before each task, the block for the call likewise, tasks of a phase run backwards or shuffled, and the plan is made
+ * for 1 and for 5 threads. Runs of one plan in any order must agree bit for bit. A crash names its case. Output is TAP,
+ * one test per kernel; each failure prints the line that reruns it. With CONFORMANCE_LINKED the one kernel is linked in
+ * (for emulators). */
 #include <dlfcn.h>
 #include <math.h>
 #include <signal.h>
@@ -27,14 +28,15 @@
 #include "base/cpu.h"
 #endif
 
-/* ---- memory between unmapped pages --------------------------------------------------------------------------------- */
+/* ---- memory between unmapped pages ---------------------------------------------------------------------------- */
 
 typedef struct {
     char *map, *data;
     size_t map_bytes, bytes, page;
 } guarded;
 
-/* The block ends (or begins) at an unmapped page, as far as its alignment allows. `align` is what the contract promises. */
+/* The block ends (or begins) at an unmapped page, as far as its alignment allows. `align` is what the contract
+ * promises. */
 static guarded guard(size_t bytes, size_t align, bool at_begin)
 {
     guarded g = {.page = (size_t)sysconf(_SC_PAGESIZE), .bytes = bytes};
@@ -76,7 +78,10 @@ static void buffers_create(buffers *x, const atn_problem *p, bool at_begin)
     for (int t = 0; t < ATN_T_COUNT; t++) {
         size_t element = t > ATN_T_MASK ? 4 : (size_t)dtype_bytes(tensors[t]->dtype);
         size_t off = p->misalign && at_begin ? element : 0;   /* at the end, any odd size is misaligned by itself */
-        x->block[t] = guard((size_t)x->l.bytes[t] + (x->l.bytes[t] ? off : 0), p->misalign ? element : element == 1 ? 1 : 4,
+        x->block[t] = guard((size_t)x->l.bytes[t] + (x->l.bytes[t] ? off : 0),
+                            p->misalign    ? element
+                            : element == 1 ? 1
+                                           : 4,
                             at_begin);
         at[t] = x->block[t].data ? x->block[t].data + off : NULL;
     }
@@ -101,7 +106,7 @@ static void buffers_release(buffers *x)
     for (int t = 0; t < ATN_T_COUNT; t++) release(&x->block[t]);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------------------------- */
 
 typedef enum { ORDER_FORWARD, ORDER_BACKWARD, ORDER_SHUFFLED } order;
 
@@ -121,8 +126,10 @@ static const char *execute(const atn_kernel *k, const atn_args *a, int threads, 
     atn_plan plan = {0};
     atn_rng rng = rng_make(seed, 0x0de5, 0);
     if (k->plan(a, threads, &plan) != 0) return "plan failed though can_run agreed";
-    if (plan.phases < 1 || plan.phases > ATN_PHASES_MAX || plan.shared_bytes < 0 || plan.scratch_bytes < 0) return "plan is malformed";
-    guarded shared = guard((size_t)plan.shared_bytes, 64, false), scratch = guard((size_t)plan.scratch_bytes, 64, false);
+    if (plan.phases < 1 || plan.phases > ATN_PHASES_MAX || plan.shared_bytes < 0 || plan.scratch_bytes < 0)
+        return "plan is malformed";
+    guarded shared = guard((size_t)plan.shared_bytes, 64, false),
+            scratch = guard((size_t)plan.scratch_bytes, 64, false);
     const char *wrong = NULL;
     if (shared.data) memset(shared.data, 0xff, shared.bytes);
     for (int phase = 0; phase < plan.phases && !wrong; phase++) {
@@ -144,7 +151,7 @@ static const char *execute(const atn_kernel *k, const atn_args *a, int threads, 
     return wrong;
 }
 
-/* ---- one problem --------------------------------------------------------------------------------------------------- */
+/* ---- one problem ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *file;
@@ -169,7 +176,8 @@ static void on_crash(int sig)
 
 static void rerun_line(char *out, size_t room, const subject *s, const char *text, atn_data data, uint64_t seed)
 {
-    snprintf(out, room, "conformance --case \"%s\" --data %s --seed %llu %s", text, data_name(data), (unsigned long long)seed, s->file);
+    snprintf(out, room, "conformance --case \"%s\" --data %s --seed %llu %s", text, data_name(data),
+             (unsigned long long)seed, s->file);
 }
 
 static void report(subject *s, const char *what, const char *detail)
@@ -197,8 +205,8 @@ static void check_against_truth(subject *s, buffers *x, const atn_case *t, const
         snprintf(s->worst_case, sizeof s->worst_case, "%s %s", text, data_name(t->data));
     }
     char detail[400];
-    snprintf(detail, sizeof detail, "rel %.3g of %.3g, row %.3g of %.3g, lse %.3g of %.3g; %s", c.rel_l2, tol.rel_l2, c.row_worst,
-             tol.row_worst, c.lse_worst, tol.lse, c.detail);
+    snprintf(detail, sizeof detail, "rel %.3g of %.3g, row %.3g of %.3g, lse %.3g of %.3g; %s", c.rel_l2, tol.rel_l2,
+             c.row_worst, tol.row_worst, c.lse_worst, tol.lse, c.detail);
     if (verdict) report(s, verdict, detail);
 }
 
@@ -255,10 +263,21 @@ static bool call_kernel(void *ctx, const atn_args *a)
 static void check_laws(subject *s, bool tiny, uint64_t seed)
 {
     static const char *const texts[] = {
-        "f32 h4/2 s150 d64", "f32 h2 s70/130 d64 causal", "f32 h2/1 s40 d128", "f32 h2 s1/700 d64", "f32 h2 s100/60 d80 causal",
-        "f32 h4/2 s50 d64 mask=bool", "f32 h4/2 s50 d64 mask=f32 causal", "f32 h2 s90 d64 window=20,5",
-        "f32 h2 s60 d64 causal sinks alibi lse", "f32 h2 s60 d64 softcap=5", "f16 h4/2 s70 d64 causal", "bf16 h4/2 s70 d64",
-        "bf16 h4/2 s130 d64 causal lse", "f32:bf16 h4/2 s40 d64 causal", "f32 h2/1 s300 d64 causal cache=400 layout=bshd",
+        "f32 h4/2 s150 d64",
+        "f32 h2 s70/130 d64 causal",
+        "f32 h2/1 s40 d128",
+        "f32 h2 s1/700 d64",
+        "f32 h2 s100/60 d80 causal",
+        "f32 h4/2 s50 d64 mask=bool",
+        "f32 h4/2 s50 d64 mask=f32 causal",
+        "f32 h2 s90 d64 window=20,5",
+        "f32 h2 s60 d64 causal sinks alibi lse",
+        "f32 h2 s60 d64 softcap=5",
+        "f16 h4/2 s70 d64 causal",
+        "bf16 h4/2 s70 d64",
+        "bf16 h4/2 s130 d64 causal lse",
+        "f32:bf16 h4/2 s40 d64 causal",
+        "f32 h2/1 s300 d64 causal cache=400 layout=bshd",
     };
     for (int t = 0; t < ATN_COUNT(texts); t++) {
         atn_problem p;
@@ -276,7 +295,7 @@ static void check_laws(subject *s, bool tiny, uint64_t seed)
     }
 }
 
-/* ---- the program ---------------------------------------------------------------------------------------------------- */
+/* ---- the program ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
     bool tiny, laws;
@@ -312,12 +331,14 @@ static bool check_kernel(const options *o, const char *file, const atn_kernel *k
         printf("not ok %d - %s: abi %u, want %d\n", number, file, k->abi, ATN_KERNEL_ABI);
         return false;
     }
-    for (int i = 0; i < o->suite.count; i++) check_case(&s, &o->suite.cases[i], o->seed + (uint64_t)i * (o->text == NULL));
+    for (int i = 0; i < o->suite.count; i++)
+        check_case(&s, &o->suite.cases[i], o->seed + (uint64_t)i * (o->text == NULL));
     if (o->laws || o->text == NULL) check_laws(&s, o->tiny, o->seed);
-    printf("# %s: %d problems, %d refused, %d laws; worst error is %.2f of its tolerance, at '%s'\n", k->name, s.run, s.refused,
-           s.laws, s.worst, s.worst_case);
+    printf("# %s: %d problems, %d refused, %d laws; worst error is %.2f of its tolerance, at '%s'\n", k->name, s.run,
+           s.refused, s.laws, s.worst, s.worst_case);
     bool ok = s.failed == 0;
-    printf("%s %d - %s%s\n", ok ? "ok" : "not ok", number, k->name, s.run ? "" : " # SKIP it refuses every problem on this machine");
+    printf("%s %d - %s%s\n", ok ? "ok" : "not ok", number, k->name,
+           s.run ? "" : " # SKIP it refuses every problem on this machine");
     fflush(stdout);
     return ok;
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Conformance on 64-bit Arm: each kernel, the reference and the suites cross-compiled, run under an emulator on tiny sizes.
+# Conformance on 64-bit Arm: each kernel, the reference and the suites cross-compiled, run under an emulator, tiny sizes.
 # Usage: neon.sh SOURCE_ROOT BUILD_FOLDER KERNEL.c...     TAP on stdout.
 set -eu
 root=$1 out=$2
@@ -18,7 +18,8 @@ for f in status text rng; do
     "$cc" $flags -O2 -c "$root/src/base/$f.c" -o "$out/b_$f.o"
     objects="$objects $out/b_$f.o"
 done
-"$cc" $flags -O2 -ffp-contract=off -DCONFORMANCE_LINKED -c "$root/tests/conformance/conformance.c" -o "$out/conformance.o"
+"$cc" $flags -O2 -ffp-contract=off -DCONFORMANCE_LINKED -c "$root/tests/conformance/conformance.c" \
+    -o "$out/conformance.o"
 echo "1..$#"
 n=0 bad=0
 for kernel in "$@"; do

@@ -1,4 +1,5 @@
-/* A plain, honest f32 kernel, and the same kernel with one mistake: what the judge's tolerances are measured against. */
+/* A plain, honest f32 kernel, and the same kernel with one mistake: what the judge's tolerances are measured
+ * against. */
 #ifndef ATN_TEST_HONEST_H
 #define ATN_TEST_HONEST_H
 
@@ -179,7 +180,7 @@ static inline void honest_row(const honest *o, const atn_args *a, int b, int h, 
 
 static inline void honest_load(const honest *o, const atn_args *a, int b, int hkv)
 {
-    bool more = o->wrong == MUTANT_READS_PADDING && a->v.sh > a->Skv * a->v.sr;   /* a cache with room behind this head */
+    bool more = o->wrong == MUTANT_READS_PADDING && a->v.sh > a->Skv * a->v.sr; /* a cache with room behind this head */
     for (int j = 0; j < a->Skv; j++)
         for (int d = 0; d < a->D; d++) o->k[(int64_t)j * a->D + d] = read1(o, &a->k, a->D, b, hkv, j, d);
     for (int j = 0; j < a->Skv + more; j++)

@@ -100,7 +100,8 @@ static void a_failed_write_leaves_the_old_file(void **state)
 
 static void folders_are_made_and_removed(void **state)
 {
-    char *deep = file_join(*state, "a/b//c"), *file = file_join(*state, "a/file"), *below = file_join(*state, "a/file/x");
+    char *deep = file_join(*state, "a/b//c"), *file = file_join(*state, "a/file"),
+         *below = file_join(*state, "a/file/x");
     atn_error err = {0};
     assert_int_equal(file_mkdirs(deep, NULL), ATN_OK);
     assert_int_equal(file_mkdirs(deep, NULL), ATN_OK);

@@ -10,7 +10,8 @@
 static void every_status_has_a_text(void **state)
 {
     (void)state;
-#define ATN_X(name, code, text) assert_int_equal(ATN_##name, code), assert_string_equal(atn_status_text(ATN_##name), text);
+#define ATN_X(name, code, text)                                                                                        \
+    assert_int_equal(ATN_##name, code), assert_string_equal(atn_status_text(ATN_##name), text);
     ATN_STATUS_LIST(ATN_X)
 #undef ATN_X
     assert_non_null(atn_status_text((atn_status)-999));
@@ -51,7 +52,8 @@ static void long_errors_are_cut_not_overrun(void **state)
 static void allocations_are_zeroed_and_copies_are_whole(void **state)
 {
     (void)state;
-    char *p = atn_alloc(1000), *none = atn_alloc(0), *s = atn_strdup("abc"), *t = atn_strndup("abcdef", 4), *f = atn_format("%d-%s", 5, "x");
+    char *p = atn_alloc(1000), *none = atn_alloc(0), *s = atn_strdup("abc"), *t = atn_strndup("abcdef", 4),
+         *f = atn_format("%d-%s", 5, "x");
     for (int i = 0; i < 1000; i++) assert_int_equal(p[i], 0);
     assert_non_null(none);
     assert_string_equal(s, "abc");

@@ -1,5 +1,5 @@
-/* The laws hold for the reference itself and for an honest kernel, whatever the features; each law is broken by some mistake
- * that breaks nothing else about it. */
+/* The laws hold for the reference itself and for an honest kernel, whatever the features; each law is broken by some
+ * mistake that breaks nothing else about it. */
 #include "test.h"
 
 #include "honest.h"
@@ -37,11 +37,25 @@ static bool call_reference(void *ctx, const atn_args *a)
 }
 
 static const char *const TEXTS[] = {
-    "f32 h4/2 s33 d64", "f32 b2 h4/2 s17/40 d24/16 causal", "f32 h2 s40/17 d64 causal", "f32 h2 s20 d64 causal=top lse",
-    "f32 h2 s30/12 d64 causal=top", "f32 h2 s30 d64 window=5,3", "f32 h4/1 s30 d64 mask=f32", "f32 h4/1 s30/50 d64 mask=bool lse",
-    "f32 h2 s30 d64 causal mask=f16 softcap=10", "f32 h4/2 s30 d64 causal sinks alibi lse", "f32 h2 s30 d64 softcap=5 sinks",
-    "f32 h4/2 s1/77 d128 alibi", "f32 b2 h4/2 s9/30 d64 cache=40 layout=bshd", "f32 h1 s1 d8", "f16 h4/2 s33 d64",
-    "bf16 h4/2 s33 d64 causal", "bf16 h4/2 s20 d64 mask=bool", "f32:bf16 h4/2 s33 d64", "f32:f16 h2 s1/50 d64 sinks",
+    "f32 h4/2 s33 d64",
+    "f32 b2 h4/2 s17/40 d24/16 causal",
+    "f32 h2 s40/17 d64 causal",
+    "f32 h2 s20 d64 causal=top lse",
+    "f32 h2 s30/12 d64 causal=top",
+    "f32 h2 s30 d64 window=5,3",
+    "f32 h4/1 s30 d64 mask=f32",
+    "f32 h4/1 s30/50 d64 mask=bool lse",
+    "f32 h2 s30 d64 causal mask=f16 softcap=10",
+    "f32 h4/2 s30 d64 causal sinks alibi lse",
+    "f32 h2 s30 d64 softcap=5 sinks",
+    "f32 h4/2 s1/77 d128 alibi",
+    "f32 b2 h4/2 s9/30 d64 cache=40 layout=bshd",
+    "f32 h1 s1 d8",
+    "f16 h4/2 s33 d64",
+    "bf16 h4/2 s33 d64 causal",
+    "bf16 h4/2 s20 d64 mask=bool",
+    "f32:bf16 h4/2 s33 d64",
+    "f32:f16 h2 s1/50 d64 sinks",
 };
 
 static void laws_hold_for_whoever_is_right(void **state)
@@ -99,7 +113,8 @@ static void laws_are_broken_by_who_is_wrong(void **state)
     assert_true(broken("f32 h2 s40 d64", (honest){.wrong = MUTANT_DROP_TAIL}, "halves merged"));
 }
 
-/* "linear in V" is the law that a kernel breaks whose weights depend on V: the zoo's favourite is one that caches outputs. */
+/* "linear in V" is the law that a kernel breaks whose weights depend on V: the zoo's favourite is one that caches
+ * outputs. */
 static bool call_cached(void *ctx, const atn_args *a)
 {
     static float kept[2 * 40 * 64];

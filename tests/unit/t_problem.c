@@ -26,9 +26,11 @@ static void text_is_canonical(void **state)
         {"  causal\td128  s2048/2048 h16/8\n", "f32 h16/8 s2048 d128 causal"},
         {"b1 h4/4 s1/16 d64/64 cache=16 layout=bhsd causal=bottom window=-1,-7", "f32 h4 s1/16 d64 causal"},
         {"f32:f32 h1 s1 d1", "f32 h1 s1 d1"},
-        {"misalign lse cache=99 layout=bshd alibi sinks scale=0.1 softcap=50 mask=bool window=12,0 causal=top d192/128 s3/70 "
+        {"misalign lse cache=99 layout=bshd alibi sinks scale=0.1 softcap=50 mask=bool window=12,0 causal=top d192/128 "
+         "s3/70 "
          "h6/2 b7 f32:bf16",
-         "f32:bf16 b7 h6/2 s3/70 d192/128 causal=top window=12,0 mask=bool softcap=50 scale=0.100000001 sinks alibi lse "
+         "f32:bf16 b7 h6/2 s3/70 d192/128 causal=top window=12,0 mask=bool softcap=50 scale=0.100000001 sinks alibi "
+         "lse "
          "layout=bshd cache=99 misalign"},
         {"h1 s9 d8 window=-1,3", "f32 h1 s9 d8 window=-1,3"},
         {"h1 s9 d8 window=3", "f32 h1 s9 d8 window=3"},
@@ -47,7 +49,8 @@ static bool same(const atn_problem *a, const atn_problem *b)
            a->Dv == b->Dv && a->dtype_q == b->dtype_q && a->dtype_kv == b->dtype_kv && a->causal == b->causal &&
            a->window_left == b->window_left && a->window_right == b->window_right && a->mask == b->mask &&
            a->scale == b->scale && a->softcap == b->softcap && a->sinks == b->sinks && a->alibi == b->alibi &&
-           a->lse == b->lse && a->token_major == b->token_major && a->cache_rows == b->cache_rows && a->misalign == b->misalign;
+           a->lse == b->lse && a->token_major == b->token_major && a->cache_rows == b->cache_rows &&
+           a->misalign == b->misalign;
 }
 
 static int any(atn_rng *r, int n) { return (int)rng_below(r, (uint32_t)n); }
@@ -55,11 +58,23 @@ static int any(atn_rng *r, int n) { return (int)rng_below(r, (uint32_t)n); }
 static atn_problem random_problem(atn_rng *r)
 {
     static const int masks[] = {-1, ATN_F32, ATN_F16, ATN_BOOL};
-    atn_problem p = {.B = 1 + any(r, 4), .Hkv = 1 + any(r, 9), .Sq = 1 + any(r, 5000), .Skv = 1 + any(r, 5000),
-                     .D = 1 + any(r, 300), .Dv = 1 + any(r, 300), .dtype_q = any(r, 3), .dtype_kv = any(r, 3),
-                     .causal = any(r, 3), .window_left = any(r, 2) ? -1 : any(r, 99), .mask = masks[any(r, 4)],
-                     .window_right = any(r, 2) ? -1 : any(r, 99), .sinks = any(r, 2), .alibi = any(r, 2), .lse = any(r, 2),
-                     .token_major = any(r, 2), .misalign = any(r, 2)};
+    atn_problem p = {.B = 1 + any(r, 4),
+                     .Hkv = 1 + any(r, 9),
+                     .Sq = 1 + any(r, 5000),
+                     .Skv = 1 + any(r, 5000),
+                     .D = 1 + any(r, 300),
+                     .Dv = 1 + any(r, 300),
+                     .dtype_q = any(r, 3),
+                     .dtype_kv = any(r, 3),
+                     .causal = any(r, 3),
+                     .window_left = any(r, 2) ? -1 : any(r, 99),
+                     .mask = masks[any(r, 4)],
+                     .window_right = any(r, 2) ? -1 : any(r, 99),
+                     .sinks = any(r, 2),
+                     .alibi = any(r, 2),
+                     .lse = any(r, 2),
+                     .token_major = any(r, 2),
+                     .misalign = any(r, 2)};
     p.Hq = p.Hkv * (1 + any(r, 8));
     if (any(r, 2)) p.scale = (float)(rng_normal(r) + 1e-5);
     if (any(r, 2)) p.softcap = (float)(rng_f64(r) * 100 + 1e-4);
@@ -108,7 +123,8 @@ static void order_does_not_matter(void **state)
 static void errors_name_the_word_and_what_is_valid(void **state)
 {
     (void)state;
-    static const char *const bad[][3] = {                     /* text, must be in the message, and this too */
+    static const char *const bad[][3] = {
+        /* text, must be in the message, and this too */
         {"h9/2 s4 d8", "Hq % Hkv != 0: h9/2", "h9/1"},
         {"h12/5 s4 d8", "h12/5", "try h12/4"},
         {"h2/4 s4 d8", "h2/4", "try h2/2"},
@@ -144,7 +160,8 @@ static void errors_name_the_word_and_what_is_valid(void **state)
         {"h99999999999999999999 s4 d8", "'h99999999999999999999'", "h16"},
         {"h4 s4 d8 window=99999999999", "'window=99999999999'", "LEFT"},
         {"b16777216 h16777216 s16777216 d16777216", "bytes", "fewer"},
-        {"h4 s4 d8 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "too long", "causal"},
+        {"h4 s4 d8 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "too long",
+         "causal"},
     };
     for (int i = 0; i < ATN_COUNT(bad); i++) {
         atn_problem p = {.B = 77};
@@ -169,7 +186,8 @@ static void garbage_is_refused_not_believed(void **state)
         atn_rng r = rng_make(seed, 3, 0);
         char text[64] = "h4 s4 d8 ";
         int n = any(&r, 40), at = any(&r, 10);
-        for (int i = 0; i < n; i++) text[at + i] = any(&r, 20) ? letters[any(&r, sizeof letters - 1)] : (char)any(&r, 256);
+        for (int i = 0; i < n; i++)
+            text[at + i] = any(&r, 20) ? letters[any(&r, sizeof letters - 1)] : (char)any(&r, 256);
         text[ATN_MAX(at + n, 9)] = 0;
         atn_problem p;
         atn_error err = {0};
@@ -245,8 +263,10 @@ static void check_tensor(const atn_tensor *t, int64_t bytes, int B, int H, int r
 static void layout_gives_each_element_a_place_of_its_own(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"f32:f16 b2 h6/3 s5/7 d8/4 mask=f16 lse sinks", "bf16 b2 h6/3 s5/7 d3 layout=bshd alibi",
-                                        "f32 b2 h2/1 s5/7 d3 cache=11 mask=bool", "f32 b2 h4/2 s5/7 d3 cache=11 layout=bshd"};
+    static const char *const texts[] = {"f32:f16 b2 h6/3 s5/7 d8/4 mask=f16 lse sinks",
+                                        "bf16 b2 h6/3 s5/7 d3 layout=bshd alibi",
+                                        "f32 b2 h2/1 s5/7 d3 cache=11 mask=bool",
+                                        "f32 b2 h4/2 s5/7 d3 cache=11 layout=bshd"};
     for (int i = 0; i < ATN_COUNT(texts); i++) {
         atn_problem p = problem_of(texts[i]);
         atn_layout l;
@@ -303,7 +323,8 @@ static void plain_problems_come_first(void **state)
         int n = 0;
         assert_int_equal(suite_add(&s, names[i], NULL), ATN_OK);
         for (int k = 0; k < s.count; k++) {
-            if (!plain && problem_is_plain(&s.cases[k].problem)) fail_with("%s: '%s' is plain, late", names[i], s.cases[k].name);
+            if (!plain && problem_is_plain(&s.cases[k].problem))
+                fail_with("%s: '%s' is plain, late", names[i], s.cases[k].name);
             plain = plain && problem_is_plain(&s.cases[k].problem);
             n += plain;
         }
@@ -318,11 +339,13 @@ static void heldout_sizes_stand_in_no_other_suite(void **state)
     int n;
     const char *const *names = suite_names(&n);
     atn_suite held = {0}, rest = {0};
-    for (int i = 0; i < n; i++) assert_int_equal(suite_add(strcmp(names[i], "heldout") ? &rest : &held, names[i], NULL), ATN_OK);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(suite_add(strcmp(names[i], "heldout") ? &rest : &held, names[i], NULL), ATN_OK);
     for (int i = 0; i < held.count; i++)
         for (int k = 0; k < rest.count; k++) {
             const atn_problem *a = &held.cases[i].problem, *b = &rest.cases[k].problem;
-            if (a->Sq == b->Sq && a->Skv == b->Skv && a->D == b->D) fail_with("held-out '%s' is known", held.cases[i].name);
+            if (a->Sq == b->Sq && a->Skv == b->Skv && a->D == b->D)
+                fail_with("held-out '%s' is known", held.cases[i].name);
         }
     suite_free(&held);
     suite_free(&rest);

@@ -1,5 +1,5 @@
-/* The reference, the data makers and the tolerances: what is exact is tested exactly; what is a bound is tested from both
- * sides, by an honest kernel that must stay inside with room to spare and by wrong ones that must not. */
+/* The reference, the data makers and the tolerances: what is exact is tested exactly; what is a bound is tested from
+ * both sides, by an honest kernel that must stay inside with room to spare and by wrong ones that must not. */
 #include "test.h"
 
 #include "base/clock.h"
@@ -7,7 +7,7 @@
 #include "honest.h"
 #include "problem/suite.h"
 
-/* ---- halves ------------------------------------------------------------------------------------------------------- */
+/* ---- halves --------------------------------------------------------------------------------------------------- */
 
 static void halves_survive_the_way_to_float_and_back(void **state)
 {
@@ -41,7 +41,7 @@ static void halves_round_to_nearest_even(void **state)
     }
 }
 
-/* ---- the reference ------------------------------------------------------------------------------------------------ */
+/* ---- the reference -------------------------------------------------------------------------------------------- */
 
 /* Attention once more, from the contract's formulas alone: long double, no helper shared with the reference. */
 static void naive_row(const atn_args *a, int b, int h, int i, long double *out, long double *lse)
@@ -51,7 +51,8 @@ static void naive_row(const atn_args *a, int b, int h, int i, long double *out, 
     for (int j = 0; j < a->Skv; j++) {
         long double s = 0;
         long p = a->causal == ATN_CAUSAL_TOP_LEFT ? i : (long)i + a->Skv - a->Sq;
-        for (int d = 0; d < a->D; d++) s += (long double)tensor_get(&a->q, b, h, i, d) * tensor_get(&a->k, b, hkv, j, d);
+        for (int d = 0; d < a->D; d++)
+            s += (long double)tensor_get(&a->q, b, h, i, d) * tensor_get(&a->k, b, hkv, j, d);
         s *= a->scale;
         if (a->softcap > 0) s = a->softcap * tanhl(s / a->softcap);
         if (a->alibi) s += (long double)a->alibi[h] * (j - (i + a->Skv - a->Sq));
@@ -82,11 +83,19 @@ static void reference_is_the_contract(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "f32 b2 h4/2 s7/11 d19/5 causal", "f32 h2 s11/7 d16 causal lse", "f32 h2 s9/12 d33 causal=top lse",
-        "f32 h2 s12/9 d8 window=2,1 lse", "f32 h2 s12 d8 window=3", "f32 h2 s12 d8 causal window=-1,0 window=3",
-        "f16 h4/1 s6 d64 mask=f16 lse", "bf16 h4/1 s6 d64 mask=bool", "f32:f16 h2 s6/40 d20 mask=f32 sinks lse cache=50",
-        "f32:bf16 h2 s6 d20 softcap=3 alibi lse layout=bshd misalign", "f16:bf16 h2 s5/9 d4 causal sinks scale=-0.7 lse",
-        "f32 h1 s1 d1 lse", "f32 h2 s3/5 d700 causal",
+        "f32 b2 h4/2 s7/11 d19/5 causal",
+        "f32 h2 s11/7 d16 causal lse",
+        "f32 h2 s9/12 d33 causal=top lse",
+        "f32 h2 s12/9 d8 window=2,1 lse",
+        "f32 h2 s12 d8 window=3",
+        "f32 h2 s12 d8 causal window=-1,0 window=3",
+        "f16 h4/1 s6 d64 mask=f16 lse",
+        "bf16 h4/1 s6 d64 mask=bool",
+        "f32:f16 h2 s6/40 d20 mask=f32 sinks lse cache=50",
+        "f32:bf16 h2 s6 d20 softcap=3 alibi lse layout=bshd misalign",
+        "f16:bf16 h2 s5/9 d4 causal sinks scale=-0.7 lse",
+        "f32 h1 s1 d1 lse",
+        "f32 h2 s3/5 d700 causal",
     };
     for (int t = 0; t < ATN_COUNT(texts); t++) {
         atn_problem p;
@@ -177,7 +186,7 @@ static void reference_is_quick(void **state)
     inputs_release(&in);
 }
 
-/* ---- comparison --------------------------------------------------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------------------------------------------- */
 
 static void write_reference(inputs *in)
 {
@@ -266,7 +275,7 @@ static void poison_is_nan_in_every_type(void **state)
     }
 }
 
-/* ---- data --------------------------------------------------------------------------------------------------------- */
+/* ---- data ----------------------------------------------------------------------------------------------------- */
 
 static void data_is_what_it_says(void **state)
 {
@@ -302,8 +311,8 @@ static void data_is_what_it_says(void **state)
             }
             double sd = sqrt(sum2 - sum * sum), v = sqrt(v2 / 300 / 64);
             char what[100];
-            snprintf(what, sizeof what, "%s %s: logits sd %.3g max %.3g v %.3g peaks %d", texts[t], data_name((atn_data)kind), sd,
-                     most, v, peaks);
+            snprintf(what, sizeof what, "%s %s: logits sd %.3g max %.3g v %.3g peaks %d", texts[t],
+                     data_name((atn_data)kind), sd, most, v, peaks);
             bool ok = true;
             switch (kind) {
             case ATN_DATA_NORMAL: ok = fabs(sd - 1) < 0.1 && fabs(v - 1) < 0.05 && fabs(sum) < 0.1; break;
@@ -336,7 +345,8 @@ static void data_is_for_ever(void **state)
             inputs in = inputs_of(&p);
             atn_rng rng = rng_make(42, 0, 0);
             data_fill(&p, &in.l, &in.a, (atn_data)kind, &rng);
-            for (int i = ATN_T_Q; i <= ATN_T_V; i++) all = rng_mix(all ^ hash_bytes(in.memory[i], (size_t)in.l.bytes[i]));
+            for (int i = ATN_T_Q; i <= ATN_T_V; i++)
+                all = rng_mix(all ^ hash_bytes(in.memory[i], (size_t)in.l.bytes[i]));
             inputs_release(&in);
         }
     if (all != 0x6e6c93e86aa7f2c8u) fail_with("data of known seeds differs: 0x%llx", (unsigned long long)all);
@@ -414,7 +424,7 @@ static void fast_data_is_fresh_and_fast(void **state)
     inputs_release(&in);
 }
 
-/* ---- tolerances --------------------------------------------------------------------------------------------------- */
+/* ---- tolerances ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     double ratio;           /* worst error / tolerance */
@@ -459,17 +469,21 @@ static void honest_kernels_pass_with_room(void **state)
             for (uint64_t seed = 0; seed < 2; seed++) {
                 const atn_case *t = &s.cases[k];
                 char text[256];
-                bool mixed = t->problem.dtype_q == ATN_F32 && t->problem.dtype_kv == ATN_BF16 && t->data != ATN_DATA_HUGE;
+                bool mixed =
+                    t->problem.dtype_q == ATN_F32 && t->problem.dtype_kv == ATN_BF16 && t->data != ATN_DATA_HUGE;
                 if ((round_p && t->problem.dtype_kv == ATN_F32) || (round_p == 2 && !mixed)) continue;
                 honest kernel = {.round_p = round_p, .wrong = round_p == 2 ? MUTANT_HALF_INPUTS : MUTANT_NONE};
                 outcome o = judge(&kernel, t, 100 * seed + (uint64_t)k);
                 problem_print(&t->problem, text, sizeof text);
                 if (o.verdict)
-                    fail_with("'%s' %s seed %d: %s (%.3g of tolerance; %s)", text, data_name(t->data), (int)seed, o.verdict,
-                              o.ratio, o.c.detail);
+                    fail_with("'%s' %s seed %d: %s (%.3g of tolerance; %s)", text, data_name(t->data), (int)seed,
+                              o.verdict, o.ratio, o.c.detail);
                 if (getenv("ATTUNE_TEST_VERBOSE"))
                     print_message("# %-60s %-8s P %s rel %.2e row %.2e lse %.2e ratio %.3f\n", text, data_name(t->data),
-                                  round_p == 2 ? "and q half" : round_p ? "half" : "f32", o.c.rel_l2, o.c.row_worst, o.c.lse_worst, o.ratio);
+                                  round_p == 2 ? "and q half"
+                                  : round_p    ? "half"
+                                               : "f32",
+                                  o.c.rel_l2, o.c.row_worst, o.c.lse_worst, o.ratio);
                 if (o.ratio > worst) {
                     worst = o.ratio;
                     snprintf(where, sizeof where, "'%s' %s", text, data_name(t->data));
@@ -486,6 +500,7 @@ static void mutants_fail(void **state)
     (void)state;
     atn_suite s = correctness();
     int cases = 0;
+    bool all = getenv("ATTUNE_TEST_VERBOSE");       /* count every case that refuses, not the first three */
     while (cases < s.count && strcmp(s.cases[cases].name, "h3 s83 causal")) cases++;   /* where heldout begins */
     assert_true(cases > 20 && cases < s.count);
     for (int m = 1; m < MUTANT_COUNT; m++) {
@@ -498,14 +513,14 @@ static void mutants_fail(void **state)
             if (!o.verdict) continue;
             failed++;
             double x = isfinite(o.ratio) ? o.ratio : 1e99;
-            if (x > most) {
-                most = x;
-                by = &s.cases[k];
-            }
+            if (x > most) by = &s.cases[k];
+            most = fmax(x, most);
+            if (!all && failed == 3 && most >= 3) break;
         }
         if (!failed) fail_with("not noticed: %s", MUTANT_TEXT[m]);
-        print_message("# %-55s refused by %2d of %d cases, most clearly (%.1e x tolerance) by '%s' %s\n", MUTANT_TEXT[m], failed,
-                      cases, most, by ? by->name : "", by ? data_name(by->data) : "");
+        print_message("# %-55s refused by %2d%s of %d cases, most clearly (%.1e x tolerance) by '%s' %s\n",
+                      MUTANT_TEXT[m], failed, all || failed < 3 ? "" : "+", cases, most, by ? by->name : "",
+                      by ? data_name(by->data) : "");
         if (!(most >= 3)) fail_with("barely noticed: %s", MUTANT_TEXT[m]);
     }
     suite_free(&s);
