@@ -1,0 +1,252 @@
+/* Judgement: one candidate after the other through the judge, promotions confirmed, controls, and what the engine does meanwhile. */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "evolve/engine.h"
+
+static const double STOP_GRACE_S = 0.4;          /* a call of the judge that ends within that after Ctrl-C still counts */
+static const double LANDSLIDE = 0.5;             /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
+enum { CONFIRM_PAIRS = 32, CONFIRM_PAIRS_FEW = 8 };
+
+/* ---- calls ---- */
+
+/* One call of the judge, on the desk. */
+typedef struct {
+    evolve_judge *judge;
+    enum { CALL_CANDIDATE, CALL_COMPARE, CALL_CONTROLS } what;
+    build_result candidate, incumbent;
+    bool has_incumbent, confirm, full_size;
+    atn_stage upto;
+    int pairs;
+    double seconds;
+    atn_verdict verdict;
+    atn_controls controls;
+    atn_status status;
+    atn_error err;
+} judge_call;
+
+static void call_judge(void *arg)
+{
+    judge_call *c = arg;
+    evolve_judge *j = c->judge;
+    const build_result *incumbent = c->has_incumbent ? &c->incumbent : NULL;
+    if (c->what == CALL_CANDIDATE)
+        c->status = j->candidate(j->ctx, &c->candidate, incumbent, c->upto, &c->verdict, &c->err);
+    else if (c->what == CALL_COMPARE)
+        c->status = j->compare(j->ctx, &c->candidate, incumbent, c->pairs, c->confirm, c->full_size, c->seconds, &c->verdict,
+                               &c->err);
+    else
+        c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
+}
+
+/* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
+void engine_wait(atn_engine *e, bool judging, int most_ms)
+{
+    struct pollfd p[ENGINE_SLOTS + EVOLVE_PROPOSERS_MAX + 1];
+    nfds_t n = 0;
+    if (judging) p[n++] = (struct pollfd){.fd = desk_fd(e->desk), .events = POLLIN};
+    for (int i = 0; i < ENGINE_SLOTS; i++) {
+        if (e->slot[i].state != SLOT_BUILDING) continue;
+        int fd = e->judge->build_fd(e->judge->ctx, e->slot[i].build);
+        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        else most_ms = 2;
+    }
+    for (int i = 0; i < e->o->n_proposers && e->serving; i++) {
+        atn_proposer *q = e->o->proposers[i];
+        int fd = q->poll_fd ? q->poll_fd(q) : -1;
+        if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    poll(p, n, most_ms);
+}
+
+/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on ATN_CANCELLED it is lost to the desk. */
+static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
+{
+    double stop_at = 0;
+    desk_start(e->desk, call_judge, c);
+    while (!desk_done(e->desk)) {
+        bool idle;
+        if (engine_stopping(e) && stop_at == 0) stop_at = clock_s() + STOP_GRACE_S;
+        if (stop_at > 0 && clock_s() >= stop_at) {
+            e->abandoned = e->judge->abandoned = true;
+            return atn_fail(err, ATN_CANCELLED, "interrupted");
+        }
+        if (e->serving) {
+            engine_step_builds(e);
+            if (!e->service_status && stop_at == 0) e->service_status = engine_fill(e, &idle, &e->service_error);
+        }
+        engine_wait(e, true, stop_at > 0 ? 20 : 200);
+        engine_tick(e);
+    }
+    if (c->status && err) *err = c->err;
+    return c->status;
+}
+
+static judge_call *new_call(atn_engine *e, int what, const build_result *candidate, const build_result *incumbent)
+{
+    judge_call *c = atn_alloc(sizeof *c);
+    c->judge = e->judge;
+    c->what = what;
+    c->candidate = *candidate;
+    if ((c->has_incumbent = incumbent != NULL)) c->incumbent = *incumbent;
+    return c;
+}
+
+static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error *err)
+{
+    atn_status st = judge_wait(e, c, err);
+    if (e->abandoned) return st;
+    *v = c->verdict;
+    free(c);
+    return st;
+}
+
+atn_status engine_candidate(atn_engine *e, const build_result *candidate, const build_result *incumbent, atn_stage upto,
+                            atn_verdict *v, atn_error *err)
+{
+    if (e->abandoned) return ATN_CANCELLED;
+    judge_call *c = new_call(e, CALL_CANDIDATE, candidate, incumbent);
+    c->upto = upto;
+    return judged(e, c, v, err);
+}
+
+atn_status engine_compare(atn_engine *e, const build_result *candidate, const build_result *incumbent, int pairs,
+                          bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err)
+{
+    if (e->abandoned) return ATN_CANCELLED;
+    judge_call *c = new_call(e, CALL_COMPARE, candidate, incumbent);
+    c->pairs = pairs;
+    c->confirm = confirm;
+    c->full_size = full_size;
+    c->seconds = seconds;
+    return judged(e, c, v, err);
+}
+
+/* ---- candidates ---- */
+
+/* A judged program with the same object code; 0: none. */
+static int64_t same_code(const atn_engine *e, const build_result *b)
+{
+    for (int i = 0; b->reason == ATN_REASON_OK && b->object_hash[0] && i < e->n_programs; i++)
+        if (!e->program[i]->same_as && !strcmp(e->program[i]->object_hash, b->object_hash)) return e->program[i]->id;
+    return 0;
+}
+
+static void build_verdict(const build_result *b, atn_verdict *v)
+{
+    memset(v, 0, sizeof *v);
+    v->stage = b->stage;
+    v->reason = b->reason;
+    snprintf(v->evidence, sizeof v->evidence, "%s", b->evidence);
+    v->seconds_build = b->seconds;
+}
+
+static bool confirmed(const atn_verdict *c) { return engine_only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK; }
+
+/* The verdict of a built candidate into *race, and *confirm with its fresh races where the first one was won. */
+static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, atn_verdict *confirm, bool *has_confirm,
+                              bool *promoted, atn_error *err)
+{
+    const build_result *incumbent = e->incumbent ? &e->incumbent_built : NULL;
+    memset(race, 0, sizeof *race);
+    *has_confirm = *promoted = false;
+    atn_status st = engine_candidate(e, &s->built, incumbent, ATN_STAGE_RACE, race, err);
+    race->seconds_build = s->built.seconds;
+    if (st || !race->correct || !race->promoted || !incumbent) return st;
+    if (engine_stopping(e)) return ATN_CANCELLED;   /* a win without its confirmation is no verdict: judged again on resume */
+    memset(confirm, 0, sizeof *confirm);
+    int pairs = race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
+    st = engine_compare(e, &s->built, incumbent, pairs, true, false, 0, confirm, err);
+    *has_confirm = !st;
+    *promoted = !st && confirmed(confirm);
+    return st;
+}
+
+/* While the initial program is the incumbent, both names stand for one build. */
+bool engine_shares_initial(const atn_engine *e)
+{
+    return e->has_initial_built && e->incumbent_built.so_fd == e->initial_built.so_fd;
+}
+
+static void keep_incumbent(atn_engine *e, engine_slot *s)
+{
+    if (e->has_incumbent_built && !engine_shares_initial(e)) e->judge->build_release(e->judge->ctx, &e->incumbent_built);
+    e->incumbent_built = s->built;
+    e->has_incumbent_built = true;
+    s->has_built = false;              /* moved */
+    if (e->incumbent != e->initial) return;
+    e->initial_built = e->incumbent_built;
+    e->has_initial_built = true;
+}
+
+atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
+{
+    atn_verdict race, confirm;
+    bool has_confirm = false, promoted = false, first = e->initial == 0;
+    double t0 = clock_s();
+    atn_status st = ATN_OK;
+    if (s->has_built && !s->same_as) s->same_as = same_code(e, &s->built);
+    if (s->same_as) {
+        engine_program *same = engine_find(e, s->same_as);
+        const atn_verdict *v = engine_verdict(e, same);
+        if (!v) return atn_fail(err, ATN_IO, "cannot read the verdict of program #%" PRId64 " again", s->same_as);
+        race = *v;
+        race.promoted = false;
+        if (same->id != e->incumbent && !archive_holds(&e->archive, same->id)) engine_forget(same);
+    } else if (s->built.reason != ATN_REASON_OK) {
+        build_verdict(&s->built, &race);
+    } else {
+        st = judge_built(e, s, &race, &confirm, &has_confirm, &promoted, err);
+        if (st) return st;
+    }
+    if (first && !(race.correct && race.reason == ATN_REASON_OK) && !(race.correct && engine_only_slower(race.reason)))
+        return atn_fail(err, ATN_FORMAT,
+                        "the initial program '%s' is not right, so there is nothing to measure against: %s at stage %s: %.500s; "
+                        "see 'attune eval %s'",
+                        e->o->initial_path ? e->o->initial_path : "", reason_word(race.reason), stage_name(race.stage),
+                        race.evidence, e->o->initial_path ? e->o->initial_path : "");
+    engine_judgement j = {.slot = s, .race = &race, .confirm = has_confirm ? &confirm : NULL, .promoted = promoted,
+                   .seconds_judge = clock_s() - t0};
+    st = engine_conclude(e, &j, err);
+    e->store_failed = st != ATN_OK;
+    if (!st && (promoted || first)) keep_incumbent(e, s);
+    engine_slot_clear(e, s);
+    return st;
+}
+
+/* ---- controls ---- */
+
+void engine_control(atn_engine *e, bool at_end)
+{
+    if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e) || e->abandoned) return;
+    atn_error err = {0};
+    judge_call *call = new_call(e, CALL_CONTROLS, &e->incumbent_built, NULL);
+    call->pairs = e->o->control_races;
+    atn_status st = judge_wait(e, call, &err);
+    if (e->abandoned) return;
+    atn_controls c = call->controls;
+    free(call);
+    if (st) {
+        engine_warn(e, "control races failed: %s", err.text);
+        return;
+    }
+    if (at_end) e->controls_end = c, e->has_controls_end = true;
+    else e->controls_start = c, e->has_controls_start = true;
+    char *json = controls_json(&c);
+    if (store_measurement_add(e->store, at_end ? "control_end" : "control", e->incumbent, e->incumbent, engine_now(e), json,
+                              &err))
+        e->disk_full = e->disk_full || store_full(e->store);
+    free(json);
+    char text[200] = "";
+    if (c.aa_promoted > 0)
+        snprintf(text, sizeof text, "this machine is noisy: a kernel raced against its own copy was called faster %d of %d times",
+                 c.aa_promoted, c.aa_races);
+    else if (c.plus_races > 0 && c.plus_promoted < c.plus_races)
+        snprintf(text, sizeof text, "this machine is noisy: a known gain was seen only %d of %d times", c.plus_promoted,
+                 c.plus_races);
+    engine_emit(e, &(evolve_event){.type = EVOLVE_CONTROL, .controls = &c, .at_end = at_end, .text = text});
+}
