@@ -71,6 +71,12 @@ static void add_best(atn_text *t, const evolve_event *e)
 static void add_state(const atn_progress *p, const evolve_event *e, atn_text *t)
 {
     char left[24];
+    if (p->stopped > 0) {   /* what remains is the comparison: how long it has run is all that is known */
+        progress_clock(clock_s() - p->stopped, left);
+        text_addf(t, "%s, %s  ", p->phase, left);
+        add_best(t, e);
+        return;
+    }
     if (e->seconds_left >= 0 && isfinite(e->seconds_left)) {
         progress_clock(e->seconds_left, left);
         text_addf(t, "%3.0f%%  %s left  ", 100 * fmin(1, fmax(0, e->done)), left);
@@ -160,14 +166,17 @@ void progress_event(void *ctx, const evolve_event *e)
     case EVOLVE_STOP: progress_say(p, "        stopped: %s", *e->text ? e->text : evolve_stop_text(e->stop)); break;
     default: break;
     }
-    if (e->type == EVOLVE_STOP) snprintf(p->phase, sizeof p->phase, "finishing");
+    if (e->type == EVOLVE_STOP) {
+        snprintf(p->phase, sizeof p->phase, "finishing");
+        p->stopped = clock_s();
+    }
     if (p->mode == PROGRESS_LIVE && e->type != EVOLVE_RESULT) {
         draw(p, e);
     } else if (p->mode == PROGRESS_PLAIN && (e->type == EVOLVE_TICK || e->type == EVOLVE_JUDGED)) {
         double now = clock_s();
         if (now < p->plain_next) return;
         bool first = p->plain_next == 0;
-        p->plain_next = now + PLAIN_EVERY_S;
+        p->plain_next = now + (p->stopped > 0 ? 2 : 1) * PLAIN_EVERY_S;
         if (first) return;
         atn_text t = {0};
         add_state(p, e, &t);

@@ -12,6 +12,7 @@ typedef struct {
     bool drawn;                        /* a live line stands on the terminal */
     double plain_next;                 /* when the next plain tick is due, on the clock of clock_s */
     char phase[96];
+    double stopped;                    /* when the run stopped, on the clock of clock_s; 0: it goes on */
     const evolve_options *options;     /* for the result of --json */
     const evolve_judge *judge;
 } atn_progress;
