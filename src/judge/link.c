@@ -294,6 +294,8 @@ static const char *syscall_name(int nr)
         N(munmap),
         N(mremap),
         N(mprotect),
+        N(futex),
+        N(madvise),
         N(brk),
         N(clone),
         N(clone3),
