@@ -58,7 +58,6 @@ atn_status control_run(const check_context *c, const atn_peaks *peaks, const rac
         const timing_samples *x = timing_get(t, 0);
         out->pairs = x->n;
         memcpy(out->d, x->d, sizeof out->d);
-        memcpy(out->raw, x->raw, sizeof out->raw);
         race_bounds(x->d, x->n, rules->alpha, &out->median, &out->low, &out->high);
         out->decision = race_look(rules, x->d, x->n);
     }

@@ -15,7 +15,7 @@ typedef struct {
     double seconds; /* of racing: process start excluded */
     double setup_seconds;
     double median, low, high; /* at the last look */
-    double d[RACE_PAIRS_MAX], raw[RACE_PAIRS_MAX];
+    double d[RACE_PAIRS_MAX];
 } control_race;
 
 /* Picks the sequence length at which `calls` calls, a slice, take about `ns`. */

@@ -53,17 +53,22 @@ static int sign_rank(int n, double alpha)
     return k;
 }
 
+int race_order(int i)
+{
+    return __builtin_parity((unsigned)i);
+}
+
 void race_balance(const double *d, int n, double *out)
 {
     ATN_ASSERT(n <= RACE_PAIRS_MAX);
-    double half[2][RACE_PAIRS_MAX / 2 + 1], effect = 0;
-    for (int i = 0; i < n; i++) half[i % 2][i / 2] = d[i];
+    double half[2][RACE_PAIRS_MAX / 2 + 2], effect = 0;
+    int count[2] = {0, 0};
+    for (int i = 0; i < n; i++) half[race_order(i)][count[race_order(i)]++] = d[i];
     if (n >= 8) {
-        qsort(half[0], (size_t)(n + 1) / 2, sizeof half[0][0], compare_doubles);
-        qsort(half[1], (size_t)n / 2, sizeof half[1][0], compare_doubles);
-        effect = 0.5 * (median_of_sorted(half[0], (n + 1) / 2) - median_of_sorted(half[1], n / 2));
+        for (int side = 0; side < 2; side++) qsort(half[side], (size_t)count[side], sizeof half[0][0], compare_doubles);
+        effect = 0.5 * (median_of_sorted(half[0], count[0]) - median_of_sorted(half[1], count[1]));
     }
-    for (int i = 0; i < n; i++) out[i] = i % 2 ? d[i] + effect : d[i] - effect;
+    for (int i = 0; i < n; i++) out[i] = race_order(i) ? d[i] + effect : d[i] - effect;
 }
 
 /* With fewer pairs than alpha needs (7 at 0.01) the extremes are all there is: one-sided confidence 1 - 2^-n. */

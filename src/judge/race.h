@@ -22,9 +22,11 @@ typedef struct {
 } race_rules;
 
 race_rules race_defaults(void);
-/* Takes the effect of order out of log-ratios whose pairs alternate (even: candidate first): who runs second finds
- * other caches, by up to 4 %. out[i] = d[i] -+ half the difference of the two orders' medians. Fewer than 8 pairs
- * are copied as they are. */
+/* Who runs first in pair i: 0 the candidate, 1 the incumbent. The Thue-Morse sequence: every 2, 4, 8 ... pairs are balanced,
+ * against drift, against drift of drift, and against what comes round every few pairs. */
+int race_order(int i);
+/* Takes the effect of order out of log-ratios of such pairs: who runs second finds other caches, by up to 4 %. out[i] =
+ * d[i] -+ half the difference of the two orders' medians. Fewer than 8 pairs are copied as they are. */
 void race_balance(const double *d, int n, double *out);
 /* Median and order-statistic bounds of n log-ratios. Sorts a copy. n >= 1. */
 void race_bounds(const double *d, int n, double alpha, double *median, double *low, double *high);

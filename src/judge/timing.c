@@ -401,7 +401,7 @@ static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], a
                      atn_status *s)
 {
     atn_verdict other = {0};
-    int peaked = fill_inputs(t, k, calls), first = k->s.n % 2;
+    int peaked = fill_inputs(t, k, calls), first = race_order(k->s.n);
     double total = 0;
     for (int i = 0; i < 2; i++) {
         int side = i ^ first;

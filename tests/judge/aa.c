@@ -30,7 +30,7 @@ static void write_noise(const char *path, const control_series *s)
     FILE *f = fopen(path, "w");
     if (!f) return;
     for (int i = 0; i < s->races; i++)
-        for (int k = 0; k < s->each[i].pairs; k++) fprintf(f, "%.0f\n", 1e6 * s->each[i].raw[k]);
+        for (int k = 0; k < s->each[i].pairs; k++) fprintf(f, "%.0f\n", 1e6 * s->each[i].d[k]);
     fclose(f);
 }
 

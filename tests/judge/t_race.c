@@ -43,9 +43,9 @@ static const double SECOND = 1.03; /* who runs second pays that: measured up to 
 static void make_pairs(machine *m, double gain, int length, double *d, int n)
 {
     for (int i = 0; i < n; i++) {
-        double first = long_call(m, i % 2 ? 1 : 1 + gain, length);
-        double second = SECOND * long_call(m, i % 2 ? 1 + gain : 1, length);
-        d[i] = i % 2 ? log(second / first) : log(first / second);
+        double first = long_call(m, race_order(i) ? 1 : 1 + gain, length);
+        double second = SECOND * long_call(m, race_order(i) ? 1 + gain : 1, length);
+        d[i] = race_order(i) ? log(second / first) : log(first / second);
     }
 }
 
@@ -130,8 +130,7 @@ static void recorded_noise(void **state)
     for (int i = 0; i < ATN_COUNT(rows); i++) {
         int promoted = 0;
         for (int race = 0; race < 1000; race++) {
-            int start = (int)((int64_t)race * (n - RACE_PAIRS_MAX) / 1000) & ~1,
-                pairs; /* even: the candidate ran first */
+            int start = (int)((int64_t)race * (n - RACE_PAIRS_MAX) / 1000), pairs;
             double x[RACE_PAIRS_MAX];
             for (int k = 0; k < RACE_PAIRS_MAX; k++) x[k] = d[start + k] + log1p(rows[i].gain);
             promoted += whole_race(x, RACE_PAIRS_MAX, &pairs) == RACE_PROMOTE;
