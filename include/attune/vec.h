@@ -93,10 +93,16 @@ ATN_INLINE vf vf_load_n(const void *p, int n)
     return r;
 }
 
+/* The mask by name where there is one: gcc 12 turns the plain loop into a masked extract to memory, which faults on lanes
+ * that it does not store (seen at the end of a page with -march=native and 256-bit preference). */
 ATN_INLINE void vf_store_n(void *p, vf x, int n)
 {
+#if defined(__AVX512F__) && ATN_VEC_BITS == 512
+    __builtin_ia32_storeups512_mask((void *)p, x, (unsigned short)((1u << (n > VL ? VL : n < 0 ? 0 : n)) - 1));
+#else
     for (int i = 0; i < VL; i++)
         if (i < n) ((scalar_f32 *)p)[i] = x[i];
+#endif
 }
 
 /* ---- arithmetic ---- */

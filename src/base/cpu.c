@@ -69,6 +69,7 @@ bool machine_has(const char *feature)
 {
     const atn_machine *m = machine_get();
     size_t n = strlen(feature);
+    if (!n) return false;
     for (const char *p = m->features; (p = strstr(p, feature)); p += n)
         if ((p == m->features || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return true;
     return false;

@@ -45,7 +45,7 @@ atn_status file_read(const char *path, size_t bytes_max, char **data, size_t *n,
 
 atn_status file_write(const char *path, const void *data, size_t n, atn_error *err)
 {
-    char *temp = atn_format("%s.%d.tmp", path, (int)getpid());
+    char *temp = atn_format("%s.%d.tmp", path, (int)gettid());   /* threads may write side by side */
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
         atn_fail(err, ATN_IO, "cannot write '%s': %s; check that the folder exists and may be written", path, strerror(errno));
@@ -74,6 +74,7 @@ atn_status file_write(const char *path, const void *data, size_t n, atn_error *e
 
 atn_status file_mkdirs(const char *path, atn_error *err)
 {
+    if (!*path) return atn_fail(err, ATN_USAGE, "cannot make a folder without a name");
     char *copy = atn_strdup(path);
     atn_status st = ATN_OK;
     for (char *p = copy + 1;; p++) {
