@@ -1,0 +1,47 @@
+# attune eval: a valid program, wrong ones with a line that reproduces them, bad input; attune doctor.
+initial=$root/examples/attention/initial_program.c
+small="--case 'f32 h2/1 s48 d64 causal' --case 'f32 h1 s37 d64'"
+
+eval "run eval $initial $small"
+exits 0; quiet; prints "valid"; prints "(the same code)"; prints "speedup"; prints "f32 h2/1 s48 d64 causal"
+for name in accuracy_score performance_score memory_efficiency stability_score success_rate combined_score; do
+    prints "$name"
+done
+enough
+
+eval "run eval $initial $small --json"
+exits 0; quiet
+for key in valid accuracy_score combined_score error speedup median low high cases case gflops peak_fraction tokens_per_s \
+    workspace_bytes machine cpu isa fma_peak_gflops read_bandwidth_gbs compiler run candidates minutes proposers; do
+    prints "\"$key\":"
+done
+prints '"valid": true'
+
+run eval "$initial" --stage 1;                                          exits 0; prints "quick stage only"
+run eval "$initial" --case "f32 h1 s20 d64" --data needle --seed 7;     exits 0; prints "valid"
+
+# Half of the scale: wrong, with a line that shows it again.
+sed 's/\.scale = a->scale,/.scale = a->scale * 0.5f,/' "$initial" >wrong.c
+cmp -s wrong.c "$initial" && fail "the initial program has changed: nothing was spoiled"
+eval "run eval wrong.c $small"
+exits 1; prints "not valid"; prints "wrong"
+again=$(sed -n 's/^reproduce: attune //p' out.txt)
+case $again in "eval wrong.c --case "*" --data "*" --seed "*) ;; *) fail "reproduce line: '$again'" ;; esac
+eval "run $again"
+exits 1; prints "wrong"
+eval "run eval wrong.c $small --json"
+exits 1; prints '"valid": false'; prints '"stage": "quick"'; prints '"reason": "wrong"'; prints '"reproduce":'
+prints '"combined_score": null'
+
+echo 'int main(void) { return' >broken.c
+run eval broken.c;                                                      exits 1; prints "not valid"; prints "stage"
+run eval missing.c;                                                     exits 2; says "missing.c"
+run eval "$initial" --against missing.c --case "f32 h1 s20 d64";        exits 2; says "missing.c"
+run eval "$initial" --against broken.c --case "f32 h1 s20 d64";         exits 2; says "does not build"
+run eval "$initial" --case "f32 h3/2 s8 d64";                           exits 2; says "h3/2"
+run eval "$initial" --case "f32 h1 s8 d64" --data nedle;                exits 2; says "did you mean 'needle'?"
+run eval "$initial" --suite sed;                                        exits 2; says "seed"
+run eval "$initial" --cc no-such-compiler;                              exits 2; says "no-such-compiler"
+
+run doctor;                                                             exits 0; prints "isolation"; prints "A/A"; prints "resolve"
+run doctor --json;                                                      exits 0; prints '"handshake_us"'; prints '"can_see_percent"'
