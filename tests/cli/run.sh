@@ -4,7 +4,7 @@
 # A test is a shell file t_TEST.sh that uses the words below in an empty folder of its own. Each word says what failed
 # and goes on; the test fails when one of them did. `skip WHY` ends it as skipped (77).
 set -u
-name=$1 attune=$2 root=$3
+name=$1 attune=$(readlink -f "$2") root=$(readlink -f "$3")
 here=$root/tests/cli
 folder=$(mktemp -d) || exit 1
 trap 'cd /; rm -rf "$folder"' EXIT
