@@ -21,8 +21,8 @@
 #include "judge/control.h"
 #include "judge/link.h"
 
-enum { QUICK_RACES = 6, CALLS = 33, PLUS2_CALLS = 50, RACES_MAX = 1000 };
-static const double QUICK_SECONDS = 4, SLICE_NS = 0.4e6, AA_RATE = 0.005, PLUS2_RATE = 0.95;
+enum { QUICK_RACES = 6, CALLS = 33, PLUS2_CALLS = 47, RACES_MAX = 1000 };
+static const double QUICK_SECONDS = 4, SLICE_NS = 0.6e6, AA_RATE = 0.005, PLUS2_RATE = 0.95;
 
 typedef struct {
     const atn_cli *cli;

@@ -25,7 +25,7 @@ static const double SCREEN_SLACK = -0.02;     /* clearly slower: the upper bound
 static const double HOPELESS = -0.41;         /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
 static const double HOPELESS_AT_ONCE = -1.39;
 static const double INFERIOR = -0.0202; /* ln 0.98: a case surely slower than that forbids promotion */
-static const double CONTROL_NS = 0.4e6;
+static const double CONTROL_NS = 0.6e6;
 static const double RACE_CASES_TIME = 8; /* a race lasts no longer than that many cases at their cap */
 static const double LANDSLIDE = 0.095;   /* a lower bound beyond +10 % needs no 32 pairs */
 
