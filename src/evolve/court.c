@@ -1,5 +1,6 @@
 /* Judgement: one candidate after the other through the judge, promotions confirmed, controls, and what the engine does meanwhile. */
 #include <inttypes.h>
+#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "evolve/engine.h"
 
 static const double STOP_GRACE_S = 0.4;          /* a call of the judge that ends within that after Ctrl-C still counts */
+static const double LATE_S = 30;                 /* a call may end that long after its time */
 static const double LANDSLIDE = 0.5;             /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
 enum { CONFIRM_PAIRS = 32, CONFIRM_PAIRS_FEW = 8 };
 
@@ -63,18 +65,31 @@ void engine_wait(atn_engine *e, bool judging, int most_ms)
     poll(p, n, most_ms);
 }
 
-/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on ATN_CANCELLED it is lost to the desk. */
+/* When a call is given up: another program may hold the machine's timing lock for long. */
+static double deadline(const atn_engine *e, const judge_call *c)
+{
+    if (c->seconds > 0) return clock_s() + 3 * c->seconds + LATE_S;
+    if (e->o->minutes > 0 && e->serving) return clock_s() + ATN_MAX(0, e->o->minutes * 60 - engine_now(e)) + LATE_S;
+    return e->serving ? INFINITY : clock_s() + LATE_S;
+}
+
+static atn_status give_up(atn_engine *e, atn_error *err)
+{
+    e->abandoned = e->judge->abandoned = true;
+    if (engine_stopping(e)) return atn_fail(err, ATN_CANCELLED, "interrupted");
+    engine_warn(e, "the judge did not get its turn in time; is another program holding the machine's timing lock?");
+    return atn_fail(err, ATN_CANCELLED, "the judge did not get its turn in time");
+}
+
+/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on ATN_CANCELLED the desk keeps it. */
 static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
 {
-    double stop_at = 0;
+    double stop_at = 0, late_at = deadline(e, c);
     desk_start(e->desk, call_judge, c);
     while (!desk_done(e->desk)) {
         bool idle;
         if (engine_stopping(e) && stop_at == 0) stop_at = clock_s() + STOP_GRACE_S;
-        if (stop_at > 0 && clock_s() >= stop_at) {
-            e->abandoned = e->judge->abandoned = true;
-            return atn_fail(err, ATN_CANCELLED, "interrupted");
-        }
+        if ((stop_at > 0 && clock_s() >= stop_at) || clock_s() > late_at) return give_up(e, err);
         if (e->serving) {
             engine_step_builds(e);
             if (!e->service_status && stop_at == 0) e->service_status = engine_fill(e, &idle, &e->service_error);

@@ -56,6 +56,10 @@ static atn_status evolve_loop(atn_engine *e, atn_error *err)
         engine_slot *s = engine_ready_slot(e);
         if (s) {
             st = engine_judge_slot(e, s, err);
+            if (st == ATN_CANCELLED && e->abandoned) {
+                e->stop = why_stop(e);
+                return e->stop == EVOLVE_STOP_NONE ? ATN_BUSY : ATN_OK;
+            }
             if (st == ATN_CANCELLED) continue;
             if (st && (st = world_failed(e, s, st, err))) return st;
             if (!st) e->judge_failures = s->state == SLOT_FREE ? 0 : e->judge_failures;

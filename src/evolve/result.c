@@ -32,7 +32,7 @@ static bool compare(atn_engine *e, const char *kind, engine_program *a, engine_p
     build_result x, y;
     atn_error err = {0};
     memset(v, 0, sizeof *v);
-    if (engine_stopping(e) || seconds <= 0) return false;
+    if (engine_stopping(e) || e->abandoned || seconds <= 0) return false;
     if (!engine_build(e, a, &x, &err)) goto failed;
     if (!engine_build(e, b, &y, &err)) {
         e->judge->build_release(e->judge->ctx, &x);
