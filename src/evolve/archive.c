@@ -9,7 +9,8 @@
 
 void archive_init(atn_archive *a, int islands, int migrate_every, int cells_max)
 {
-    *a = (atn_archive){.islands = ATN_MAX(1, ATN_MIN(islands, ARCHIVE_ISLANDS_MAX)), .migrate_every = migrate_every,
+    *a = (atn_archive){.islands = ATN_MAX(1, ATN_MIN(islands, ARCHIVE_ISLANDS_MAX)),
+                       .migrate_every = migrate_every,
                        .cells_max = ATN_MAX(cells_max, 1)};
 }
 

@@ -1,8 +1,10 @@
 /* The archive: islands, each a MAP-Elites grid on measured behaviour, with ring migration.
  *
- * A pure function of the ordered list of judged programs: archive_add for each, in order, gives the same archive on every
+ * A pure function of the ordered list of judged programs: archive_add for each, in order, gives the same archive on
+ * every
  * machine. That is what makes resume and replay exact. A cell keeps the program of the highest rank (the lower bound of
- * its speedup); an equal one does not displace it. Every `migrate_every` judged programs the best of each island is copied
+ * its speedup); an equal one does not displace it. Every `migrate_every` judged programs the best of each island is
+ * copied
  * to the next, where it competes for its cell. */
 #ifndef ATN_EVOLVE_ARCHIVE_H
 #define ATN_EVOLVE_ARCHIVE_H
@@ -19,13 +21,13 @@ typedef struct {
 } archive_cell;
 
 typedef struct {
-    archive_cell *cell;     /* best first (rank down, then id up) */
+    archive_cell *cell; /* best first (rank down, then id up) */
     int n;
 } archive_island;
 
 typedef struct {
     int islands, migrate_every, cells_max;
-    int64_t count;          /* judged programs seen, failed ones too */
+    int64_t count; /* judged programs seen, failed ones too */
     archive_island island[ARCHIVE_ISLANDS_MAX];
 } atn_archive;
 
@@ -33,7 +35,7 @@ typedef struct {
 typedef struct {
     int island;
     char key[ARCHIVE_KEY];
-    int64_t program;        /* new owner; 0: the cell was given up */
+    int64_t program; /* new owner; 0: the cell was given up */
 } archive_change;
 typedef struct {
     int from, to;
@@ -48,7 +50,8 @@ typedef struct {
 
 void archive_init(atn_archive *a, int islands, int migrate_every, int cells_max);
 void archive_free(atn_archive *a);
-/* The next judged program. island < 0: every island (the initial program). key NULL: it has no score, and only counts. */
+/* The next judged program. island < 0: every island (the initial program). key NULL: it has no
+ * score, and only counts. */
 void archive_add(atn_archive *a, int64_t program, int island, const char *key, double rank, archive_log *log);
 void archive_log_free(archive_log *l);
 bool archive_holds(const atn_archive *a, int64_t program);

@@ -1,4 +1,5 @@
-/* Judgement: one candidate after the other through the judge, promotions confirmed, controls, and what the engine does meanwhile. */
+/* Judgement: one candidate after the other through the judge, promotions confirmed, controls, and what the engine does
+ * meanwhile. */
 #include <inttypes.h>
 #include <math.h>
 #include <poll.h>
@@ -9,9 +10,10 @@
 #include "base/clock.h"
 #include "evolve/engine.h"
 
-static const double STOP_GRACE_S = 0.4;          /* a call of the judge that ends within that after Ctrl-C still counts */
-static const double LATE_S = 30;                 /* a call may end that long after its time */
-static const double LANDSLIDE = 0.5;             /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
+static const double STOP_GRACE_S = 0.4; /* a call of the judge that ends within that after Ctrl-C still counts */
+static const double LATE_S = 30;        /* a call may end that long after its time */
+static const double LANDSLIDE =
+    0.5; /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
 enum { CONFIRM_PAIRS = 32, CONFIRM_PAIRS_FEW = 8 };
 
 /* ---- calls ---- */
@@ -39,10 +41,9 @@ static void call_judge(void *arg)
     if (c->what == CALL_CANDIDATE)
         c->status = j->candidate(j->ctx, &c->candidate, incumbent, c->upto, &c->verdict, &c->err);
     else if (c->what == CALL_COMPARE)
-        c->status = j->compare(j->ctx, &c->candidate, incumbent, c->pairs, c->confirm, c->full_size, c->seconds, &c->verdict,
-                               &c->err);
-    else
-        c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
+        c->status = j->compare(j->ctx, &c->candidate, incumbent, c->pairs, c->confirm, c->full_size, c->seconds,
+                               &c->verdict, &c->err);
+    else c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
 }
 
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
@@ -81,7 +82,8 @@ static atn_status give_up(atn_engine *e, atn_error *err)
     return atn_fail(err, ATN_CANCELLED, "the judge did not get its turn in time");
 }
 
-/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on ATN_CANCELLED the desk keeps it. */
+/* Hands the call to the desk and keeps everything else going until it ends. Takes c; on
+ * ATN_CANCELLED the desk keeps it. */
 static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
 {
     double stop_at = 0, late_at = deadline(e, c);
@@ -160,7 +162,10 @@ static void build_verdict(const build_result *b, atn_verdict *v)
     v->seconds_build = b->seconds;
 }
 
-static bool confirmed(const atn_verdict *c) { return engine_only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK; }
+static bool confirmed(const atn_verdict *c)
+{
+    return engine_only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK;
+}
 
 /* The verdict of a built candidate into *race, and *confirm with its fresh races where the first one was won. */
 static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, atn_verdict *confirm, bool *has_confirm,
@@ -172,7 +177,8 @@ static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, 
     atn_status st = engine_candidate(e, &s->built, incumbent, ATN_STAGE_RACE, race, err);
     race->seconds_build = s->built.seconds;
     if (st || !race->correct || !race->promoted || !incumbent) return st;
-    if (engine_stopping(e)) return ATN_CANCELLED;   /* a win without its confirmation is no verdict: judged again on resume */
+    if (engine_stopping(e))
+        return ATN_CANCELLED; /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
     int pairs = race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
     st = engine_compare(e, &s->built, incumbent, pairs, true, false, 0, confirm, err);
@@ -189,10 +195,11 @@ bool engine_shares_initial(const atn_engine *e)
 
 static void keep_incumbent(atn_engine *e, engine_slot *s)
 {
-    if (e->has_incumbent_built && !engine_shares_initial(e)) e->judge->build_release(e->judge->ctx, &e->incumbent_built);
+    if (e->has_incumbent_built && !engine_shares_initial(e))
+        e->judge->build_release(e->judge->ctx, &e->incumbent_built);
     e->incumbent_built = s->built;
     e->has_incumbent_built = true;
-    s->has_built = false;              /* moved */
+    s->has_built = false; /* moved */
     if (e->incumbent != e->initial) return;
     e->initial_built = e->incumbent_built;
     e->has_initial_built = true;
@@ -219,13 +226,17 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
         if (st) return st;
     }
     if (first && !(race.correct && race.reason == ATN_REASON_OK) && !(race.correct && engine_only_slower(race.reason)))
-        return atn_fail(err, ATN_FORMAT,
-                        "the initial program '%s' is not right, so there is nothing to measure against: %s at stage %s: %.500s; "
-                        "see 'attune eval %s'",
-                        e->o->initial_path ? e->o->initial_path : "", reason_word(race.reason), stage_name(race.stage),
-                        race.evidence, e->o->initial_path ? e->o->initial_path : "");
-    engine_judgement j = {.slot = s, .race = &race, .confirm = has_confirm ? &confirm : NULL, .promoted = promoted,
-                   .seconds_judge = clock_s() - t0};
+        return atn_fail(
+            err, ATN_FORMAT,
+            "the initial program '%s' is not right, so there is nothing to measure against: %s at stage %s: %.500s; "
+            "see 'attune eval %s'",
+            e->o->initial_path ? e->o->initial_path : "", reason_word(race.reason), stage_name(race.stage),
+            race.evidence, e->o->initial_path ? e->o->initial_path : "");
+    engine_judgement j = {.slot = s,
+                          .race = &race,
+                          .confirm = has_confirm ? &confirm : NULL,
+                          .promoted = promoted,
+                          .seconds_judge = clock_s() - t0};
     st = engine_conclude(e, &j, err);
     e->store_failed = st != ATN_OK;
     if (!st && (promoted || first)) keep_incumbent(e, s);
@@ -237,7 +248,9 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
 
 void engine_control(atn_engine *e, bool at_end)
 {
-    if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e) || e->abandoned) return;
+    if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e) ||
+        e->abandoned)
+        return;
     atn_error err = {0};
     judge_call *call = new_call(e, CALL_CONTROLS, &e->incumbent_built, NULL);
     call->pairs = e->o->control_races;
@@ -252,13 +265,14 @@ void engine_control(atn_engine *e, bool at_end)
     if (at_end) e->controls_end = c, e->has_controls_end = true;
     else e->controls_start = c, e->has_controls_start = true;
     char *json = controls_json(&c);
-    if (store_measurement_add(e->store, at_end ? "control_end" : "control", e->incumbent, e->incumbent, engine_now(e), json,
-                              &err))
+    if (store_measurement_add(e->store, at_end ? "control_end" : "control", e->incumbent, e->incumbent, engine_now(e),
+                              json, &err))
         e->disk_full = e->disk_full || store_full(e->store);
     free(json);
     char text[200] = "";
     if (c.aa_promoted > 0)
-        snprintf(text, sizeof text, "this machine is noisy: a kernel raced against its own copy was called faster %d of %d times",
+        snprintf(text, sizeof text,
+                 "this machine is noisy: a kernel raced against its own copy was called faster %d of %d times",
                  c.aa_promoted, c.aa_races);
     else if (c.plus_races > 0 && c.plus_promoted < c.plus_races)
         snprintf(text, sizeof text, "this machine is noisy: a known gain was seen only %d of %d times", c.plus_promoted,

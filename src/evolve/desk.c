@@ -16,7 +16,7 @@ typedef struct {
 
 struct atn_desk {
     pthread_t thread;
-    int calls[2], ends[2];      /* pipes */
+    int calls[2], ends[2]; /* pipes */
 };
 
 static void *serve(void *p)
@@ -69,7 +69,10 @@ void desk_start(atn_desk *d, void (*work)(void *), void *arg)
     ATN_CHECK(write(d->calls[1], &c, sizeof c) == sizeof c);
 }
 
-int desk_fd(const atn_desk *d) { return d->ends[0]; }
+int desk_fd(const atn_desk *d)
+{
+    return d->ends[0];
+}
 
 bool desk_done(atn_desk *d)
 {
@@ -80,10 +83,10 @@ bool desk_done(atn_desk *d)
 void desk_close(atn_desk *d, bool abandoned)
 {
     if (!d) return;
-    close(d->calls[1]);          /* an idle thread ends */
+    close(d->calls[1]); /* an idle thread ends */
     if (abandoned) {
         pthread_detach(d->thread);
-        return;                  /* it still reads and writes its pipes */
+        return; /* it still reads and writes its pipes */
     }
     pthread_join(d->thread, NULL);
     close(d->calls[0]);

@@ -17,7 +17,10 @@ double engine_now(const atn_engine *e)
 {
     return e->t_stopped > 0 ? e->t_stopped : e->t_base + clock_s() - e->clock_base;
 }
-bool engine_stopping(const atn_engine *e) { return e->o->stop && *e->o->stop; }
+bool engine_stopping(const atn_engine *e)
+{
+    return e->o->stop && *e->o->stop;
+}
 
 engine_program *engine_find(const atn_engine *e, int64_t id)
 {
@@ -75,7 +78,8 @@ static void outlook(const atn_engine *e, double now, evolve_event *ev)
     }
     if (o->iterations > 0) {
         double share = (double)e->counts.evolved / (double)o->iterations;
-        double left = ev->counts.per_minute > 0 ? (double)(o->iterations - e->counts.evolved) * 60 / ev->counts.per_minute : -1;
+        double left =
+            ev->counts.per_minute > 0 ? (double)(o->iterations - e->counts.evolved) * 60 / ev->counts.per_minute : -1;
         if (share > ev->done) ev->done = share;
         if (left >= 0 && (ev->seconds_left < 0 || left < ev->seconds_left)) ev->seconds_left = left;
     }
@@ -113,7 +117,10 @@ void engine_emit(atn_engine *e, evolve_event *ev)
     if (e->o->event) e->o->event(e->o->event_ctx, ev);
 }
 
-void engine_phase(atn_engine *e, const char *text) { engine_emit(e, &(evolve_event){.type = EVOLVE_PHASE, .text = text}); }
+void engine_phase(atn_engine *e, const char *text)
+{
+    engine_emit(e, &(evolve_event){.type = EVOLVE_PHASE, .text = text});
+}
 
 void engine_warn(atn_engine *e, const char *format, ...)
 {
@@ -179,8 +186,13 @@ static void remember(atn_engine *e, engine_program *p)
 
 void engine_view(atn_engine *e, engine_program *p, atn_program_view *out)
 {
-    *out = (atn_program_view){.id = p->id, .parent = p->parent1, .island = p->island, .source = engine_source(e, p),
-                              .flags = p->flags ? p->flags : "", .origin = p->origin, .verdict = engine_verdict(e, p),
+    *out = (atn_program_view){.id = p->id,
+                              .parent = p->parent1,
+                              .island = p->island,
+                              .source = engine_source(e, p),
+                              .flags = p->flags ? p->flags : "",
+                              .origin = p->origin,
+                              .verdict = engine_verdict(e, p),
                               .score = p->valid ? p->low : -INFINITY};
 }
 
@@ -236,7 +248,7 @@ void engine_trim(atn_engine *e, const archive_log *log, engine_program *newest)
 void engine_learn(atn_engine *e, engine_program *p)
 {
     atn_program_view view;
-    if (p->start && !p->valid) return;   /* refused as it came: no family worth searching */
+    if (p->start && !p->valid) return; /* refused as it came: no family worth searching */
     engine_view(e, p, &view);
     if (!view.source || !view.verdict) return;
     for (int i = 0; i < e->o->n_proposers; i++) {
@@ -267,10 +279,16 @@ static int cases_of(const atn_verdict *v, const evolve_score *score, store_case 
     for (int i = 0; i < v->n_cases; i++) {
         const atn_case_result *r = &v->cases[i];
         bool known = r->case_index >= 0 && r->case_index < ATN_CASES_MAX && score->valid;
-        out[i] = (store_case){.case_index = r->case_index, .log_ratio = r->log_ratio, .log_low = r->log_low,
-                              .log_high = r->log_high, .log_speedup = known ? score->log[r->case_index] : (double)NAN,
-                              .pairs = r->pairs, .ns_min = r->ns_min, .incumbent_ns_min = r->incumbent_ns_min,
-                              .error = r->error, .workspace_bytes = r->workspace_bytes};
+        out[i] = (store_case){.case_index = r->case_index,
+                              .log_ratio = r->log_ratio,
+                              .log_low = r->log_low,
+                              .log_high = r->log_high,
+                              .log_speedup = known ? score->log[r->case_index] : (double)NAN,
+                              .pairs = r->pairs,
+                              .ns_min = r->ns_min,
+                              .incumbent_ns_min = r->incumbent_ns_min,
+                              .error = r->error,
+                              .workspace_bytes = r->workspace_bytes};
     }
     return v->n_cases;
 }
@@ -295,7 +313,10 @@ static atn_status store_all(atn_engine *e, const store_program *row, const archi
 
 static const char *state_of(const engine_program *p)
 {
-    return p->same_as ? "same" : !p->valid ? "failed" : p->promoted || !strcmp(p->origin, "initial") ? "better" : "right";
+    return p->same_as                                     ? "same"
+           : !p->valid                                    ? "failed"
+           : p->promoted || !strcmp(p->origin, "initial") ? "better"
+                                                          : "right";
 }
 
 /* A verdict is final: memory, disk, events, proposers, in this order. */
@@ -320,17 +341,35 @@ atn_status engine_conclude(atn_engine *e, const engine_judgement *j, atn_error *
     engine_apply(e, p, &v, &score, &log);
 
     char *race_json = verdict_json(j->race), *confirm_json = j->confirm ? verdict_json(j->confirm) : NULL;
-    store_program row = {.made = s->made, .seq = p->seq, .generation = p->generation,
-                         .incumbent = p->same_as ? 0 : incumbent, .same_as = p->same_as, .correct = p->valid,
-                         .promoted = p->promoted, .screened = score.screened, .state = (char *)state_of(p),
-                         .stage = (char *)stage_name(v.stage), .reason = (char *)reason_word(v.reason),
-                         .evidence = v.evidence, .reproduce = v.reproduce,
+    store_program row = {.made = s->made,
+                         .seq = p->seq,
+                         .generation = p->generation,
+                         .incumbent = p->same_as ? 0 : incumbent,
+                         .same_as = p->same_as,
+                         .correct = p->valid,
+                         .promoted = p->promoted,
+                         .screened = score.screened,
+                         .state = (char *)state_of(p),
+                         .stage = (char *)stage_name(v.stage),
+                         .reason = (char *)reason_word(v.reason),
+                         .evidence = v.evidence,
+                         .reproduce = v.reproduce,
                          .compiler = s->has_built ? (char *)s->built.compiler : (char *)e->judge->compiler,
-                         .score = p->score, .score_low = p->low, .score_high = p->high, .error = v.error,
-                         .workspace_bytes = v.workspace_bytes, .profile = score.profile, .decode = score.decode,
-                         .cell = p->cell, .t = p->t, .seconds_build = s->has_built ? s->built.seconds : 0,
-                         .seconds_judge = j->seconds_judge, .verdict = race_json, .confirm = confirm_json,
-                         .cases = cases, .n_cases = p->same_as ? 0 : cases_of(&v, &score, cases)};
+                         .score = p->score,
+                         .score_low = p->low,
+                         .score_high = p->high,
+                         .error = v.error,
+                         .workspace_bytes = v.workspace_bytes,
+                         .profile = score.profile,
+                         .decode = score.decode,
+                         .cell = p->cell,
+                         .t = p->t,
+                         .seconds_build = s->has_built ? s->built.seconds : 0,
+                         .seconds_judge = j->seconds_judge,
+                         .verdict = race_json,
+                         .confirm = confirm_json,
+                         .cases = cases,
+                         .n_cases = p->same_as ? 0 : cases_of(&v, &score, cases)};
     memcpy(row.object_hash, p->object_hash, sizeof row.object_hash);
     atn_status st = store_all(e, &row, &log, err);
     if (!st) {
@@ -339,7 +378,8 @@ atn_status engine_conclude(atn_engine *e, const engine_judgement *j, atn_error *
         engine_emit(e, &(evolve_event){.type = EVOLVE_JUDGED, .program = &row, .verdict = &v, .text = text});
         if (p->promoted) engine_emit(e, &(evolve_event){.type = EVOLVE_BEST, .program = &row, .verdict = &v});
         for (int i = 0; i < log.n_moves; i++)
-            engine_emit(e, &(evolve_event){.type = EVOLVE_MIGRATION, .from_island = log.move[i].from,
+            engine_emit(e, &(evolve_event){.type = EVOLVE_MIGRATION,
+                                           .from_island = log.move[i].from,
                                            .to_island = log.move[i].to});
         engine_learn(e, p);
         engine_trim(e, &log, p);

@@ -1,8 +1,11 @@
 /* The loop: proposals become builds, builds become verdicts, verdicts change the archive.
  *
- * Order of commits is the whole of crash safety: a proposal is committed before its build starts (flight.c); a verdict is
- * committed with everything that it changed (engine.c), before the next judgement starts (court.c). Whatever a kill leaves
- * behind is a proposal without a verdict, and is judged on resume (start.c), where memory is rebuilt by the code that made it. */
+ * Order of commits is the whole of crash safety: a proposal is committed before its build starts (flight.c); a verdict
+ * is
+ * committed with everything that it changed (engine.c), before the next judgement starts (court.c). Whatever a kill
+ * leaves
+ * behind is a proposal without a verdict, and is judged on resume (start.c), where memory is rebuilt by the code that
+ * made it. */
 #include "evolve/evolve.h"
 
 #include <inttypes.h>
@@ -16,8 +19,15 @@
 
 evolve_options evolve_defaults(void)
 {
-    return (evolve_options){.folder = "attune_output", .threads = 1, .tolerance = 1, .seed = 1, .islands = 4,
-                            .migrate_every = 24, .cells_max = 64, .final_seconds = 40, .control_races = 3,
+    return (evolve_options){.folder = "attune_output",
+                            .threads = 1,
+                            .tolerance = 1,
+                            .seed = 1,
+                            .islands = 4,
+                            .migrate_every = 24,
+                            .cells_max = 64,
+                            .final_seconds = 40,
+                            .control_races = 3,
                             .suite_name = "custom"};
 }
 
@@ -77,8 +87,10 @@ static atn_status evolve_loop(atn_engine *e, atn_error *err)
         engine_tick(e);
     }
     return e->stop == EVOLVE_STOP_DISK_FULL
-               ? atn_fail(err, ATN_IO, "the disk is full: everything recorded in '%s' before is safe; free some space and go on "
-                          "with --resume", store_path(e->store))
+               ? atn_fail(err, ATN_IO,
+                          "the disk is full: everything recorded in '%s' before is safe; free some space and go on "
+                          "with --resume",
+                          store_path(e->store))
                : ATN_OK;
 }
 
@@ -106,7 +118,8 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
 {
     ATN_CHECK(o->suite && o->suite->count > 0 && o->initial_source);
     if (o->suite->count > ATN_CASES_MAX)
-        return atn_fail(err, ATN_USAGE, "the suite has %d cases, at most %d are possible", o->suite->count, ATN_CASES_MAX);
+        return atn_fail(err, ATN_USAGE, "the suite has %d cases, at most %d are possible", o->suite->count,
+                        ATN_CASES_MAX);
     atn_engine *e = atn_alloc(sizeof *e);
     *r = (evolve_result){0};
     e->o = o;
@@ -123,9 +136,10 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
         st = evolve_loop(e, err);
         e->serving = false;
         if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
-        e->t_stopped = engine_now(e);   /* what follows is not evolving, and a resumed run has not spent it */
+        e->t_stopped = engine_now(e); /* what follows is not evolving, and a resumed run has not spent it */
         engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});
-        for (int i = 0; i < ENGINE_SLOTS; i++) engine_slot_clear(e, &e->slot[i]);   /* in the store, judged by the next --resume */
+        for (int i = 0; i < ENGINE_SLOTS; i++)
+            engine_slot_clear(e, &e->slot[i]); /* in the store, judged by the next --resume */
         if (!st) engine_control(e, true);
         atn_error late = {0};
         atn_status made = result_make(e, r, &late);
@@ -139,4 +153,7 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
     return st;
 }
 
-void evolve_result_free(evolve_result *r) { (void)r; }
+void evolve_result_free(evolve_result *r)
+{
+    (void)r;
+}

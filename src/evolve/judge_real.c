@@ -1,7 +1,8 @@
 /* The real judge behind the engine's vtable, and a second one for comparisons at full size.
  *
  * Races during the run are cut to one kv group, so that they are quick. The final comparison runs the suite as given;
- * where the initial program is so slow that a case would not fit the budget, that case gets fewer heads and batches, never
+ * where the initial program is so slow that a case would not fit the budget, that case gets fewer heads and batches,
+ * never
  * another length or head size (case_problem says what was timed). */
 #include <math.h>
 #include <stdio.h>
@@ -10,8 +11,8 @@
 
 #include "evolve/evolve.h"
 
-static const char *const JUDGE_RULES = "1";      /* counts up when a change of the judge makes old scores incomparable */
-enum { FINAL_CALLS = 4 };                        /* calls of the initial program that a final case must afford */
+static const char *const JUDGE_RULES = "1"; /* counts up when a change of the judge makes old scores incomparable */
+enum { FINAL_CALLS = 4 };                   /* calls of the initial program that a final case must afford */
 
 struct evolve_build {
     atn_build *build;
@@ -22,7 +23,7 @@ typedef struct {
     char *cc;
     judge_options options;
     atn_judge *judge, *final;
-    atn_suite suite, final_suite;                /* own copies: an abandoned call may outlive the caller's */
+    atn_suite suite, final_suite; /* own copies: an abandoned call may outlive the caller's */
     double initial_ns[ATN_CASES_MAX];
     bool has_final;
 } real_judge;
@@ -69,8 +70,8 @@ static void real_build_release(void *ctx, build_result *r)
     build_release(r);
 }
 
-static atn_status real_candidate(void *ctx, const build_result *candidate, const build_result *incumbent, atn_stage upto,
-                                 atn_verdict *v, atn_error *err)
+static atn_status real_candidate(void *ctx, const build_result *candidate, const build_result *incumbent,
+                                 atn_stage upto, atn_verdict *v, atn_error *err)
 {
     return judge_candidate(((real_judge *)ctx)->judge, candidate, incumbent, upto, v, err);
 }
@@ -86,7 +87,8 @@ static atn_problem affordable(const real_judge *r, int c, double seconds)
     atn_problem p = r->options.timing->cases[c].problem;
     double ns = r->initial_ns[c];
     int64_t groups = (int64_t)p.B * p.Hkv, may = groups;
-    if (ns > 0 && seconds * 1e9 / (FINAL_CALLS * ns) < (double)groups) may = (int64_t)(seconds * 1e9 / (FINAL_CALLS * ns));
+    if (ns > 0 && seconds * 1e9 / (FINAL_CALLS * ns) < (double)groups)
+        may = (int64_t)(seconds * 1e9 / (FINAL_CALLS * ns));
     may = ATN_MAX(may, ATN_MIN(groups, r->options.threads));
     if (may >= groups) return p;
     int ratio = p.Hq / p.Hkv;
@@ -102,7 +104,8 @@ static atn_status final_judge(real_judge *r, double seconds, atn_error *err)
     const atn_suite *given = r->options.timing;
     double share = seconds / given->count;
     if (!r->has_final) {
-        r->final_suite = (atn_suite){.cases = atn_alloc((size_t)given->count * sizeof *given->cases), .count = given->count};
+        r->final_suite =
+            (atn_suite){.cases = atn_alloc((size_t)given->count * sizeof *given->cases), .count = given->count};
         for (int c = 0; c < given->count; c++) {
             r->final_suite.cases[c] = given->cases[c];
             r->final_suite.cases[c].problem = affordable(r, c, share);
@@ -141,7 +144,10 @@ static atn_status real_controls(void *ctx, const build_result *program, int race
     return judge_controls(((real_judge *)ctx)->judge, program, races, out, err);
 }
 
-static void real_peaks(void *ctx, atn_peaks *out) { *out = *judge_peaks(((real_judge *)ctx)->judge); }
+static void real_peaks(void *ctx, atn_peaks *out)
+{
+    *out = *judge_peaks(((real_judge *)ctx)->judge);
+}
 
 static void real_metrics(void *ctx, const atn_verdict *v, seed_metrics *out)
 {
@@ -173,18 +179,28 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
     r->cc = o->cc && *o->cc ? atn_strdup(o->cc) : NULL;
     r->build = (build_options){.cc = r->cc};
     r->options = judge_defaults();
-    r->suite = (atn_suite){.cases = atn_alloc((size_t)o->suite->count * sizeof *o->suite->cases), .count = o->suite->count};
+    r->suite =
+        (atn_suite){.cases = atn_alloc((size_t)o->suite->count * sizeof *o->suite->cases), .count = o->suite->count};
     memcpy(r->suite.cases, o->suite->cases, (size_t)o->suite->count * sizeof *o->suite->cases);
     r->options.timing = &r->suite;
     r->options.threads = o->threads;
     r->options.tolerance = o->tolerance;
     r->options.unsafe = o->unsafe;
     evolve_judge *j = atn_alloc(sizeof *j);
-    *j = (evolve_judge){.ctx = r, .build_start = real_build_start, .build_fd = real_build_fd,
-                        .build_step = real_build_step, .build_cancel = real_build_cancel,
-                        .build_release = real_build_release, .candidate = real_candidate, .compare = real_compare,
-                        .controls = real_controls, .peaks = real_peaks, .metrics = real_metrics,
-                        .case_problem = real_case_problem, .initial_ns = real_initial_ns, .destroy = real_destroy};
+    *j = (evolve_judge){.ctx = r,
+                        .build_start = real_build_start,
+                        .build_fd = real_build_fd,
+                        .build_step = real_build_step,
+                        .build_cancel = real_build_cancel,
+                        .build_release = real_build_release,
+                        .candidate = real_candidate,
+                        .compare = real_compare,
+                        .controls = real_controls,
+                        .peaks = real_peaks,
+                        .metrics = real_metrics,
+                        .case_problem = real_case_problem,
+                        .initial_ns = real_initial_ns,
+                        .destroy = real_destroy};
     snprintf(j->version, sizeof j->version, "%s", JUDGE_RULES);
     atn_status st = build_compiler(r->cc, j->compiler, sizeof j->compiler, err);
     if (!st) st = judge_create(&r->options, &r->judge, err);

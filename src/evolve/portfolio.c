@@ -13,7 +13,7 @@ void portfolio_init(atn_portfolio *p, const atn_suite *s, const suite_kinds *k, 
         suite_class_of(s, k, c, threads, key, sizeof key);
         int i = 0;
         while (i < p->n && strcmp(p->cls[i].key, key)) i++;
-        if (i == PORTFOLIO_CLASSES) i--;            /* more classes than a table can show: the last takes the rest */
+        if (i == PORTFOLIO_CLASSES) i--; /* more classes than a table can show: the last takes the rest */
         if (i == p->n) snprintf(p->cls[p->n++].key, sizeof key, "%s", key);
         p->cls[i].cases[p->cls[i].n_cases++] = c;
     }

@@ -1,4 +1,5 @@
-/* Verdicts, controls and events as JSON. A verdict read back equals the one written, bit for bit: replay depends on it. */
+/* Verdicts, controls and events as JSON. A verdict read back equals the one written, bit for bit:
+ * replay depends on it. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -53,14 +54,16 @@ static void text_from(const json_t *o, const char *key, char *out, size_t room)
 }
 
 /* name, kind: B bool, I integer, R real, T text */
-#define VERDICT_FIELDS(X)                                                                                            \
-    X(correct, B) X(promoted, B) X(evidence, T) X(reproduce, T) X(error, R) X(error_of_tolerance, R) X(checks, I)     \
-    X(checks_passed, I) X(stability, I) X(stability_passed, I) X(robustness, I) X(robustness_passed, I) X(refused, I) \
-    X(workspace_bytes, I) X(suite_log, R) X(suite_low, R) X(suite_high, R) X(seconds_build, R) X(seconds_check, R)    \
-    X(seconds_race, R) X(late_cpu_us, R)
-#define CASE_FIELDS(X)                                                                                         \
-    X(case_index, I) X(log_ratio, R) X(log_low, R) X(log_high, R) X(pairs, I) X(ns_min, R) X(incumbent_ns_min, R) \
-    X(error, R) X(workspace_bytes, I)
+#define VERDICT_FIELDS(X)                                                                                              \
+    X(correct, B)                                                                                                      \
+    X(promoted, B) X(evidence, T) X(reproduce, T) X(error, R) X(error_of_tolerance, R) X(checks, I)                    \
+        X(checks_passed, I) X(stability, I) X(stability_passed, I) X(robustness, I) X(robustness_passed, I)            \
+            X(refused, I) X(workspace_bytes, I) X(suite_log, R) X(suite_low, R) X(suite_high, R) X(seconds_build, R)   \
+                X(seconds_check, R) X(seconds_race, R) X(late_cpu_us, R)
+#define CASE_FIELDS(X)                                                                                                 \
+    X(case_index, I)                                                                                                   \
+    X(log_ratio, R) X(log_low, R) X(log_high, R) X(pairs, I) X(ns_min, R) X(incumbent_ns_min, R) X(error, R)           \
+        X(workspace_bytes, I)
 
 #define PUT_B(x) json_boolean(x)
 #define PUT_I(x) json_integer(x)
@@ -136,7 +139,10 @@ static json_t *controls_object(const atn_controls *c)
                      "can_see_percent", record_real(c->can_see_percent));
 }
 
-char *controls_json(const atn_controls *c) { return record_dump(controls_object(c)); }
+char *controls_json(const atn_controls *c)
+{
+    return record_dump(controls_object(c));
+}
 
 bool controls_from_json(const char *json, atn_controls *c)
 {
@@ -160,15 +166,24 @@ static const char *const event_words[EVOLVE_EVENT_COUNT] = {
     EVOLVE_EVENT_LIST(ATN_X)
 #undef ATN_X
 };
-const char *evolve_event_word(evolve_event_type t) { return t < EVOLVE_EVENT_COUNT ? event_words[t] : "?"; }
+const char *evolve_event_word(evolve_event_type t)
+{
+    return t < EVOLVE_EVENT_COUNT ? event_words[t] : "?";
+}
 
 static const char *const stop_words[EVOLVE_STOP_COUNT][2] = {
 #define ATN_X(name, word, text) {word, text},
     EVOLVE_STOP_LIST(ATN_X)
 #undef ATN_X
 };
-const char *evolve_stop_word(evolve_stop s) { return s < EVOLVE_STOP_COUNT ? stop_words[s][0] : "?"; }
-const char *evolve_stop_text(evolve_stop s) { return s < EVOLVE_STOP_COUNT ? stop_words[s][1] : "?"; }
+const char *evolve_stop_word(evolve_stop s)
+{
+    return s < EVOLVE_STOP_COUNT ? stop_words[s][0] : "?";
+}
+const char *evolve_stop_text(evolve_stop s)
+{
+    return s < EVOLVE_STOP_COUNT ? stop_words[s][1] : "?";
+}
 
 static json_t *program_object(const store_program *p)
 {
@@ -184,8 +199,9 @@ static json_t *program_object(const store_program *p)
     json_object_set_new(o, "screened", json_boolean(p->screened));
     if (p->same_as) json_object_set_new(o, "same_as", json_integer(p->same_as));
     if (isfinite(p->score)) {
-        json_object_set_new(o, "speedup", json_pack("{s:f,s:f,s:f}", "median", exp(p->score), "low", exp(p->score_low),
-                                                    "high", exp(p->score_high)));
+        json_object_set_new(o, "speedup",
+                            json_pack("{s:f,s:f,s:f}", "median", exp(p->score), "low", exp(p->score_low), "high",
+                                      exp(p->score_high)));
         json_object_set_new(o, "cell", record_text(p->cell));
     } else {
         json_object_set_new(o, "evidence", record_text(p->evidence));
@@ -204,8 +220,9 @@ char *evolve_event_json(const evolve_event *e)
     if (e->seconds_left >= 0) json_object_set_new(o, "seconds_left", record_real(e->seconds_left));
     if (e->best) {
         json_object_set_new(o, "best", json_integer(e->best));
-        json_object_set_new(o, "best_speedup", json_pack("{s:f,s:f,s:f}", "median", e->best_speedup, "low", e->best_low,
-                                                         "high", e->best_high));
+        json_object_set_new(o, "best_speedup",
+                            json_pack("{s:f,s:f,s:f}", "median", e->best_speedup, "low", e->best_low, "high",
+                                      e->best_high));
     }
     if (e->text && *e->text) json_object_set_new(o, "text", record_text(e->text));
     if (e->type == EVOLVE_START) json_object_set_new(o, "resumed", json_boolean(e->resumed));

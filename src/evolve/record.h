@@ -7,9 +7,9 @@
 
 #include "judge/judge.h"
 
-json_t *record_real(double x);            /* a number, or "nan", "inf", "-inf" */
-json_t *record_text(const char *s);       /* never NULL */
-char *record_dump(json_t *j);             /* compact, 17 digits; takes j */
+json_t *record_real(double x);      /* a number, or "nan", "inf", "-inf" */
+json_t *record_text(const char *s); /* never NULL */
+char *record_dump(json_t *j);       /* compact, 17 digits; takes j */
 bool controls_from_json(const char *json, atn_controls *c);
 
 #endif

@@ -1,7 +1,8 @@
 /* The result of a run: the winner as a file that reads well, what is claimed of it, and the portfolio.
  *
  * The file written is the program measured: it is built again and its object code compared; where pruning changed the
- * code, it is judged again or not pruned. Every speedup printed comes from the final comparison at full size; where that
+ * code, it is judged again or not pruned. Every speedup printed comes from the final comparison at full size; where
+ * that
  * could not be made (interrupted, no budget) the record says that it is the chained estimate of the run. */
 #include <inttypes.h>
 #include <jansson.h>
@@ -25,9 +26,10 @@ static evolve_interval interval_of(const atn_verdict *v)
 
 /* ---- the final comparison ---- */
 
-/* A program raced against another at full size within `seconds`. False where it could not be done; a warning says why. */
-static bool compare(atn_engine *e, const char *kind, engine_program *a, engine_program *b, bool full_size, double seconds,
-                    atn_verdict *v)
+/* A program raced against another at full size within `seconds`. False where it could not be done;
+ * a warning says why. */
+static bool compare(atn_engine *e, const char *kind, engine_program *a, engine_program *b, bool full_size,
+                    double seconds, atn_verdict *v)
 {
     build_result x, y;
     atn_error err = {0};
@@ -58,7 +60,8 @@ failed:
     return false;
 }
 
-/* What the run itself knows of the winner: the chain of incumbents, in the form of a comparison with the initial program. */
+/* What the run itself knows of the winner: the chain of incumbents, in the form of a comparison with the initial
+ * program. */
 static void chained(atn_engine *e, engine_program *winner, atn_verdict *v)
 {
     const evolve_score *s = &e->incumbent_score;
@@ -114,7 +117,8 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
 
 /* ---- files ---- */
 
-/* The winner for people: dead branches removed where that leaves the object code as it is, or else leaves it right and as fast. */
+/* The winner for people: dead branches removed where that leaves the object code as it is, or else leaves it right and
+ * as fast. */
 static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
 {
     const char *source = engine_source(e, winner);
@@ -134,7 +138,8 @@ static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
             memset(&v, 0, sizeof v);
             memset(&c, 0, sizeof c);
             good = engine_candidate(e, &b, NULL, ATN_STAGE_FULL, &v, NULL) == ATN_OK && v.correct &&
-                   engine_compare(e, &b, &w, 32, false, false, 5, &c, NULL) == ATN_OK && c.n_cases > 0 && c.suite_low > -0.01;
+                   engine_compare(e, &b, &w, 32, false, false, 5, &c, NULL) == ATN_OK && c.n_cases > 0 &&
+                   c.suite_low > -0.01;
             if (!e->abandoned) e->judge->build_release(e->judge->ctx, &w);
         }
         if (!e->abandoned) e->judge->build_release(e->judge->ctx, &b);
@@ -149,9 +154,11 @@ static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
 
 static char *with_heading(const atn_engine *e, const engine_program *p, const char *root, const char *source)
 {
-    return atn_format("/* Program #%" PRId64 " of an attune run, evolved from %s. Where it comes from and what was measured:\n"
-                      " * the .json beside it. Compiler: %s%s%s. */\n%s", p->id, root, e->judge->compiler,
-                      p->flags && *p->flags ? ", extra flags " : "", p->flags ? p->flags : "", source);
+    return atn_format("/* Program #%" PRId64
+                      " of an attune run, evolved from %s. Where it comes from and what was measured:\n"
+                      " * the .json beside it. Compiler: %s%s%s. */\n%s",
+                      p->id, root, e->judge->compiler, p->flags && *p->flags ? ", extra flags " : "",
+                      p->flags ? p->flags : "", source);
 }
 
 static atn_status write_text(const char *folder, const char *sub, const char *name, const char *text, char *path,
@@ -187,7 +194,11 @@ static double class_mid(const atn_engine *e, const portfolio_class *c)
 static void portfolio_classes(atn_engine *e, evolve_result *r, engine_program *winner)
 {
     enum { RIVALS = 3 };
-    struct { int64_t id; bool done; atn_verdict v; } rival[RIVALS];
+    struct {
+        int64_t id;
+        bool done;
+        atn_verdict v;
+    } rival[RIVALS];
     int n = 0;
     bool may = e->stop != EVOLVE_STOP_DISK_FULL && e->stop != EVOLVE_STOP_FAILED;
     double seconds = may ? e->o->final_seconds * 0.15 / RIVALS : 0;
@@ -234,9 +245,12 @@ static atn_status write_portfolio(atn_engine *e, evolve_result *r, engine_progra
 {
     atn_text t = {0};
     atn_status st = ATN_OK;
-    text_add(&t, "# attune portfolio 1: the best kernel for each class of problem, over the initial program [low .. high].\n"
-                 "# Another class: the kernel of `default`. decode: few query rows against many keys; long, short: by keys.\n");
-    text_addf(&t, "# machine: %s; compiler: %s; threads: %d\n", machine_get()->signature, e->judge->compiler, e->o->threads);
+    text_add(
+        &t,
+        "# attune portfolio 1: the best kernel for each class of problem, over the initial program [low .. high].\n"
+        "# Another class: the kernel of `default`. decode: few query rows against many keys; long, short: by keys.\n");
+    text_addf(&t, "# machine: %s; compiler: %s; threads: %d\n", machine_get()->signature, e->judge->compiler,
+              e->o->threads);
     for (int i = 0; i < r->n_classes && !st; i++) {
         evolve_class *c = &r->classes[i];
         engine_program *p = engine_find(e, c->program);
@@ -273,7 +287,8 @@ static json_t *interval_object(evolve_interval i)
                      record_real(i.high));
 }
 
-static json_t *cases_array(const evolve_options *o, const evolve_judge *j, const evolve_result *r, const atn_peaks *peaks)
+static json_t *cases_array(const evolve_options *o, const evolve_judge *j, const evolve_result *r,
+                           const atn_peaks *peaks)
 {
     json_t *a = json_array();
     const atn_verdict *v = &r->versus_initial;
@@ -329,8 +344,8 @@ static json_t *metrics_object(const evolve_judge *j, const evolve_result *r)
     v.suite_high = r->versus_initial.suite_high;
     if (j->metrics) j->metrics(j->ctx, &v, &m);
     return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "accuracy_score", m.accuracy_score, "performance_score",
-                     m.performance_score, "memory_efficiency", m.memory_efficiency, "stability_score", m.stability_score,
-                     "success_rate", m.success_rate, "combined_score", m.combined_score);
+                     m.performance_score, "memory_efficiency", m.memory_efficiency, "stability_score",
+                     m.stability_score, "success_rate", m.success_rate, "combined_score", m.combined_score);
 }
 
 /* One sentence on whose merit the speedup is. */
@@ -338,13 +353,14 @@ static char *provenance(const evolve_result *r)
 {
     if (r->winner_is_initial) return atn_strdup("the initial program itself: nothing faster was found");
     if (r->n_lineage == 1)
-        return atn_format("%s as shipped, unchanged: all of the %.2fx is its own, evolution added nothing", r->root_origin,
-                          r->speedup.median);
+        return atn_format("%s as shipped, unchanged: all of the %.2fx is its own, evolution added nothing",
+                          r->root_origin, r->speedup.median);
     if (!strcmp(r->root_origin, "initial"))
         return atn_format("evolved from the initial program in %d step%s: all of the %.2fx was evolved here",
                           r->n_lineage - 1, r->n_lineage == 2 ? "" : "s", r->speedup.median);
     return atn_format("from %s in %d step%s: it was %.2fx as shipped, evolution made that %.3fx faster", r->root_origin,
-                      r->n_lineage - 1, r->n_lineage == 2 ? "" : "s", r->ancestor_speedup.median, r->evolved_speedup.median);
+                      r->n_lineage - 1, r->n_lineage == 2 ? "" : "s", r->ancestor_speedup.median,
+                      r->evolved_speedup.median);
 }
 
 char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const evolve_result *r)
@@ -366,8 +382,10 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
     json_object_set_new(x, "saved_at", json_real(now));
     json_object_set_new(x, "error", record_real(r->verdict.error));
     json_object_set_new(x, "speedup", interval_object(r->speedup));
-    json_object_set_new(x, "speedup_is", json_string(r->has_versus_initial ? "final comparison, full size"
-                                                     : r->final_from_chain ? "chained races of the run" : "the initial program"));
+    json_object_set_new(x, "speedup_is",
+                        json_string(r->has_versus_initial ? "final comparison, full size"
+                                    : r->final_from_chain ? "chained races of the run"
+                                                          : "the initial program"));
     json_object_set_new(x, "suite", record_text(o->suite_name));
     json_object_set_new(x, "threads", json_integer(o->threads));
     json_object_set_new(x, "cases", cases_array(o, j, r, &peaks));
@@ -398,7 +416,8 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
     json_object_set_new(x, "provenance", p);
     json_object_set_new(x, "pruned", json_boolean(r->pruned));
     json_t *controls = json_object();
-    const atn_controls *c[2] = {r->has_controls_start ? &r->controls_start : NULL, r->has_controls_end ? &r->controls_end : NULL};
+    const atn_controls *c[2] = {r->has_controls_start ? &r->controls_start : NULL,
+                                r->has_controls_end ? &r->controls_end : NULL};
     for (int i = 0; i < 2; i++) {
         if (!c[i]) continue;
         char *text = controls_json(c[i]);
@@ -425,7 +444,8 @@ static void fill_basics(atn_engine *e, evolve_result *r)
     snprintf(r->db_path, sizeof r->db_path, "%s", store_path(e->store));
     size_t n = 0;
     for (int i = 0; i < e->o->n_proposers && n < sizeof r->proposers; i++)
-        n += (size_t)snprintf(r->proposers + n, sizeof r->proposers - n, "%s%s", i ? " " : "", e->o->proposers[i]->name);
+        n +=
+            (size_t)snprintf(r->proposers + n, sizeof r->proposers - n, "%s%s", i ? " " : "", e->o->proposers[i]->name);
 }
 
 atn_status result_make(atn_engine *e, evolve_result *r, atn_error *err)

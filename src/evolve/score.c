@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int by_size(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+static int by_size(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
 
 void suite_kinds_of(const atn_suite *s, suite_kinds *out)
 {
@@ -31,8 +34,10 @@ void suite_class_of(const atn_suite *s, const suite_kinds *k, int c, int threads
 {
     const atn_problem *p = &s->cases[c].problem;
     const char *length = k->decode[c] ? "decode" : k->is_long[c] ? "long" : "short";
-    const char *mask = p->causal ? "causal" : p->window_left >= 0 || p->window_right >= 0 ? "window" : p->mask >= 0 ? "mask"
-                                                                                                                : "full";
+    const char *mask = p->causal                                     ? "causal"
+                       : p->window_left >= 0 || p->window_right >= 0 ? "window"
+                       : p->mask >= 0                                ? "mask"
+                                                                     : "full";
     char head[24], type[16], group[16];
     if (p->D == p->Dv) snprintf(head, sizeof head, "d%d", p->D);
     else snprintf(head, sizeof head, "d%d/%d", p->D, p->Dv);
@@ -91,19 +96,26 @@ void score_make(const suite_kinds *k, const atn_verdict *v, const evolve_score *
             out->log_high[c] = inc->log[c] + shift_high;
         }
         /* Where the judge gave a bound on the suite's mean, it is sharper than the mean of the cases' own bounds. */
-        bool suite = isfinite(v->suite_low) && isfinite(v->suite_high) && v->suite_low <= shift && shift <= v->suite_high;
+        bool suite =
+            isfinite(v->suite_low) && isfinite(v->suite_high) && v->suite_low <= shift && shift <= v->suite_high;
         out->score = inc->score + shift;
         out->low = inc->score + (suite ? v->suite_low : shift_low);
         out->high = inc->score + (suite ? v->suite_high : shift_high);
     }
     if (k->has_short && k->has_long)
-        out->profile = mean_where(k, out->log, k->is_long, false, true) - mean_where(k, out->log, k->is_long, true, true);
+        out->profile =
+            mean_where(k, out->log, k->is_long, false, true) - mean_where(k, out->log, k->is_long, true, true);
     if (k->has_decode && k->has_prefill)
-        out->decode = mean_where(k, out->log, k->decode, true, false) - mean_where(k, out->log, k->decode, false, false);
+        out->decode =
+            mean_where(k, out->log, k->decode, true, false) - mean_where(k, out->log, k->decode, false, false);
 }
 
-/* Bins of 0.12 (13 %) in a difference of log-speedups: wide enough that noise of a few per cent rarely moves a program. */
-static int bin(double x) { return isfinite(x) ? (int)fmax(-9, fmin(9, floor(x / 0.12 + 0.5))) : 0; }
+/* Bins of 0.12 (13 %) in a difference of log-speedups: wide enough that noise of a few per cent
+ * rarely moves a program. */
+static int bin(double x)
+{
+    return isfinite(x) ? (int)fmax(-9, fmin(9, floor(x / 0.12 + 0.5))) : 0;
+}
 
 void score_cell(const evolve_score *s, int64_t workspace_bytes, char *out, size_t room)
 {

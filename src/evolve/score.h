@@ -14,8 +14,8 @@
 /* What kind of case each timing case is; decides the axes of the archive and the classes of the portfolio. */
 typedef struct {
     int n;
-    bool decode[ATN_CASES_MAX];      /* few query rows against a long cache */
-    bool is_long[ATN_CASES_MAX];     /* more keys than the suite's middle; decode cases are neither short nor long */
+    bool decode[ATN_CASES_MAX];  /* few query rows against a long cache */
+    bool is_long[ATN_CASES_MAX]; /* more keys than the suite's middle; decode cases are neither short nor long */
     bool has_decode, has_prefill, has_short, has_long;
 } suite_kinds;
 
@@ -24,13 +24,13 @@ void suite_kinds_of(const atn_suite *s, suite_kinds *out);
 void suite_class_of(const atn_suite *s, const suite_kinds *k, int case_index, int threads, char *out, size_t room);
 
 typedef struct {
-    bool valid;                      /* false: failed, everything else is NAN or 0 */
-    bool screened;                   /* estimated from the screening cases */
-    double score, low, high;         /* mean over the suite and its bounds */
-    double log[ATN_CASES_MAX];       /* per case; of unmeasured cases the incumbent's plus the mean of the measured */
+    bool valid;                /* false: failed, everything else is NAN or 0 */
+    bool screened;             /* estimated from the screening cases */
+    double score, low, high;   /* mean over the suite and its bounds */
+    double log[ATN_CASES_MAX]; /* per case; of unmeasured cases the incumbent's plus the mean of the measured */
     double log_low[ATN_CASES_MAX], log_high[ATN_CASES_MAX];
     bool measured[ATN_CASES_MAX];
-    double profile, decode;          /* axes; NAN where the suite has no such cases */
+    double profile, decode; /* axes; NAN where the suite has no such cases */
 } evolve_score;
 
 /* incumbent NULL: the initial program itself, 0 in every case. */

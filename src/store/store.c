@@ -83,14 +83,16 @@ static atn_status fail(atn_store *s, atn_error *err)
     switch (code & 0xff) {
     case SQLITE_FULL:
         s->full = true;
-        return atn_fail(err, ATN_IO,
-                        "the disk is full: '%s' cannot grow; everything recorded before is safe; free some space and go on "
-                        "with --resume",
-                        s->path);
+        return atn_fail(
+            err, ATN_IO,
+            "the disk is full: '%s' cannot grow; everything recorded before is safe; free some space and go on "
+            "with --resume",
+            s->path);
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        return atn_fail(err, ATN_FORMAT, "'%s' is not a run database or is damaged (%s); move it away or choose another -o",
-                        s->path, sqlite3_errmsg(s->db));
+        return atn_fail(err, ATN_FORMAT,
+                        "'%s' is not a run database or is damaged (%s); move it away or choose another -o", s->path,
+                        sqlite3_errmsg(s->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return atn_fail(err, ATN_BUSY, "'%s' is locked by another program; end it and try again", s->path);
@@ -99,8 +101,7 @@ static atn_status fail(atn_store *s, atn_error *err)
     case SQLITE_CANTOPEN:
         return atn_fail(err, ATN_IO, "cannot write '%s': %s; check its permissions or choose another -o", s->path,
                         sqlite3_errmsg(s->db));
-    default:
-        return atn_fail(err, ATN_IO, "'%s': %s", s->path, sqlite3_errmsg(s->db));
+    default: return atn_fail(err, ATN_IO, "'%s': %s", s->path, sqlite3_errmsg(s->db));
     }
 }
 
@@ -130,14 +131,17 @@ static atn_status run_once(atn_store *s, sqlite3_stmt *q, atn_error *err)
     return st;
 }
 
-static void bind_text(sqlite3_stmt *q, int i, const char *t) { sqlite3_bind_text(q, i, t ? t : "", -1, SQLITE_STATIC); }
+static void bind_text(sqlite3_stmt *q, int i, const char *t)
+{
+    sqlite3_bind_text(q, i, t ? t : "", -1, SQLITE_STATIC);
+}
 static void bind_id(sqlite3_stmt *q, int i, int64_t id)
 {
-    if (id) sqlite3_bind_int64(q, i, id);   /* 0 stands for none, which is NULL */
+    if (id) sqlite3_bind_int64(q, i, id); /* 0 stands for none, which is NULL */
 }
 static void bind_real(sqlite3_stmt *q, int i, double x)
 {
-    if (isfinite(x)) sqlite3_bind_double(q, i, x);   /* NaN and infinities are NULL */
+    if (isfinite(x)) sqlite3_bind_double(q, i, x); /* NaN and infinities are NULL */
 }
 static char *text_of(sqlite3_stmt *q, int i)
 {
@@ -167,9 +171,12 @@ static bool on_network(const char *folder)
     struct statfs f;
     if (statfs(folder, &f)) return false;
     switch ((unsigned)f.f_type) {
-    case 0x6969u /* nfs */: case 0x517bu /* smb */: case 0xff534d42u /* cifs */: case 0xfe534d42u /* smb2 */:
-    case 0x01021997u /* 9p */: case 0x65735546u /* fuse */:
-        return true;
+    case 0x6969u /* nfs */:
+    case 0x517bu /* smb */:
+    case 0xff534d42u /* cifs */:
+    case 0xfe534d42u /* smb2 */:
+    case 0x01021997u /* 9p */:
+    case 0x65735546u /* fuse */: return true;
     }
 #else
     (void)folder;
@@ -177,7 +184,8 @@ static bool on_network(const char *folder)
     return false;
 }
 
-/* An empty file, or one that a killed process left before its first commit, holds no run. A file that is something else is
+/* An empty file, or one that a killed process left before its first commit, holds no run. A file that is something else
+ * is
  * refused: FORMAT. */
 static atn_status holds_run(atn_store *s, bool *run, atn_error *err)
 {
@@ -189,9 +197,10 @@ static atn_status holds_run(atn_store *s, bool *run, atn_error *err)
     if (app != APPLICATION_ID)
         return atn_fail(err, ATN_FORMAT, "'%s' is a database of another program; choose another -o", s->path);
     if (version > SCHEMA_VERSION)
-        return atn_fail(err, ATN_MISMATCH,
-                        "'%s' was written by a newer attune (schema %d, this one knows %d); use that version or another -o",
-                        s->path, version, SCHEMA_VERSION);
+        return atn_fail(
+            err, ATN_MISMATCH,
+            "'%s' was written by a newer attune (schema %d, this one knows %d); use that version or another -o",
+            s->path, version, SCHEMA_VERSION);
     if (version < SCHEMA_VERSION)
         return atn_fail(err, ATN_MISMATCH, "'%s' has schema %d, this attune needs %d; use another -o", s->path, version,
                         SCHEMA_VERSION);
@@ -210,7 +219,8 @@ static atn_status open_db(atn_store *s, int flags, atn_error *err)
 static atn_status create_schema(atn_store *s, const store_pair *id, int n, atn_error *err)
 {
     char pragmas[96];
-    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID, SCHEMA_VERSION);
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
+             SCHEMA_VERSION);
     atn_status st = store_begin(s, err);
     if (!st) st = exec(s, schema_sql, err);
     if (!st) st = exec(s, pragmas, err);
@@ -235,12 +245,13 @@ static atn_status check_identity(atn_store *s, const store_pair *id, int n, atn_
             continue;
         }
         bool machine = !strcmp(id[i].key, "machine");
-        atn_fail(err, ATN_MISMATCH,
-                 "'%s' belongs to another %s: its %s is '%.300s', here it is '%.300s'; scores of the two are never mixed: "
-                 "%s",
-                 s->path, machine ? "machine" : "evaluator", id[i].key, had ? had : "(not recorded)", id[i].value,
-                 machine ? "choose another -o, or go on with --resume on that machine"
-                         : "choose another -o, or go on with --resume and the settings of that run");
+        atn_fail(
+            err, ATN_MISMATCH,
+            "'%s' belongs to another %s: its %s is '%.300s', here it is '%.300s'; scores of the two are never mixed: "
+            "%s",
+            s->path, machine ? "machine" : "evaluator", id[i].key, had ? had : "(not recorded)", id[i].value,
+            machine ? "choose another -o, or go on with --resume on that machine"
+                    : "choose another -o, or go on with --resume and the settings of that run");
         free(had);
         return ATN_MISMATCH;
     }
@@ -277,7 +288,8 @@ static atn_status keep_aside(atn_store *s, const char *folder, atn_error *err)
     return ATN_OK;
 }
 
-static atn_status open_write(atn_store *s, const char *folder, store_mode mode, const store_pair *id, int n, atn_error *err)
+static atn_status open_write(atn_store *s, const char *folder, store_mode mode, const store_pair *id, int n,
+                             atn_error *err)
 {
     atn_status st = file_mkdirs(folder, err);
     if (st) return st;
@@ -292,16 +304,18 @@ static atn_status open_write(atn_store *s, const char *folder, store_mode mode, 
     bool run;
     if ((st = open_db(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err)) || (st = holds_run(s, &run, err))) return st;
     if (mode == STORE_RESUME && !run)
-        return atn_fail(err, ATN_NOT_FOUND, "the run in '%s' ended before it recorded anything; start again without --resume",
-                        folder);
+        return atn_fail(err, ATN_NOT_FOUND,
+                        "the run in '%s' ended before it recorded anything; start again without --resume", folder);
     if (run && (st = check_identity(s, id, n, err))) return st;
     if (run && mode == STORE_CREATE) {
         if ((st = keep_aside(s, folder, err)) || (st = open_db(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err)))
             return st;
         run = false;
     }
-    st = exec(s, on_network(folder) ? "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL"
-                                    : "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", err);
+    st = exec(s,
+              on_network(folder) ? "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL"
+                                 : "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+              err);
     if (!st) st = exec(s, "PRAGMA foreign_keys=ON", err);
     if (!st && !run) st = create_schema(s, id, n, err);
     return st;
@@ -310,8 +324,8 @@ static atn_status open_write(atn_store *s, const char *folder, store_mode mode, 
 static atn_status open_read(atn_store *s, const char *folder, atn_error *err)
 {
     if (!file_exists(s->path))
-        return atn_fail(err, ATN_NOT_FOUND, "no run in '%s' (looked for '%s'); name the folder given to `evolve -o`", folder,
-                        s->path);
+        return atn_fail(err, ATN_NOT_FOUND, "no run in '%s' (looked for '%s'); name the folder given to `evolve -o`",
+                        folder, s->path);
     atn_status st = open_db(s, SQLITE_OPEN_READONLY, err);
     bool run = false;
     if (!st) st = holds_run(s, &run, err);
@@ -345,9 +359,18 @@ void store_close(atn_store *s)
     free(s);
 }
 
-const char *store_path(const atn_store *s) { return s->path; }
-const char *store_kept_aside(const atn_store *s) { return s->aside; }
-bool store_full(const atn_store *s) { return s->full; }
+const char *store_path(const atn_store *s)
+{
+    return s->path;
+}
+const char *store_kept_aside(const atn_store *s)
+{
+    return s->aside;
+}
+bool store_full(const atn_store *s)
+{
+    return s->full;
+}
 
 void store_limit_pages(atn_store *s, int pages)
 {
@@ -376,7 +399,7 @@ atn_status store_commit(atn_store *s, atn_error *err)
 
 void store_rollback(atn_store *s)
 {
-    if (!sqlite3_get_autocommit(s->db)) exec(s, "ROLLBACK", NULL);   /* a full disk may have rolled back already */
+    if (!sqlite3_get_autocommit(s->db)) exec(s, "ROLLBACK", NULL); /* a full disk may have rolled back already */
     s->in_transaction = false;
 }
 
@@ -450,10 +473,15 @@ atn_status store_proposal_add(atn_store *s, store_proposal *p, atn_error *err)
 /* Columns of `proposal` from column 0. */
 static void read_proposal(sqlite3_stmt *q, store_proposal *p)
 {
-    *p = (store_proposal){.id = sqlite3_column_int64(q, 0), .island = sqlite3_column_int(q, 1),
-                          .parent1 = sqlite3_column_int64(q, 2), .parent2 = sqlite3_column_int64(q, 3),
-                          .proposer = text_of(q, 4), .origin = text_of(q, 5), .note = text_of(q, 6),
-                          .flags = text_of(q, 8), .t = sqlite3_column_double(q, 9)};
+    *p = (store_proposal){.id = sqlite3_column_int64(q, 0),
+                          .island = sqlite3_column_int(q, 1),
+                          .parent1 = sqlite3_column_int64(q, 2),
+                          .parent2 = sqlite3_column_int64(q, 3),
+                          .proposer = text_of(q, 4),
+                          .origin = text_of(q, 5),
+                          .note = text_of(q, 6),
+                          .flags = text_of(q, 8),
+                          .t = sqlite3_column_double(q, 9)};
     const char *sha = (const char *)sqlite3_column_text(q, 7);
     snprintf(p->sha, sizeof p->sha, "%s", sha ? sha : "");
 }
@@ -569,11 +597,16 @@ static atn_status read_cases(atn_store *s, store_program *p, atn_error *err)
     int rc;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         p->cases = grow(p->cases, p->n_cases, sizeof *p->cases);
-        p->cases[p->n_cases++] = (store_case){
-            .case_index = sqlite3_column_int(q, 1), .log_ratio = real_of(q, 2), .log_low = real_of(q, 3),
-            .log_high = real_of(q, 4), .log_speedup = real_of(q, 5), .pairs = sqlite3_column_int(q, 6),
-            .ns_min = real_of(q, 7), .incumbent_ns_min = real_of(q, 8), .error = real_of(q, 9),
-            .workspace_bytes = sqlite3_column_int64(q, 10)};
+        p->cases[p->n_cases++] = (store_case){.case_index = sqlite3_column_int(q, 1),
+                                              .log_ratio = real_of(q, 2),
+                                              .log_low = real_of(q, 3),
+                                              .log_high = real_of(q, 4),
+                                              .log_speedup = real_of(q, 5),
+                                              .pairs = sqlite3_column_int(q, 6),
+                                              .ns_min = real_of(q, 7),
+                                              .incumbent_ns_min = real_of(q, 8),
+                                              .error = real_of(q, 9),
+                                              .workspace_bytes = sqlite3_column_int64(q, 10)};
     }
     atn_status st = rc == SQLITE_DONE ? ATN_OK : fail(s, err);
     sqlite3_reset(q);
@@ -584,19 +617,32 @@ static atn_status read_cases(atn_store *s, store_program *p, atn_error *err)
 static void read_program(sqlite3_stmt *q, store_program *p)
 {
     const int c = 10;
-    *p = (store_program){
-        .seq = sqlite3_column_int64(q, c + 1), .generation = sqlite3_column_int(q, c + 2),
-        .incumbent = sqlite3_column_int64(q, c + 3), .same_as = sqlite3_column_int64(q, c + 4),
-        .correct = sqlite3_column_int(q, c + 6), .promoted = sqlite3_column_int(q, c + 7),
-        .screened = sqlite3_column_int(q, c + 8), .state = text_of(q, c + 9), .stage = text_of(q, c + 10),
-        .reason = text_of(q, c + 11), .evidence = text_of(q, c + 12), .reproduce = text_of(q, c + 13),
-        .compiler = text_of(q, c + 14), .score = real_of(q, c + 15), .score_low = real_of(q, c + 16),
-        .score_high = real_of(q, c + 17), .error = real_of(q, c + 18),
-        .workspace_bytes = sqlite3_column_int64(q, c + 19), .profile = real_of(q, c + 20), .decode = real_of(q, c + 21),
-        .cell = text_of(q, c + 22), .t = sqlite3_column_double(q, c + 23),
-        .seconds_build = sqlite3_column_double(q, c + 24), .seconds_judge = sqlite3_column_double(q, c + 25),
-        .verdict = text_of(q, c + 26),
-        .confirm = sqlite3_column_type(q, c + 27) == SQLITE_NULL ? NULL : text_of(q, c + 27)};
+    *p = (store_program){.seq = sqlite3_column_int64(q, c + 1),
+                         .generation = sqlite3_column_int(q, c + 2),
+                         .incumbent = sqlite3_column_int64(q, c + 3),
+                         .same_as = sqlite3_column_int64(q, c + 4),
+                         .correct = sqlite3_column_int(q, c + 6),
+                         .promoted = sqlite3_column_int(q, c + 7),
+                         .screened = sqlite3_column_int(q, c + 8),
+                         .state = text_of(q, c + 9),
+                         .stage = text_of(q, c + 10),
+                         .reason = text_of(q, c + 11),
+                         .evidence = text_of(q, c + 12),
+                         .reproduce = text_of(q, c + 13),
+                         .compiler = text_of(q, c + 14),
+                         .score = real_of(q, c + 15),
+                         .score_low = real_of(q, c + 16),
+                         .score_high = real_of(q, c + 17),
+                         .error = real_of(q, c + 18),
+                         .workspace_bytes = sqlite3_column_int64(q, c + 19),
+                         .profile = real_of(q, c + 20),
+                         .decode = real_of(q, c + 21),
+                         .cell = text_of(q, c + 22),
+                         .t = sqlite3_column_double(q, c + 23),
+                         .seconds_build = sqlite3_column_double(q, c + 24),
+                         .seconds_judge = sqlite3_column_double(q, c + 25),
+                         .verdict = text_of(q, c + 26),
+                         .confirm = sqlite3_column_type(q, c + 27) == SQLITE_NULL ? NULL : text_of(q, c + 27)};
     read_proposal(q, &p->made);
     snprintf(p->object_hash, sizeof p->object_hash, "%s", (const char *)sqlite3_column_text(q, c + 5));
 }
@@ -728,9 +774,12 @@ atn_status store_measurements(atn_store *s, const char *kind, store_measurement 
     int rc;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         *list = grow(*list, *n, sizeof **list);
-        (*list)[(*n)++] = (store_measurement){
-            .id = sqlite3_column_int64(q, 0), .kind = text_of(q, 1), .program = sqlite3_column_int64(q, 2),
-            .against = sqlite3_column_int64(q, 3), .t = sqlite3_column_double(q, 4), .json = text_of(q, 5)};
+        (*list)[(*n)++] = (store_measurement){.id = sqlite3_column_int64(q, 0),
+                                              .kind = text_of(q, 1),
+                                              .program = sqlite3_column_int64(q, 2),
+                                              .against = sqlite3_column_int64(q, 3),
+                                              .t = sqlite3_column_double(q, 4),
+                                              .json = text_of(q, 5)};
     }
     atn_status st = rc == SQLITE_DONE ? ATN_OK : fail(s, err);
     sqlite3_reset(q);
@@ -766,8 +815,8 @@ atn_status store_events(atn_store *s, int64_t after, int max, store_event **list
     int rc;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
         *list = grow(*list, *n, sizeof **list);
-        (*list)[(*n)++] = (store_event){.seq = sqlite3_column_int64(q, 0), .t = sqlite3_column_double(q, 1),
-                                        .json = text_of(q, 2)};
+        (*list)[(*n)++] =
+            (store_event){.seq = sqlite3_column_int64(q, 0), .t = sqlite3_column_double(q, 1), .json = text_of(q, 2)};
     }
     atn_status st = rc == SQLITE_DONE ? ATN_OK : fail(s, err);
     sqlite3_reset(q);
@@ -786,8 +835,10 @@ atn_status store_progress_get(atn_store *s, store_progress *out, atn_error *err)
     sqlite3_stmt *q = statement(s, Q_PROGRESS, err);
     if (!q) return ATN_IO;
     if (sqlite3_step(q) != SQLITE_ROW) return fail(s, err);
-    *out = (store_progress){.programs = sqlite3_column_int64(q, 0), .proposals = sqlite3_column_int64(q, 1),
-                            .seq_last = sqlite3_column_int64(q, 2), .t_last = sqlite3_column_double(q, 3),
+    *out = (store_progress){.programs = sqlite3_column_int64(q, 0),
+                            .proposals = sqlite3_column_int64(q, 1),
+                            .seq_last = sqlite3_column_int64(q, 2),
+                            .t_last = sqlite3_column_double(q, 3),
                             .incumbent = sqlite3_column_int64(q, 4)};
     sqlite3_reset(q);
     return ATN_OK;

@@ -16,14 +16,15 @@ struct evolve_build {
 
 char *fake_source(const int d[8])
 {
-    return atn_format("/* fake */\nint digits[8] = {%d, %d, %d, %d, %d, %d, %d, %d};\n", d[0], d[1], d[2], d[3], d[4], d[5],
-                      d[6], d[7]);
+    return atn_format("/* fake */\nint digits[8] = {%d, %d, %d, %d, %d, %d, %d, %d};\n", d[0], d[1], d[2], d[3], d[4],
+                      d[5], d[6], d[7]);
 }
 
 static bool digits_of(const char *source, int d[8])
 {
     const char *p = strstr(source, "{");
-    return p && sscanf(p, "{%d, %d, %d, %d, %d, %d, %d, %d}", &d[0], &d[1], &d[2], &d[3], &d[4], &d[5], &d[6], &d[7]) == 8;
+    return p &&
+           sscanf(p, "{%d, %d, %d, %d, %d, %d, %d, %d}", &d[0], &d[1], &d[2], &d[3], &d[4], &d[5], &d[6], &d[7]) == 8;
 }
 
 double fake_speed(const int d[8], int c)
@@ -52,10 +53,10 @@ static atn_status start(void *ctx, const char *source, const char *flags, const 
     snprintf(b->result.compiler, sizeof b->result.compiler, "fake 1");
     if (!digits_of(source, d) || (d[1] == 5 && d[2] == 5)) {
         b->result.reason = ATN_REASON_COMPILE;
-        snprintf(b->result.evidence, sizeof b->result.evidence, "fake.c:2:1: error: 5 after 5 \xc3");   /* cut UTF-8 */
+        snprintf(b->result.evidence, sizeof b->result.evidence, "fake.c:2:1: error: 5 after 5 \xc3"); /* cut UTF-8 */
     } else {
-        snprintf(b->result.object_hash, sizeof b->result.object_hash, "%d.%d.%d.%d.%d.%d.%d", d[0], d[1], d[2], d[3], d[4],
-                 d[5], d[6]);
+        snprintf(b->result.object_hash, sizeof b->result.object_hash, "%d.%d.%d.%d.%d.%d.%d", d[0], d[1], d[2], d[3],
+                 d[4], d[5], d[6]);
     }
     *out = b;
     return ATN_OK;
@@ -100,9 +101,15 @@ static void time_cases(const fake_judge *f, const int *a, const int *b, const in
     v->suite_log = 0;
     for (int i = 0; i < n; i++) {
         double true_ratio = fake_speed(a, cases[i]) - fake_speed(b, cases[i]), x = true_ratio + noise(f);
-        v->cases[i] = (atn_case_result){.case_index = cases[i], .log_ratio = x, .log_low = x - 0.02, .log_high = x + 0.02,
-                                        .pairs = 32, .ns_min = 1e6 / exp(fake_speed(a, cases[i])), .error = 1e-7,
-                                        .incumbent_ns_min = 1e6 / exp(fake_speed(b, cases[i])), .workspace_bytes = 1 << a[3]};
+        v->cases[i] = (atn_case_result){.case_index = cases[i],
+                                        .log_ratio = x,
+                                        .log_low = x - 0.02,
+                                        .log_high = x + 0.02,
+                                        .pairs = 32,
+                                        .ns_min = 1e6 / exp(fake_speed(a, cases[i])),
+                                        .error = 1e-7,
+                                        .incumbent_ns_min = 1e6 / exp(fake_speed(b, cases[i])),
+                                        .workspace_bytes = 1 << a[3]};
         v->suite_log += x / n;
     }
     v->suite_low = v->suite_log - 0.01;
@@ -127,7 +134,8 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
     if (f->judge_us) nanosleep(&(struct timespec){.tv_nsec = f->judge_us * 1000L}, NULL);
     if (f->slow_after && f->candidates > f->slow_after) nanosleep(&(struct timespec){.tv_sec = 30}, NULL);
     if (f->rows) {
-        while (f->next_row < f->n_rows && (f->rows[f->next_row].same_as || !strcmp(f->rows[f->next_row].stage, "build")))
+        while (f->next_row < f->n_rows &&
+               (f->rows[f->next_row].same_as || !strcmp(f->rows[f->next_row].stage, "build")))
             f->next_row++;
         ATN_CHECK(f->next_row < f->n_rows && !strcmp(f->rows[f->next_row].object_hash, x->object_hash));
         return replayed(f, f->rows[f->next_row++].verdict, v, err);
@@ -166,8 +174,8 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
     return ATN_OK;
 }
 
-static atn_status compare(void *ctx, const build_result *x, const build_result *y, int pairs, bool confirm, bool full_size,
-                          double seconds, atn_verdict *v, atn_error *err)
+static atn_status compare(void *ctx, const build_result *x, const build_result *y, int pairs, bool confirm,
+                          bool full_size, double seconds, atn_verdict *v, atn_error *err)
 {
     fake_judge *f = ctx;
     int a[8], b[8];
@@ -187,7 +195,7 @@ static atn_status compare(void *ctx, const build_result *x, const build_result *
     time_cases(f, a, b, all, FAKE_CASES, v);
     v->promoted = v->suite_low > 0.003;
     if (confirm && !(v->suite_low > 0)) v->reason = ATN_REASON_UNCONFIRMED;
-    if (confirm && a[6] == 3 && a[0] == 3) {             /* falls over a held-out size */
+    if (confirm && a[6] == 3 && a[0] == 3) { /* falls over a held-out size */
         v->reason = ATN_REASON_WRONG;
         v->correct = v->promoted = false;
     }
@@ -197,24 +205,33 @@ static atn_status compare(void *ctx, const build_result *x, const build_result *
 static atn_status controls(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err)
 {
     (void)ctx, (void)program, (void)err;
-    *out = (atn_controls){.aa_races = races, .plus_races = races, .plus_promoted = races, .aa_spread = 0.01,
-                          .can_see_percent = 1.5};
+    *out = (atn_controls){
+        .aa_races = races, .plus_races = races, .plus_promoted = races, .aa_spread = 0.01, .can_see_percent = 1.5};
     return ATN_OK;
 }
 
 void fake_init(fake_judge *f)
 {
     *f = (fake_judge){.steps = 2};
-    f->face = (evolve_judge){.ctx = f, .build_start = start, .build_fd = no_fd, .build_step = step, .build_cancel = cancel,
-                             .build_release = release, .candidate = candidate, .compare = compare, .controls = controls,
-                             .compiler = "fake 1", .version = "fake"};
+    f->face = (evolve_judge){.ctx = f,
+                             .build_start = start,
+                             .build_fd = no_fd,
+                             .build_step = step,
+                             .build_cancel = cancel,
+                             .build_release = release,
+                             .candidate = candidate,
+                             .compare = compare,
+                             .controls = controls,
+                             .compiler = "fake 1",
+                             .version = "fake"};
 }
 
 void fake_suite(atn_suite *s)
 {
-    static const char *const text[FAKE_CASES] = {"f32 h8 s64 d64", "f32 h8 s128 d64", "f32 h8/4 s256 d64 causal",
-                                                 "f32 h8 s128 d128", "f32 h8 s1024 d64", "f32 h8/4 s2048 d64 causal",
-                                                 "f32 h8 s2048 d128", "f32 h8/4 s1/2048 d64"};
+    static const char *const text[FAKE_CASES] = {"f32 h8 s64 d64",           "f32 h8 s128 d64",
+                                                 "f32 h8/4 s256 d64 causal", "f32 h8 s128 d128",
+                                                 "f32 h8 s1024 d64",         "f32 h8/4 s2048 d64 causal",
+                                                 "f32 h8 s2048 d128",        "f32 h8/4 s1/2048 d64"};
     *s = (atn_suite){0};
     for (int i = 0; i < FAKE_CASES; i++) {
         atn_error err = {0};
@@ -227,7 +244,8 @@ void fake_suite(atn_suite *s)
 static propose_answer mutate(atn_proposer *p, const atn_propose_context *c, atn_rng *rng, atn_proposal *out)
 {
     (void)p;
-    const atn_program_view *v = rng_below(rng, 2) || !c->n_elites ? c->best : &c->elites[rng_below(rng, (uint32_t)c->n_elites)];
+    const atn_program_view *v =
+        rng_below(rng, 2) || !c->n_elites ? c->best : &c->elites[rng_below(rng, (uint32_t)c->n_elites)];
     int d[8];
     ATN_CHECK(digits_of(v->source, d));
     int times = 1 + (int)rng_below(rng, 2);
@@ -239,8 +257,14 @@ static propose_answer mutate(atn_proposer *p, const atn_propose_context *c, atn_
     return PROPOSE_OK;
 }
 
-static void nothing(atn_proposer *p, const atn_program_view *v) { (void)p, (void)v; }
-static void just_free(atn_proposer *p) { free(p); }
+static void nothing(atn_proposer *p, const atn_program_view *v)
+{
+    (void)p, (void)v;
+}
+static void just_free(atn_proposer *p)
+{
+    free(p);
+}
 
 atn_proposer *fake_proposer(void)
 {
@@ -284,7 +308,9 @@ static propose_answer replay(atn_proposer *p, const atn_propose_context *c, atn_
 atn_proposer *fake_replayer(const store_program *rows, int n, char *const *sources)
 {
     replayer *r = atn_alloc(sizeof *r);
-    *r = (replayer){.base = {.name = "replay", .propose = replay, .learn = nothing, .destroy = just_free}, .rows = rows,
-                    .n = n, .sources = sources};
+    *r = (replayer){.base = {.name = "replay", .propose = replay, .learn = nothing, .destroy = just_free},
+                    .rows = rows,
+                    .n = n,
+                    .sources = sources};
     return &r->base;
 }

@@ -1,6 +1,7 @@
 /* A judge without kernels: programs are eight digits in a text, speeds are a formula with noise.
  *
- * Builds take a few steps, some digits do not compile, others are wrong; digit 7 changes nothing (same object code). Noise
+ * Builds take a few steps, some digits do not compile, others are wrong; digit 7 changes nothing (same object code).
+ * Noise
  * comes from the kernel's entropy, so that only recorded measurements can repeat a run. */
 #ifndef ATN_TESTS_FAKE_H
 #define ATN_TESTS_FAKE_H
@@ -11,10 +12,10 @@ enum { FAKE_CASES = 8 };
 
 typedef struct {
     evolve_judge face;
-    int steps;                   /* build_step calls that a build takes */
-    int judge_us;                /* time of a judgement */
-    int slow_after;              /* the judgement after that many takes half a minute; 0: none */
-    bool constant;               /* no noise */
+    int steps;      /* build_step calls that a build takes */
+    int judge_us;   /* time of a judgement */
+    int slow_after; /* the judgement after that many takes half a minute; 0: none */
+    bool constant;  /* no noise */
     int candidates, compares, builds;
     /* Replay: verdicts come from a stored run, in order. */
     const store_program *rows;
@@ -22,9 +23,9 @@ typedef struct {
 } fake_judge;
 
 void fake_init(fake_judge *f);
-void fake_suite(atn_suite *s);                   /* decode, short and long cases */
-char *fake_source(const int digit[8]);           /* caller frees */
-double fake_speed(const int digit[8], int c);    /* ln speedup over the all-zero program on a case */
+void fake_suite(atn_suite *s);                /* decode, short and long cases */
+char *fake_source(const int digit[8]);        /* caller frees */
+double fake_speed(const int digit[8], int c); /* ln speedup over the all-zero program on a case */
 
 /* Changes one or two digits of an elite. Free with destroy. */
 atn_proposer *fake_proposer(void);

@@ -24,15 +24,15 @@ static void cells(void **state)
     assert_int_equal(log.n_changes, 2);
     assert_true(a.island[0].n == 1 && a.island[1].n == 1);
     archive_add(&a, 2, 0, "k", 0.0, &log);
-    assert_int_equal(a.island[0].cell[0].program, 1);           /* an equal one does not displace */
+    assert_int_equal(a.island[0].cell[0].program, 1); /* an equal one does not displace */
     archive_add(&a, 3, 0, "k", 0.1, &log);
     assert_int_equal(a.island[0].cell[0].program, 3);
-    archive_add(&a, 4, 0, NULL, NAN, &log);                     /* a failed one only counts */
+    archive_add(&a, 4, 0, NULL, NAN, &log); /* a failed one only counts */
     archive_add(&a, 5, 0, "n", NAN, &log);
     assert_int_equal(a.count, 5);
     archive_add(&a, 6, 0, "m", 0.5, &log);
     archive_add(&a, 7, 0, "o", 0.2, &log);
-    assert_int_equal(a.island[0].n, 3);                         /* the worst left */
+    assert_int_equal(a.island[0].n, 3); /* the worst left */
     assert_true(archive_holds(&a, 6) && archive_holds(&a, 7) && archive_holds(&a, 3));
     assert_int_equal(a.island[0].cell[0].program, 6);
     archive_log_free(&log);
@@ -104,7 +104,10 @@ static atn_verdict raced(const int *which, int n, double ratio)
     v.correct = true;
     v.n_cases = n;
     for (int i = 0; i < n; i++)
-        v.cases[i] = (atn_case_result){.case_index = which[i], .log_ratio = ratio, .log_low = ratio - 0.1, .log_high = ratio + 0.1};
+        v.cases[i] = (atn_case_result){.case_index = which[i],
+                                       .log_ratio = ratio,
+                                       .log_low = ratio - 0.1,
+                                       .log_high = ratio + 0.1};
     v.suite_log = ratio, v.suite_low = ratio - 0.05, v.suite_high = ratio + 0.05;
     return v;
 }
@@ -128,12 +131,12 @@ static void scores(void **state)
     v.suite_log = 1.25, v.suite_low = 1.2, v.suite_high = 1.3;
     score_make(&k, &v, &initial, &first);
     assert_float_equal(first.score, 10.0 / 8, 1e-12);
-    assert_float_equal(first.low, 1.2, 1e-12);                /* the judge's own bound is inside the cases' bounds */
+    assert_float_equal(first.low, 1.2, 1e-12); /* the judge's own bound is inside the cases' bounds */
     assert_float_equal(first.log[0], 3.0, 1e-12);
     assert_float_equal(first.profile, 6.0 / 4 - 1.0, 1e-12);
     assert_float_equal(first.decode, 1.0 - 9.0 / 7, 1e-12);
     v = raced(all, 8, 0.5);
-    score_make(&k, &v, &first, &second);                       /* the chain */
+    score_make(&k, &v, &first, &second); /* the chain */
     assert_float_equal(second.score, 10.0 / 8 + 0.5, 1e-12);
     assert_float_equal(second.log[0], 3.5, 1e-12);
     v = raced(few, 3, -0.25);
@@ -177,9 +180,9 @@ static void portfolio(void **state)
     portfolio_add(&p, 11, &s);
     assert_int_equal(p.cls[6].top[0].program, 11);
     assert_int_equal(p.cls[6].top[1].program, 10);
-    assert_int_equal(p.cls[0].top[0].program, 10);             /* 11 was not measured on all cases of the class */
+    assert_int_equal(p.cls[0].top[0].program, 10); /* 11 was not measured on all cases of the class */
     assert_int_equal(p.cls[0].n, 1);
-    assert_int_equal(p.cls[1].top[0].program, 10);             /* equal: the earlier one */
+    assert_int_equal(p.cls[1].top[0].program, 10); /* equal: the earlier one */
     for (int i = 12; i < 20; i++) {
         s.log_low[7] = i;
         portfolio_add(&p, i, &s);

@@ -45,9 +45,9 @@ static int remove_folder(void **state)
 typedef struct {
     int events[EVOLVE_EVENT_COUNT];
     volatile sig_atomic_t stop;
-    bool stop_slow;              /* ... or the second tick */
+    bool stop_slow; /* ... or the second tick */
     int ticks;
-    int stop_after;              /* judged programs until the "user" interrupts */
+    int stop_after; /* judged programs until the "user" interrupts */
     double last_best;
     bool best_fell;
 } watcher;
@@ -135,9 +135,9 @@ static void finds_the_hill(void **state)
     char *source = read_output("best/best_program.c"), *info = read_output("best/best_program_info.json"),
          *table = read_output("portfolio/dispatch.txt");
     expect_in(source, "int digits[8]");
-    const char *keys[] = {"\"valid\": true", "\"combined_score\"", "\"parent_id\": \"", "\"generation\"", "\"saved_at\"",
-                          "\"language\": \"c\"", "\"fma_peak_gflops\"", "\"candidates\": 301", "\"tokens_per_s\"",
-                          "\"evolved_speedup\"", "\"controls\""};
+    const char *keys[] = {"\"valid\": true",  "\"combined_score\"",  "\"parent_id\": \"",   "\"generation\"",
+                          "\"saved_at\"",     "\"language\": \"c\"", "\"fma_peak_gflops\"", "\"candidates\": 301",
+                          "\"tokens_per_s\"", "\"evolved_speedup\"", "\"controls\""};
     for (int i = 0; i < ATN_COUNT(keys); i++) expect_in(info, keys[i]);
     expect_in(table, "decode full d64 f32 gqa2 t1");
     expect_in(table, "default");
@@ -183,12 +183,13 @@ static void stops(void **state)
     assert_true(clock_s() - before < 3 && r.minutes >= o.minutes);
 }
 
-/* Ctrl-C while the judge is busy (or waits for the machine's timing lock): the run ends within a second, and nothing of what
+/* Ctrl-C while the judge is busy (or waits for the machine's timing lock): the run ends within a second, and nothing of
+ * what
  * was under way is taken for a verdict. */
 static void stops_while_judging(void **state)
 {
     (void)state;
-    static fake_judge f;             /* the abandoned call still uses it */
+    static fake_judge f; /* the abandoned call still uses it */
     watcher w = {.stop_slow = true};
     evolve_result r;
     atn_error err = {0};
@@ -197,7 +198,7 @@ static void stops_while_judging(void **state)
     f.slow_after = 5;
     double before = clock_s();
     if (go(o, &f, fake_proposer(), &w, &r, &err)) fail_msg("%s", err.text);
-    assert_true(clock_s() - before < 4);                    /* the call takes 30 s */
+    assert_true(clock_s() - before < 4); /* the call takes 30 s */
     assert_true(f.face.abandoned);
     assert_int_equal(r.stop, EVOLVE_STOP_INTERRUPTED);
     assert_true(r.winner > 0);
@@ -262,7 +263,10 @@ static char *grid_of(atn_store *s, const store_program *rows, int n)
     return text_take(&t);
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 /* The archive rebuilt from the stored programs alone, in the same form. */
 static char *rebuilt(const store_program *rows, int n)
@@ -270,8 +274,8 @@ static char *rebuilt(const store_program *rows, int n)
     atn_archive a;
     archive_init(&a, 4, 10, 64);
     for (int i = 0; i < n; i++)
-        archive_add(&a, rows[i].seq, i ? rows[i].made.island : -1, rows[i].correct && !rows[i].same_as ? rows[i].cell : NULL,
-                    rows[i].score_low, NULL);
+        archive_add(&a, rows[i].seq, i ? rows[i].made.island : -1,
+                    rows[i].correct && !rows[i].same_as ? rows[i].cell : NULL, rows[i].score_low, NULL);
     char *line[1024];
     int lines = 0;
     for (int i = 0; i < a.islands; i++)
@@ -345,7 +349,8 @@ static void replay_gives_the_same(const store_program *rows, int n, char *const 
     assert_int_equal(store_programs(s, 0, false, &again, &m, NULL), ATN_OK);
     assert_int_equal(m, n);
     for (int i = 0; i < n; i++) {
-        bool equal = !memcmp(&rows[i].score, &again[i].score, sizeof(double)) || (isnan(rows[i].score) && isnan(again[i].score));
+        bool equal =
+            !memcmp(&rows[i].score, &again[i].score, sizeof(double)) || (isnan(rows[i].score) && isnan(again[i].score));
         if (!equal || strcmp(rows[i].made.sha, again[i].made.sha) || rows[i].promoted != again[i].promoted)
             fail_msg("program %d differs in the replay: %.17g, %.17g (T_RESUME_SEED=%" PRIu64 ")", i + 1, rows[i].score,
                      again[i].score, seed);
@@ -384,7 +389,8 @@ static void survives_kills(void **state)
         store_program *rows;
         int n;
         assert_int_equal(store_programs(s, 0, false, &rows, &n, NULL), ATN_OK);
-        if (n < seen) fail_msg("%" PRId64 " programs were judged, %d are left (T_RESUME_SEED=%" PRIu64 ")", seen, n, seed);
+        if (n < seen)
+            fail_msg("%" PRId64 " programs were judged, %d are left (T_RESUME_SEED=%" PRIu64 ")", seen, n, seed);
         if (seen && (rows[seen - 1].score != last_score && !isnan(last_score)))
             fail_msg("program %" PRId64 " changed its score (T_RESUME_SEED=%" PRIu64 ")", seen, seed);
         if (n) {
@@ -395,7 +401,8 @@ static void survives_kills(void **state)
         store_programs_free(rows, n);
         store_close(s);
     }
-    print_message("# %d kills, %" PRId64 " programs judged before the last (T_RESUME_SEED=%" PRIu64 ")\n", kills, seen, seed);
+    print_message("# %d kills, %" PRId64 " programs judged before the last (T_RESUME_SEED=%" PRIu64 ")\n", kills, seen,
+                  seed);
     assert_true(kills >= 20 || done);
     assert_true(seen > 20);
     /* Undisturbed to the end. */

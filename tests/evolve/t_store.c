@@ -39,8 +39,14 @@ static atn_store *open_ok(store_mode mode)
 
 static int64_t propose(atn_store *s, const char *source, int64_t parent)
 {
-    store_proposal p = {.island = 2, .parent1 = parent, .proposer = "knobs", .origin = "knobs/mutate1", .note = "BR 48 -> 64",
-                        .source = (char *)source, .flags = "-O2", .t = 1.5};
+    store_proposal p = {.island = 2,
+                        .parent1 = parent,
+                        .proposer = "knobs",
+                        .origin = "knobs/mutate1",
+                        .note = "BR 48 -> 64",
+                        .source = (char *)source,
+                        .flags = "-O2",
+                        .t = 1.5};
     atn_error err = {0};
     if (store_proposal_add(s, &p, &err)) fail_msg("%s", err.text);
     return p.id;
@@ -48,14 +54,43 @@ static int64_t propose(atn_store *s, const char *source, int64_t parent)
 
 static store_program program_of(int64_t id, int64_t seq, store_case *c)
 {
-    *c = (store_case){.case_index = 3, .log_ratio = 0.25, .log_low = 0.125, .log_high = 1.0 / 3, .log_speedup = 2.5,
-                      .pairs = 64, .ns_min = 1234.5, .incumbent_ns_min = NAN, .error = 1e-7, .workspace_bytes = 1 << 20};
-    return (store_program){.made = {.id = id}, .seq = seq, .generation = 4, .incumbent = 1, .object_hash = "abc",
-                           .correct = true, .promoted = seq == 2, .screened = true, .state = "right", .stage = "race",
-                           .reason = "not_better", .evidence = "it's \"so\"", .reproduce = "attune eval x.c",
-                           .compiler = "gcc 12.2.0", .score = 0.1 + 0.2, .score_low = -1.0 / 3, .score_high = NAN,
-                           .error = 3e-7, .workspace_bytes = 77, .profile = NAN, .decode = -0.5, .cell = "p+1 w7 d+0",
-                           .t = 9.25, .seconds_build = 1, .seconds_judge = 2, .verdict = "{\"a\":1}", .cases = c,
+    *c = (store_case){.case_index = 3,
+                      .log_ratio = 0.25,
+                      .log_low = 0.125,
+                      .log_high = 1.0 / 3,
+                      .log_speedup = 2.5,
+                      .pairs = 64,
+                      .ns_min = 1234.5,
+                      .incumbent_ns_min = NAN,
+                      .error = 1e-7,
+                      .workspace_bytes = 1 << 20};
+    return (store_program){.made = {.id = id},
+                           .seq = seq,
+                           .generation = 4,
+                           .incumbent = 1,
+                           .object_hash = "abc",
+                           .correct = true,
+                           .promoted = seq == 2,
+                           .screened = true,
+                           .state = "right",
+                           .stage = "race",
+                           .reason = "not_better",
+                           .evidence = "it's \"so\"",
+                           .reproduce = "attune eval x.c",
+                           .compiler = "gcc 12.2.0",
+                           .score = 0.1 + 0.2,
+                           .score_low = -1.0 / 3,
+                           .score_high = NAN,
+                           .error = 3e-7,
+                           .workspace_bytes = 77,
+                           .profile = NAN,
+                           .decode = -0.5,
+                           .cell = "p+1 w7 d+0",
+                           .t = 9.25,
+                           .seconds_build = 1,
+                           .seconds_judge = 2,
+                           .verdict = "{\"a\":1}",
+                           .cases = c,
                            .n_cases = 1};
 }
 
@@ -124,7 +159,8 @@ static void round_trip(void **state)
     store_close(s);
 }
 
-static void expect_refusal(store_mode mode, const store_pair *id, int n, atn_status want, const char *word, const char *word2)
+static void expect_refusal(store_mode mode, const store_pair *id, int n, atn_status want, const char *word,
+                           const char *word2)
 {
     atn_store *s = NULL;
     atn_error err = {0};
@@ -163,10 +199,8 @@ static void refusals(void **state)
     store_close(s);
 
     char *command = atn_format("sqlite3 '%s' 'PRAGMA user_version=99' 2>/dev/null", db);
-    if (system(command) == 0)
-        expect_refusal(STORE_RESUME, here, 3, ATN_MISMATCH, "newer attune", "schema 99");
-    else
-        print_message("# newer schema not tested: no sqlite3 command\n");
+    if (system(command) == 0) expect_refusal(STORE_RESUME, here, 3, ATN_MISMATCH, "newer attune", "schema 99");
+    else print_message("# newer schema not tested: no sqlite3 command\n");
     free(command);
 
     char noise[8192];
@@ -216,14 +250,39 @@ static void verdicts(void **state)
     (void)state;
     atn_verdict v, w;
     memset(&v, 0, sizeof v);
-    v = (atn_verdict){.stage = ATN_STAGE_RACE, .reason = ATN_REASON_LATE_WORK, .correct = true, .promoted = true,
-                      .evidence = "a \"b\"\n\\", .reproduce = "attune eval", .error = 0.1 + 0.2, .error_of_tolerance = INFINITY,
-                      .checks = 3, .checks_passed = 2, .stability = 5, .stability_passed = 4, .robustness = 7,
-                      .robustness_passed = 6, .refused = 1, .workspace_bytes = (int64_t)1 << 40, .n_cases = 2,
-                      .suite_log = -1.0 / 3, .suite_low = -INFINITY, .suite_high = 5e-324, .seconds_build = 1,
-                      .seconds_check = 2, .seconds_race = 3, .late_cpu_us = 4};
-    v.cases[1] = (atn_case_result){.case_index = 9, .log_ratio = 1.0 / 7, .log_low = -0.0, .log_high = 2, .pairs = 256,
-                                   .ns_min = 1e300, .incumbent_ns_min = 1e-300, .error = 4, .workspace_bytes = 5};
+    v = (atn_verdict){.stage = ATN_STAGE_RACE,
+                      .reason = ATN_REASON_LATE_WORK,
+                      .correct = true,
+                      .promoted = true,
+                      .evidence = "a \"b\"\n\\",
+                      .reproduce = "attune eval",
+                      .error = 0.1 + 0.2,
+                      .error_of_tolerance = INFINITY,
+                      .checks = 3,
+                      .checks_passed = 2,
+                      .stability = 5,
+                      .stability_passed = 4,
+                      .robustness = 7,
+                      .robustness_passed = 6,
+                      .refused = 1,
+                      .workspace_bytes = (int64_t)1 << 40,
+                      .n_cases = 2,
+                      .suite_log = -1.0 / 3,
+                      .suite_low = -INFINITY,
+                      .suite_high = 5e-324,
+                      .seconds_build = 1,
+                      .seconds_check = 2,
+                      .seconds_race = 3,
+                      .late_cpu_us = 4};
+    v.cases[1] = (atn_case_result){.case_index = 9,
+                                   .log_ratio = 1.0 / 7,
+                                   .log_low = -0.0,
+                                   .log_high = 2,
+                                   .pairs = 256,
+                                   .ns_min = 1e300,
+                                   .incumbent_ns_min = 1e-300,
+                                   .error = 4,
+                                   .workspace_bytes = 5};
     char *json = verdict_json(&v);
     atn_error err = {0};
     assert_int_equal(verdict_from_json(json, &w, &err), ATN_OK);
