@@ -92,12 +92,24 @@ static void add_state(const atn_progress *p, const evolve_event *e, atn_text *t)
     if (*p->phase) text_addf(t, "%s%s", e->counts.judged ? "  " : "", p->phase);
 }
 
+/* Whether the terminal takes UTF-8, by the usual variables in their order of rank. */
+static bool is_utf8(void)
+{
+    const char *names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (int i = 0; i < ATN_COUNT(names); i++) {
+        const char *v = getenv(names[i]);
+        if (v && *v) return strstr(v, "UTF-8") || strstr(v, "utf8") || strstr(v, "UTF8") || strstr(v, "utf-8");
+    }
+    return false;
+}
+
 static void draw(atn_progress *p, const evolve_event *e)
 {
     enum { BAR = 16 };
     atn_text t = {0};
     int full = (int)(BAR * fmin(1, fmax(0, e->done)));
-    for (int i = 0; i < BAR; i++) text_add(&t, i < full ? "━" : "╌");
+    bool utf8 = is_utf8();
+    for (int i = 0; i < BAR; i++) text_add(&t, i < full ? (utf8 ? "━" : "#") : utf8 ? "╌" : "-");
     text_add(&t, " ");
     add_state(p, e, &t);
     fprintf(stderr, "\r\033[2K%.*s", fit(t.s, term_width() - 1), t.s);
