@@ -15,12 +15,21 @@
 #include "progress.h"
 #include "report/report.h"
 
+static atn_proposer *create_knobs(const atn_config *config, atn_error *err)
+{
+    (void)config, (void)err;
+    return proposer_knobs_create();
+}
+
 /* Who can propose. Names as in CONFIG_PROPOSERS. */
 static const struct {
     const char *name;
-    atn_proposer *(*create)(void);
+    atn_proposer *(*create)(const atn_config *config, atn_error *err);
+    bool asks; /* shows programs to somebody: the llm and prompt settings act */
 } proposers[] = {
-    {"knobs", proposer_knobs_create},
+    {"knobs", create_knobs, false},           {"llm", proposer_llm_create, true},
+    {"mailbox", proposer_mailbox_create, true}, {"exec", proposer_exec_create, true},
+    {"replay", proposer_replay_create, false},
 };
 
 /* ---- settings ---- */
@@ -115,15 +124,19 @@ static void settings_apply(const atn_config *config, evolve_options *o)
     if (endless && !config_has(config, "evolve.minutes") && !config_has(config, "max_iterations")) o->minutes = 2.5;
 }
 
-static void proposers_create(const atn_config *config, evolve_options *o)
+static atn_status proposers_create(const atn_config *config, evolve_options *o, bool *asks, atn_error *err)
 {
     for (int i = 0; i < config_count(config, "proposers") && o->n_proposers < EVOLVE_PROPOSERS_MAX; i++) {
         for (int j = 0; j < ATN_COUNT(proposers); j++) {
             if (strcmp(proposers[j].name, config_item(config, "proposers", i)) != 0) continue;
-            o->proposers[o->n_proposers++] = proposers[j].create();
+            atn_proposer *p = proposers[j].create(config, err);
+            if (!p) return ATN_USAGE;
+            *asks |= proposers[j].asks;
+            o->proposers[o->n_proposers++] = p;
         }
     }
     ATN_CHECK(o->n_proposers > 0); /* config_check knows the same names */
+    return ATN_OK;
 }
 
 /* ---- the run ---- */
@@ -212,10 +225,11 @@ int cmd_evolve(const atn_cli *c)
     o.stop = stop_flag();
     o.event = progress_event;
     o.event_ctx = &progress;
-    proposers_create(config, &o);
+    bool asks = false;
+    if ((st = proposers_create(config, &o, &asks, &err))) goto failed;
     if (!c->quiet) {
         atn_text notes = {0};
-        config_notes(config, false, &notes);
+        config_notes(config, asks, &notes);
         term_notes(notes.s);
         text_free(&notes);
     }

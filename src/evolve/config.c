@@ -107,6 +107,14 @@ const config_key config_keys[] = {
     {"evaluator.enable_artifacts", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "evidence is always kept"},
     {"evaluator.max_artifact_storage", CONFIG_INT, RANGE(0, 1e15), NULL, CONFIG_INERT, "evidence is always kept"},
 
+    {"mailbox.open", CONFIG_INT, RANGE(1, 256), "4", CONFIG_ACTS, "questions that the mailbox proposer keeps open"},
+    {"mailbox.folder", CONFIG_TEXT, NO, NULL, CONFIG_ACTS, "its folder; mailbox/ in the output folder where none is given"},
+    {"exec.command", CONFIG_TEXT, NO, NULL, CONFIG_ACTS, "command of the exec proposer: prompt on stdin, answer on stdout"},
+    {"exec.timeout", CONFIG_REAL, RANGE(0.1, 1e6), "600", CONFIG_ACTS, "seconds until it is killed"},
+    {"exec.parallel", CONFIG_INT, RANGE(1, 64), "1", CONFIG_ACTS, "how many of it run at the same time"},
+    {"replay.run", CONFIG_TEXT, NO, NULL, CONFIG_ACTS, "earlier run whose proposals the replay proposer repeats"},
+    {"replay.only_answers", CONFIG_BOOL, NO, "false", CONFIG_ACTS, "only those that came from answers"},
+
     {"llm.api_base", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "OpenAI-compatible endpoint"},
     {"llm.api_key", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "its key, best as ${VARIABLE}"},
     {"llm.primary_model", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "model that is asked most"},
@@ -130,6 +138,16 @@ const config_key config_keys[] = {
     {"llm.init_client", CONFIG_ANY, NO, NULL, CONFIG_INERT, "there is one client"},
     {"llm.max_ai_credits", CONFIG_REAL, RANGE(0, 1e9), NULL, CONFIG_INERT, "only of another provider"},
     {"llm.allow_all_tools", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "models get no tools"},
+    {"llm.parallel", CONFIG_INT, RANGE(1, 256), "4", CONFIG_LLM, "requests in flight"},
+    {"llm.api_key_file", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "file that holds the key"},
+    {"llm.first_token_timeout", CONFIG_REAL, RANGE(0.1, 1e6), "300", CONFIG_LLM, "seconds of silence before the first token"},
+    {"llm.stall_timeout", CONFIG_REAL, RANGE(0.1, 1e6), "60", CONFIG_LLM, "seconds of silence after it"},
+    {"llm.requests_per_minute", CONFIG_REAL, RANGE(0, 1e9), "0", CONFIG_LLM, "rate limit of a model; 0: none"},
+    {"llm.tokens_per_minute", CONFIG_REAL, RANGE(0, 1e12), "0", CONFIG_LLM, "rate limit of a model; 0: none"},
+    {"llm.price_in", CONFIG_REAL, RANGE(0, 1e6), "0", CONFIG_LLM, "US dollars for a million prompt tokens"},
+    {"llm.price_out", CONFIG_REAL, RANGE(0, 1e6), "0", CONFIG_LLM, "US dollars for a million answer tokens"},
+    {"llm.proxy", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "proxy; else http_proxy, https_proxy, ALL_PROXY, no_proxy"},
+    {"llm.http_version", CONFIG_CHOICE, 0, 0, "auto|1.1|2", "auto", CONFIG_LLM, "HTTP version"},
 #define MODEL(list, effect)                                                                                            \
     {list ".name", CONFIG_TEXT, NO, NULL, effect, "model"},                                                            \
         {list ".weight", CONFIG_REAL, RANGE(0, 1e6), "1", effect, "its share"},                                        \
@@ -146,6 +164,10 @@ const config_key config_keys[] = {
         {list ".system_message", CONFIG_TEXT, NO, NULL, effect, "else that of llm"},                                   \
         {list ".provider", CONFIG_TEXT, NO, NULL, effect, "openai: the only one"},                                     \
         {list ".max_budget_usd", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, "else that of llm"},                        \
+        {list ".price_in", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, "else that of llm"},                              \
+        {list ".price_out", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, "else that of llm"},                             \
+        {list ".requests_per_minute", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, "else that of llm"},                   \
+        {list ".tokens_per_minute", CONFIG_REAL, RANGE(0, 1e12), NULL, effect, "else that of llm"},                        \
         {list ".manual_mode", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "see llm.manual_mode"},                             \
     {                                                                                                                  \
         list ".init_client", CONFIG_ANY, NO, NULL, CONFIG_INERT, "there is one client"                                 \
@@ -978,7 +1000,7 @@ void config_notes(const atn_config *c, bool with_llm, atn_text *out)
 
 static bool is_secret(const char *path)
 {
-    return strstr(path, "api_key") != NULL;
+    return strstr(path, "api_key") || !strcmp(path, "llm.proxy"); /* a proxy may carry a password */
 }
 
 static const char *shown(const entry *e)

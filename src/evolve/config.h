@@ -19,7 +19,7 @@
 #include "problem/suite.h"
 
 /* Names that `proposers` may hold: those that this program has. */
-#define CONFIG_PROPOSERS "knobs"
+#define CONFIG_PROPOSERS "knobs|llm|mailbox|exec|replay"
 
 typedef enum {
     CONFIG_INT, CONFIG_REAL, CONFIG_BOOL, CONFIG_TEXT,

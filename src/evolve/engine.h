@@ -1,6 +1,7 @@
 /* The engine's state, shared by its files. Internal to src/evolve.
  *
- * What `engine_apply` changes is a pure function of the ordered list of (proposal, verdict, confirmation, promoted): live
+ * What `engine_apply` changes is a pure function of the ordered list of (proposal, verdict, confirmation, promoted):
+ * live
  * judgement, resume and replay all go through it. */
 #ifndef ATN_EVOLVE_ENGINE_H
 #define ATN_EVOLVE_ENGINE_H
@@ -18,13 +19,18 @@ typedef struct {
     char origin[64], note[256];
     char *flags;
     char sha[33], object_hash[33], cell[ARCHIVE_KEY];
-    bool valid, promoted, start;       /* start: initial or shipped */
+    bool valid, promoted, start; /* start: initial or shipped */
     double score, low, high, t;
-    char *source;                      /* NULL: in the store; engine_source loads it */
-    atn_verdict *verdict;              /* the same; engine_verdict */
+    char *source;         /* NULL: in the store; engine_source loads it */
+    atn_verdict *verdict; /* the same; engine_verdict */
 } engine_program;
 
-typedef enum { SLOT_FREE, SLOT_BUILDING, SLOT_BUILT, SLOT_KNOWN /* same source and flags as a judged program */ } slot_state;
+typedef enum {
+    SLOT_FREE,
+    SLOT_BUILDING,
+    SLOT_BUILT,
+    SLOT_KNOWN /* same source and flags as a judged program */
+} slot_state;
 
 /* A proposal on its way to the judge. */
 typedef struct {
@@ -47,32 +53,32 @@ typedef struct {
     atn_archive archive;
     atn_portfolio portfolio;
 
-    engine_program **program;          /* in order of seq */
+    engine_program **program; /* in order of seq */
     int n_programs;
-    engine_program **by_id;            /* [0 .. ids) ; NULL where not judged */
+    engine_program **by_id; /* [0 .. ids) ; NULL where not judged */
     int64_t ids;
 
-    int64_t incumbent, initial;        /* program ids; 0: none yet */
+    int64_t incumbent, initial; /* program ids; 0: none yet */
     evolve_score incumbent_score;
     build_result incumbent_built, initial_built;
     bool has_incumbent_built, has_initial_built;
 
     engine_slot slot[ENGINE_SLOTS];
-    store_proposal *start;             /* proposals that wait for a slot: initial, shipped, open ones of a stopped run */
+    store_proposal *start; /* proposals that wait for a slot: initial, shipped, open ones of a stopped run */
     int n_start, next_start;
     bool exhausted[EVOLVE_PROPOSERS_MAX];
     double credit[EVOLVE_PROPOSERS_MAX];
 
     evolve_counts counts;
-    double t_base, clock_base;         /* elapsed before this session; clock at its start */
-    double t_stopped;                  /* elapsed when evolving ended; 0: still going */
-    int64_t proposals;                 /* recorded so far: the last one's id */
+    double t_base, clock_base; /* elapsed before this session; clock at its start */
+    double t_stopped;          /* elapsed when evolving ended; 0: still going */
+    int64_t proposals;         /* recorded so far: the last one's id */
     bool store_failed;
     double last_tick;
     atn_desk *desk;
-    bool abandoned;                    /* a call of the judge goes on behind our back: nothing that it uses may be freed */
-    bool serving;                      /* proposals and builds go on while the judge works */
-    atn_status service_status;         /* what failed meanwhile */
+    bool abandoned;            /* a call of the judge goes on behind our back: nothing that it uses may be freed */
+    bool serving;              /* proposals and builds go on while the judge works */
+    atn_status service_status; /* what failed meanwhile */
     atn_error service_error;
     int judge_failures;
     evolve_stop stop;
@@ -83,33 +89,34 @@ typedef struct {
 
 /* ---- engine.c: state, events, and a verdict taking effect ---- */
 
-double engine_now(const atn_engine *e);               /* seconds since the run began */
-bool engine_stopping(const atn_engine *e);            /* the user wants an end */
+double engine_now(const atn_engine *e);    /* seconds since the run began */
+bool engine_stopping(const atn_engine *e); /* the user wants an end */
 engine_program *engine_find(const atn_engine *e, int64_t id);
 /* Borrowed; NULL where the store cannot give it. */
 const char *engine_source(atn_engine *e, engine_program *p);
 const atn_verdict *engine_verdict(atn_engine *e, engine_program *p);
-void engine_emit(atn_engine *e, evolve_event *event); /* fills time and counts, stores it (ticks apart), calls the app */
+void engine_emit(atn_engine *e,
+                 evolve_event *event); /* fills time and counts, stores it (ticks apart), calls the app */
 void engine_phase(atn_engine *e, const char *text);
 void engine_warn(atn_engine *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What a verdict and its confirmation amount to: one verdict, scored by the confirmation's fresh measurements. */
 void engine_effective(const atn_verdict *v, const atn_verdict *confirm, bool promoted, atn_verdict *out);
 
-void engine_tick(atn_engine *e);                      /* at most one a second */
-bool engine_only_slower(atn_reason r);                /* reasons that leave a program right */
+void engine_tick(atn_engine *e);       /* at most one a second */
+bool engine_only_slower(atn_reason r); /* reasons that leave a program right */
 
 engine_program *engine_program_make(const store_proposal *m);
 /* The next program in order of judgement. `v` is its effective verdict; *log says what the archive changed. */
 void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve_score *score, archive_log *log);
-void engine_learn(atn_engine *e, engine_program *p);  /* tells the proposers */
+void engine_learn(atn_engine *e, engine_program *p); /* tells the proposers */
 void engine_trim(atn_engine *e, const archive_log *log, engine_program *newest);
 void engine_forget(engine_program *p);
 void engine_view(atn_engine *e, engine_program *p, atn_program_view *out);
 
 typedef struct {
     const engine_slot *slot;
-    const atn_verdict *race, *confirm;     /* as the judge gave them; confirm may be NULL */
+    const atn_verdict *race, *confirm; /* as the judge gave them; confirm may be NULL */
     bool promoted;
     double seconds_judge;
 } engine_judgement;
@@ -121,17 +128,20 @@ atn_status engine_conclude(atn_engine *e, const engine_judgement *j, atn_error *
 
 /* *idle: nothing is under way and nobody has anything to propose. */
 atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err);
-bool engine_starting(const atn_engine *e);            /* starting programs are still on their way */
+bool engine_starting(const atn_engine *e); /* starting programs are still on their way */
 void engine_step_builds(atn_engine *e);
-engine_slot *engine_ready_slot(atn_engine *e);        /* the next candidate for the judge; NULL: none is ready */
+engine_slot *engine_ready_slot(atn_engine *e); /* the next candidate for the judge; NULL: none is ready */
 void engine_slot_clear(atn_engine *e, engine_slot *s);
-/* Builds a judged program again and waits. false: did not build (never for a right program on the same compiler) or stopped. */
+/* Builds a judged program again and waits. false: did not build (never for a right program on the same compiler) or
+ * stopped. */
 bool engine_build(atn_engine *e, engine_program *p, build_result *out, atn_error *err);
 bool engine_build_source(atn_engine *e, const char *source, const char *flags, build_result *out, atn_error *err);
 
 /* ---- court.c: judgement ---- */
 
-/* Calls of the judge; builds, proposers and progress go on meanwhile. ATN_CANCELLED: the user wants an end, and the call was
+/* Calls of the judge; builds, proposers and progress go on meanwhile. ATN_CANCELLED: the user
+ * wants an end, and the call
+ * was
  * abandoned. */
 atn_status engine_candidate(atn_engine *e, const build_result *candidate, const build_result *incumbent, atn_stage upto,
                             atn_verdict *v, atn_error *err);
@@ -139,13 +149,18 @@ atn_status engine_compare(atn_engine *e, const build_result *candidate, const bu
                           bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err);
 atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err);
 void engine_control(atn_engine *e, bool at_end);
-bool engine_shares_initial(const atn_engine *e);      /* incumbent and initial program are one build */
+bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
 void engine_wait(atn_engine *e, bool judging, int most_ms);
 
+/* ---- host.c: proposers get what they may use, and their turn to take what came in ---- */
+
+void engine_attach(atn_engine *e);
+void engine_service(atn_engine *e);
+
 /* ---- start.c ---- */
 
-atn_status engine_open(atn_engine *e, atn_error *err);   /* the store, new or resumed, and all that it says */
+atn_status engine_open(atn_engine *e, atn_error *err); /* the store, new or resumed, and all that it says */
 
 /* lineage.c: from the winner to its root; returns how many. */
 int lineage_of(const atn_engine *e, int64_t id, evolve_ancestor *out, int room);

@@ -1,4 +1,5 @@
-/* Candidates in flight: from a proposal, committed before anything else happens, to a built object that waits for the judge. */
+/* Candidates in flight: from a proposal, committed before anything else happens, to a built object that waits for the
+ * judge. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -14,11 +15,13 @@
 #include "evolve/engine.h"
 
 static const double OVERTAKE_S = 5;
-enum { READY_MAX = 3 };         /* built candidates that wait for the judge: enough to bridge a slow build, few enough to be fresh */
+enum {
+    READY_MAX = 3
+}; /* built candidates that wait for the judge: enough to bridge a slow build, few enough to be fresh */
 
 void engine_slot_clear(atn_engine *e, engine_slot *s)
 {
-    if (s->has_built && e->abandoned) s->has_built = false;   /* the desk may still be using it */
+    if (s->has_built && e->abandoned) s->has_built = false; /* the desk may still be using it */
     if (s->build) e->judge->build_cancel(e->judge->ctx, s->build);
     if (s->has_built) e->judge->build_release(e->judge->ctx, &s->built);
     free(s->made.proposer);
@@ -36,7 +39,10 @@ static int slots_in(const atn_engine *e, slot_state state)
     return n;
 }
 
-static bool has_markers(const char *source) { return source && strstr(source, "EVOLVE-BLOCK-START"); }
+static bool has_markers(const char *source)
+{
+    return source && strstr(source, "EVOLVE-BLOCK-START");
+}
 
 /* Takes over m's strings. */
 static atn_status slot_start(atn_engine *e, store_proposal *m, atn_error *err)
@@ -57,7 +63,7 @@ static atn_status slot_start(atn_engine *e, store_proposal *m, atn_error *err)
     }
     engine_program *parent = engine_find(e, s->made.parent1);
     const char *original = parent ? engine_source(e, parent) : NULL;
-    if (!has_markers(original)) original = NULL;   /* a program without markers may be rewritten everywhere */
+    if (!has_markers(original)) original = NULL; /* a program without markers may be rewritten everywhere */
     atn_status st = e->judge->build_start(e->judge->ctx, s->made.source, s->made.flags, original, &s->build, err);
     if (st) engine_slot_clear(e, s);
     else s->state = SLOT_BUILDING;
@@ -105,8 +111,12 @@ static void make_context(atn_engine *e, int64_t number, atn_program_view *elites
     }
     engine_view(e, engine_find(e, e->incumbent), best);
     int64_t left = budget_left(e);
-    *c = (atn_propose_context){.incumbent = n ? &elites[0] : best, .elites = elites, .n_elites = n, .best = best,
-                               .island = island, .number = number,
+    *c = (atn_propose_context){.incumbent = n ? &elites[0] : best,
+                               .elites = elites,
+                               .n_elites = n,
+                               .best = best,
+                               .island = island,
+                               .number = number,
                                .iterations_left = left > INT32_MAX ? -1 : (int)left};
 }
 
@@ -134,9 +144,15 @@ static atn_status propose_one(atn_engine *e, int64_t number, bool *got, atn_erro
         double all = 0;
         for (int k = 0; k < e->o->n_proposers; k++) all += e->o->proposer_weight[k] > 0 ? e->o->proposer_weight[k] : 1;
         e->credit[i] -= all;
-        store_proposal m = {.island = c.island, .parent1 = out.parents[0], .parent2 = out.parents[1],
-                            .proposer = atn_strdup(p->name), .origin = atn_strdup(out.origin), .note = atn_strdup(out.note),
-                            .source = out.source, .flags = out.flags ? out.flags : atn_strdup(""), .t = engine_now(e)};
+        store_proposal m = {.island = c.island,
+                            .parent1 = out.parents[0],
+                            .parent2 = out.parents[1],
+                            .proposer = atn_strdup(p->name),
+                            .origin = atn_strdup(out.origin),
+                            .note = atn_strdup(out.note),
+                            .source = out.source,
+                            .flags = out.flags ? out.flags : atn_strdup(""),
+                            .t = engine_now(e)};
         st = store_proposal_add(e->store, &m, err);
         if (!st) {
             e->proposals = m.id;
@@ -171,6 +187,7 @@ atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
     int jobs = build_jobs(e);
     atn_status st = ATN_OK;
     *idle = false;
+    engine_service(e);
     for (;;) {
         int building = slots_in(e, SLOT_BUILDING), ready = slots_in(e, SLOT_BUILT) + slots_in(e, SLOT_KNOWN);
         if (building >= jobs || building + ready >= jobs + READY_MAX) return ATN_OK;
@@ -189,7 +206,8 @@ atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
     }
 }
 
-/* The next candidate in order of proposal, or NULL while its build goes on: in order, so that a replay meets the same order.
+/* The next candidate in order of proposal, or NULL while its build goes on: in order, so that a replay meets the same
+ * order.
  * Only a build that takes very long is overtaken. */
 engine_slot *engine_ready_slot(atn_engine *e)
 {

@@ -13,7 +13,10 @@
 #include "evolve/engine.h"
 #include "evolve/record.h"
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static int kernels_in(const char *folder, char **paths, int n)
 {
@@ -49,8 +52,12 @@ int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
 
 static store_proposal start_proposal(const char *origin, const char *note, char *source, int island)
 {
-    return (store_proposal){.proposer = atn_strdup("start"), .origin = atn_strdup(origin), .note = atn_strdup(note),
-                            .source = source, .flags = atn_strdup(""), .island = island};
+    return (store_proposal){.proposer = atn_strdup("start"),
+                            .origin = atn_strdup(origin),
+                            .note = atn_strdup(note),
+                            .source = source,
+                            .flags = atn_strdup(""),
+                            .island = island};
 }
 
 static void add_start(atn_engine *e, store_proposal m)
@@ -68,8 +75,7 @@ static atn_status start_programs(atn_engine *e, atn_error *err)
     add_start(e, start_proposal("initial", o->initial_path ? o->initial_path : "", atn_strdup(o->initial_source), 0));
     if (o->shipped)
         for (; n < o->n_shipped && n < EVOLVE_SHIPPED_MAX; n++) found[n] = atn_strdup(o->shipped[n]);
-    else if (o->n_shipped >= 0)
-        n = evolve_shipped(found);
+    else if (o->n_shipped >= 0) n = evolve_shipped(found);
     atn_status st = ATN_OK;
     for (int i = 0; i < n; i++) {
         char *text = NULL;
@@ -118,12 +124,15 @@ static atn_status restore_program(atn_engine *e, const store_program *row, atn_e
     engine_trim(e, &log, p);
     archive_log_free(&log);
     if (p->seq != row->seq || (!p->same_as && incumbent != row->incumbent))
-        return atn_fail(err, ATN_FORMAT, "'%s' is damaged: program #%" PRId64 " does not follow from those before it; choose "
-                        "another -o", store_path(e->store), p->id);
+        return atn_fail(err, ATN_FORMAT,
+                        "'%s' is damaged: program #%" PRId64 " does not follow from those before it; choose "
+                        "another -o",
+                        store_path(e->store), p->id);
     return ATN_OK;
 }
 
-/* Islands and limits of the archive are part of what a run is: they come from the store, not from this call's options. */
+/* Islands and limits of the archive are part of what a run is: they come from the store, not from
+ * this call's options. */
 static atn_status archive_settings(atn_engine *e, bool resume, atn_error *err)
 {
     int islands = e->o->islands, every = e->o->migrate_every, cells = e->o->cells_max;
@@ -198,9 +207,14 @@ static atn_status open_store(atn_engine *e, atn_error *err)
     snprintf(threads, sizeof threads, "%d", o->threads);
     snprintf(tolerance, sizeof tolerance, "%g", o->tolerance);
     hash_hex(o->initial_source, strlen(o->initial_source), initial);
-    const store_pair id[] = {{"machine", machine_get()->signature}, {"threads", threads}, {"tolerance", tolerance},
-                             {"compiler", e->judge->compiler}, {"judge", e->judge->version},
-                             {"kernel headers", headers}, {"initial program", initial}, {"suite", suite}};
+    const store_pair id[] = {{"machine", machine_get()->signature},
+                             {"threads", threads},
+                             {"tolerance", tolerance},
+                             {"compiler", e->judge->compiler},
+                             {"judge", e->judge->version},
+                             {"kernel headers", headers},
+                             {"initial program", initial},
+                             {"suite", suite}};
     atn_status st = store_open(o->folder, o->resume ? STORE_RESUME : STORE_CREATE, id, ATN_COUNT(id), &e->store, err);
     if (!st && !o->resume) {
         char seed[32], now[40];
@@ -209,10 +223,14 @@ static atn_status open_store(atn_engine *e, atn_error *err)
         struct tm tm;
         gmtime_r(&t, &tm);
         strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &tm);
-        const store_pair meta[] = {{"seed", seed}, {"config", o->config_json ? o->config_json : "{}"},
-                                   {"version", ATTUNE_VERSION}, {"started", now}, {"suite", o->suite_name},
+        const store_pair meta[] = {{"seed", seed},
+                                   {"config", o->config_json ? o->config_json : "{}"},
+                                   {"version", ATTUNE_VERSION},
+                                   {"started", now},
+                                   {"suite", o->suite_name},
                                    {"initial", o->initial_path ? o->initial_path : ""},
-                                   {"cpu", machine_get()->cpu}, {"isa", machine_get()->isa}};
+                                   {"cpu", machine_get()->cpu},
+                                   {"isa", machine_get()->isa}};
         for (int i = 0; i < ATN_COUNT(meta) && !st; i++) st = store_meta_set(e->store, meta[i].key, meta[i].value, err);
     }
     free(suite);
@@ -223,6 +241,7 @@ atn_status engine_open(atn_engine *e, atn_error *err)
 {
     atn_status st = open_store(e, err);
     if (!st) st = archive_settings(e, e->o->resume, err);
+    if (!st) engine_attach(e);
     if (!st) st = e->o->resume ? restore(e, err) : start_programs(e, err);
     return st;
 }

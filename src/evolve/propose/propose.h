@@ -7,9 +7,11 @@
 #ifndef ATN_EVOLVE_PROPOSE_H
 #define ATN_EVOLVE_PROPOSE_H
 
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "judge/verdict.h"
+#include "problem/suite.h"
 
 /* A program as a proposer sees it. Pointers live until the call returns; programs are never deleted from the store. */
 typedef struct {
@@ -43,6 +45,22 @@ typedef struct {
 
 typedef enum { PROPOSE_OK, PROPOSE_LATER, PROPOSE_EXHAUSTED } propose_answer;
 
+/* What a proposer may use of the run, from attach to destroy. The store: its own measurements and texts, never within
+ * somebody's transaction (propose, learn and service are called outside of any). */
+typedef struct {
+    struct atn_store *store;
+    const char *folder;            /* of the run's output */
+    const atn_suite *suite;
+    const atn_problem *(*problem)(void *ctx, int case_index);   /* what is really timed for a case */
+    int threads;
+    uint64_t seed;
+    atn_peaks peaks;
+    const char *compiler;
+    double (*now)(void *ctx);      /* seconds since the run began */
+    void (*warn)(void *ctx, const char *text);
+    void *ctx;
+} propose_host;
+
 typedef struct atn_proposer atn_proposer;
 struct atn_proposer {
     const char *name;
@@ -51,9 +69,20 @@ struct atn_proposer {
     void (*learn)(atn_proposer *p, const atn_program_view *result);
     int (*poll_fd)(atn_proposer *p);          /* -1: nothing to wait for; may be NULL */
     void (*destroy)(atn_proposer *p);
+    /* Both may be NULL. Once the store is open, before the first learn; and in every turn of the loop, also while there is
+     * no room for proposals: what came in is taken, written down, and poll_fd is quiet afterwards. */
+    void (*attach)(atn_proposer *p, const propose_host *h);
+    void (*service)(atn_proposer *p);
 };
 
 /* The embedded default: searches the knobs of every known program family, and crosses families' values where knob names are shared. */
 atn_proposer *proposer_knobs_create(void);
+
+/* Those that ask somebody. Settings from the config: llm.*, prompt.*, mailbox.*, exec.*, replay.*. NULL with the reason. */
+struct atn_config;
+atn_proposer *proposer_llm_create(const struct atn_config *c, atn_error *err);
+atn_proposer *proposer_mailbox_create(const struct atn_config *c, atn_error *err);
+atn_proposer *proposer_exec_create(const struct atn_config *c, atn_error *err);
+atn_proposer *proposer_replay_create(const struct atn_config *c, atn_error *err);
 
 #endif
