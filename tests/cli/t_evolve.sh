@@ -31,6 +31,18 @@ grep -q '</html>' run/report.html || fail "report.html is cut off"
 run report run -o again.html; exits 0; prints again.html
 cmp -s run/report.html again.html || fail "the report written again differs"
 
+# what candidates and models write stays text
+cp -r run hostile
+python3 -c 'import sqlite3
+db = sqlite3.connect("hostile/run.db")
+db.execute("""update proposal set note = ?, origin = ?""", ("<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>"))
+db.execute("""update program set evidence = ?""", ("*/ <b>\x1b[31m",))
+db.commit()'
+run report hostile; exits 0
+grep -qi '<script\|<img' hostile/report.html && fail "the report lets markup through"
+run show hostile --program 1; exits 0
+case $out in *"$(printf '\033')"*) fail "show lets control characters through" ;; esac
+
 # go on: counts only grow
 small_run -i 5 --resume -o run --quiet; exits 0
 run show run --json; cp out.txt more.json
