@@ -145,7 +145,7 @@ static bool check(campaign *k, int job, const check_item *item)
         check_locate(k->v, k->stage, k->c, item);
         return false;
     }
-    if (!can_run && accuracy_mandatory(&item->problem)) {
+    if (!can_run && accuracy_mandatory(&item->problem) && !k->c->specialist) {
         check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item,
                    "can_run says no; every kernel must cover plain f32 attention");
         return false;

@@ -20,6 +20,7 @@ typedef struct {
     int cpu;             /* pin the worker there; -1: anywhere */
     uint64_t seed;       /* of this campaign */
     const char *program; /* for reproduce lines */
+    bool specialist;     /* may refuse what every kernel must cover: checked on what it takes */
 } check_context;
 
 typedef enum { CHECK_ACCURACY, CHECK_STABILITY, CHECK_ROBUSTNESS, CHECK_HELDOUT } check_group;
