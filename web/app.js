@@ -34,7 +34,8 @@ function tame(s, most) {
 /* ---- numbers ---- */
 
 const num = (v, d = 3) => v === null || v === undefined || !isFinite(v) ? '–' : String(+(+v).toPrecision(d));
-const times = v => v === null || v === undefined || !isFinite(v) ? '–' : (v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(v < 2 ? 3 : 2)) + '×';
+const times = v => v === null || v === undefined || !isFinite(v) ? '–' : v === 1 ? '1×' : (v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(v < 2 ? 3 : 2)) + '×';
+const tick = v => num(v) + '×';
 const gain = v => isFinite(v) ? (v >= 0 ? '+' : '−') + Math.abs(100 * v).toFixed(Math.abs(v) < .1 ? 1 : 0) + ' %' : '–';
 const percent = v => v === null || v === undefined || !isFinite(v) ? '–' : (100 * v).toFixed(v < .1 ? 1 : 0) + ' %';
 const count = v => Number(v || 0).toLocaleString('en').replace(/,/g, '\u202f');
@@ -45,7 +46,7 @@ function clock(s) {
     s = Math.round(s);
     return s < 90 ? s + ' s' : s < 5400 ? `${Math.floor(s / 60)} min ${s % 60 ? s % 60 + ' s' : ''}`.trim() : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
 }
-const interval = (a, b) => `[${times(a)}, ${times(b)}]`;
+const interval = (a, b) => `[${times(a).replace('×', '')}, ${times(b).replace('×', '')}]`;
 const microseconds = ns => ns === null || ns === undefined ? '–' : ns >= 1e6 ? (ns / 1e6).toFixed(2) + ' ms' : (ns / 1e3).toFixed(1) + ' µs';
 
 /* ---- data ---- */
@@ -101,7 +102,7 @@ async function load(run) {
     d.run = await get('run', run);
     S.runs = d.run.runs;
     S.at = Date.now();
-    if (!run) S.event = Math.max(S.event || 0, d.run.event_seq || 0);
+    if (!run && S.event === undefined) S.event = d.run.event_seq || 0; /* from then on the stream counts */
     take(run, await get('programs', run, LIVE && d.rows.length ? d.rows[d.rows.length - 1].seq : 0));
     d.labels = (d.run.meta['identity.suite'] || '').split('; ');
     const results = d.run.measurements.filter(m => m[0] === 'result' && m[4]);
@@ -121,17 +122,19 @@ function extra(name, run = 0) {
     return d.extra[name];
 }
 
-let due = 0;
-function news() {
-    if (due) return;
+let due = 0, more = false;
+function news() { /* one fetch at a time: two would bring the same programs twice */
+    if (due) { more = true; return; }
     due = setTimeout(async () => {
-        due = 0;
+        more = false;
         try {
             await load(0);
             for (const k of Object.keys(data(0).extra)) data(0).stale[k] = true;
             S.problem = null;
         } catch (e) { S.problem = e; }
+        due = 0;
         render();
+        if (more) news();
     }, 120);
 }
 
@@ -247,7 +250,7 @@ const columns = {
     interval: ['low', 'interval', r => r.state === 'failed' ? '' : interval(r.low, r.high), 'n'],
     state: ['state', 'verdict', state, '', r => `${r.state} ${r.stage} ${r.reason}`],
     origin: ['origin', 'by', r => untrusted(r.origin), ''],
-    note: ['note', 'what changed', r => untrusted(r.note), 't'],
+    note: ['note', 'what changed', r => h('span', {class: 'untrusted line', title: tame(r.note, 400)}, tame(r.note, 200).replace(/ -> /g, ' → ')), 't'],
     parent: ['parent1', 'parent', r => link(r.parent1), 'n'],
     t: ['t', 'at', r => clock(r.t), 'n'],
     error: ['error', 'error', r => error(r.error), 'n'],
@@ -262,11 +265,12 @@ function progress_chart(height, run = 0, by_time = true, w) {
         {type: 'points', cls: 'right', name: 'right, not better', points: groups.right}, {type: 'points', cls: 'same', name: 'same code', points: groups.same},
         {type: 'points', cls: 'better', name: 'better', points: groups.better}, {type: 'points', cls: 'start', name: 'starting programs', points: groups.start.filter(p => isFinite(p[1]))},
         {type: 'step', name: 'best so far', points: best_line(run, by_time)}, {type: 'ref', y: 1, name: 'initial program'}];
-    const p = peak(run);
-    if (isFinite(p)) layers.push({type: 'ref', y: p, cls: 'peak', name: `measured peak of this machine, ${times(p)}`});
+    const p = peak(run), sorted = S.zoom ? d.rows.filter(r => isFinite(r.speedup) && r.speedup > 1.02).map(r => r.speedup).sort((a, b) => a - b) : [];
+    const floor = sorted.length > 4 ? Math.max(1, Math.min(sorted[sorted.length >> 3], headline(run).low * .97)) : undefined;
+    if (isFinite(p) && !floor) layers.push({type: 'ref', y: p, cls: 'peak', name: `measured peak of this machine, ${times(p)}`});
     for (const l of layers) if (l.type === 'points' && !l.floor) l.points = l.points.filter(q => q[1] > 0);
     return Chart.plot({title: 'Speedup over the initial program', width: w || width(), height, layers, x: {label: by_time ? 'minutes of the run' : 'candidate', low: 0},
-        y: {label: 'speedup, logarithmic', log: true, show: v => num(v, 3) + '×'}, pick: open_program, tell: id => describe(id, run)});
+        y: {label: 'speedup, logarithmic', log: true, show: tick, low: floor}, pick: open_program, tell: id => describe(id, run)});
 }
 
 /* ---- views ---- */
@@ -309,7 +313,7 @@ views.progress = () => {
     const d = data(0), by_time = S.by !== 'candidate', line = d.rows.filter(r => r.promoted);
     const steps = line.map((r, i) => ({...r, gain: i ? r.score - line[i - 1].score : r.score}));
     return nodes(title('Progress', 'Every candidate, and the best so far with its interval.'),
-        h('div', {class: 'bar'}, ['time', 'candidate'].map(k => h('button', {'aria-pressed': String((k === 'time') === by_time), on: {click: () => { S.by = k; render(); }}}, 'by ' + k))),
+        h('div', {class: 'bar'}, ['time', 'candidate'].map(k => h('button', {'aria-pressed': String((k === 'time') === by_time), on: {click: () => { S.by = k; render(); }}}, 'by ' + k)), h('button', {'aria-pressed': String(!!S.zoom), on: {click: () => { S.zoom = !S.zoom; render(); }}}, 'near the best')),
         progress_chart(Math.min(520, Math.max(300, innerHeight - 330)), 0, by_time),
         h('h2', {}, 'Steps'), steps.length ? table({name: 'steps', rows: steps, id: r => r.id, first: 'seq', down: true, columns: [columns.id, columns.speedup, columns.interval,
             ['gain', 'step', r => gain(Math.exp(r.gain) - 1), 'n'], columns.origin, columns.note, columns.t]}) : h('p', {class: 'quiet'}, 'Nothing was better than the initial program yet.'));
@@ -344,12 +348,17 @@ views.cases = () => {
     const list = [...v.by.keys()].filter(k => d.by.has(k)).map(k => d.by.get(k)).sort((a, b) => (b.id === (d.best || {}).id) - (a.id === (d.best || {}).id) || b.start * 0 || (b.score_low ?? -9) - (a.score_low ?? -9));
     const initial = list.filter(r => r.origin === 'initial'), others = list.filter(r => r.origin !== 'initial').slice(0, 14), kernels = [...others, ...initial];
     if (!kernels.length) return nodes(title('Cases'), box('No case has been timed yet', 'The first race fills this table; a run that fails before has its reasons under Verdicts.', true));
-    const m = metrics[S.metric], values = [];
-    for (const k of kernels) for (let i = 0; i < v.n; i++) { const c = v.by.get(k.id)[i]; if (c) { const x = m[1](d, i, c); if (isFinite(x) && x > 0) values.push(Math.log(x)); } }
-    const low = Math.min(...values), high = Math.max(...values);
-    const final = d.result && d.result[4].cases ? Chart.strip({title: `Winner #${d.best.id} against the initial program, ${d.result[4].speedup_is}`, width: width(), unit: 'speedup', log: true, ref: 1, show: times, interval: 'interval',
+    const m = metrics[S.metric], row = S.metric === 'speedup', values = Array.from({length: v.n}, () => []);
+    for (const k of others.length ? others : kernels) for (let i = 0; i < v.n; i++) { const c = v.by.get(k.id)[i]; if (c) { const x = m[1](d, i, c); if (isFinite(x) && x > 0) values[i].push(Math.log(x)); } }
+    /* Speedups are shaded within their case, where kernels compete; the rest over the whole table. */
+    const all = values.flat(), low = Math.min(...all), high = Math.max(...all), shade = (x, i) => {
+        if (!(x > 0) || !isFinite(x)) return '';
+        const to = row ? Math.max(...values[i]) : high, from = row ? Math.min(to - .1, Math.min(...values[i])) : low;
+        return Chart.bucket(Math.log(x), from, to);
+    };
+    const final = d.result && d.result[4].cases ? Chart.strip({title: `Winner #${d.best.id} against the initial program, ${d.result[4].speedup_is}`, width: width(), unit: 'speedup', log: true, ref: 1, show: times, tick, interval: 'interval',
         rows: d.result[4].cases.map(c => ({label: c.case, mid: c.speedup, low: c.speedup_low, high: c.speedup_high, note: `${percent(c.peak_fraction)} of peak, ${num(c.gflops, 3)} GFLOP/s, ${microseconds(c.ns)}, error ${error(c.error)}`}))}) : null;
-    return nodes(title('Cases', m[3] + '. Click a number for its race.'),
+    return nodes(title('Cases', `${m[3].replace(/^./, c => c.toUpperCase())}. ${row ? 'Shades compare kernels within a case. ' : ''}Click a number for its race.`),
         h('div', {class: 'bar', role: 'group', 'aria-label': 'Number shown'}, Object.keys(metrics).map(k => h('button', {'aria-pressed': String(k === S.metric), on: {click: () => { S.metric = k; render(); }}}, metrics[k][0])),
             !isFinite(low) && h('span', {class: 'quiet'}, 'Not known for this run: the final comparison has not been made.')),
         h('div', {class: 'scroll'}, h('table', {class: 'matrix', 'aria-label': 'Cases by kernel: ' + m[0]},
@@ -357,7 +366,7 @@ views.cases = () => {
             h('tbody', {}, Array.from({length: v.n}, (_, i) => h('tr', {}, h('th', {scope: 'row'}, tame(d.labels[i] || 'case ' + i, 60)), kernels.map(k => {
                 const c = v.by.get(k.id)[i], x = c ? m[1](d, i, c) : NaN, key = `${k.id}/${i}`;
                 if (!c) return h('td', {class: 'n quiet'}, '·');
-                return h('td', {class: 'v'}, h('button', {class: `${isFinite(x) && x > 0 ? Chart.bucket(Math.log(x), low, high) : ''} ${S.cell === key ? 'on' : ''}`, 'aria-label': `${d.labels[i]}, program ${k.id}: ${m[2](x)}`,
+                return h('td', {class: 'v'}, h('button', {class: `${shade(x, i)} ${S.cell === key ? 'on' : ''}`, 'aria-label': `${d.labels[i]}, program ${k.id}: ${m[2](x)}`,
                     on: {click: () => { S.cell = S.cell === key ? null : key; render(); const p = document.getElementById('race'); if (p) p.scrollIntoView({block: 'nearest'}); }}}, m[2](x)));
             })))))),
         S.cell && race_panel(v), final);
@@ -371,7 +380,7 @@ function race_panel(v) {
     return h('section', {id: 'race', 'aria-label': 'Race'}, h('h2', {}, `#${id} on ${tame(d.labels[i], 60)}`),
         h('p', {}, `Raced against #${r.incumbent || '–'}: ${times(Math.exp(c.ratio))} ${interval(Math.exp(c.low), Math.exp(c.high))} from ${c.pairs} pairs; fastest call ${microseconds(c.ns)} against ${microseconds(c.old_ns)}. `,
             'The run keeps the median and bounds of the paired ratios, not each pair.'),
-        Chart.strip({title: 'Time of the incumbent over time of this program', width: width(), unit: 'ratio of times', ref: 1, show: times, log: true, rows}));
+        Chart.strip({title: 'Time of the incumbent over time of this program', width: width(), unit: 'ratio of times', ref: 1, show: times, tick, log: true, rows}));
 }
 
 /* ---- archive ---- */
@@ -382,7 +391,7 @@ views.archive = () => {
     if (x.failed) return nodes(title('Archive'), trouble(x.failed));
     if (!x.cells.length) return nodes(title('Archive'), box('The archive is empty', 'Programs that pass every check and are timed take a cell here.', true));
     const cells = x.cells.map(c => { const k = {island: c[0], key: c[1], id: c[2]}; for (const m of c[1].matchAll(/([a-z]+)([+-]?\d+)/g)) k[m[1]] = +m[2]; return k; });
-    const score = c => (d.by.get(c.id) || {}).score, all = cells.map(score).filter(s => s !== null && s !== undefined), low = Math.min(...all), high = Math.max(...all);
+    const score = c => (d.by.get(c.id) || {}).score, all = cells.map(score).filter(s => s !== null && s !== undefined), high = Math.max(...all), low = Math.max(Math.min(...all), high - .5);
     const range = key => { const v = cells.map(c => c[key] ?? 0), a = Math.min(...v), b = Math.max(...v); return Array.from({length: Math.min(40, b - a + 1)}, (_, i) => a + i); };
     const ps = range('p'), ws = range('w').reverse(), ds = [...new Set(cells.map(c => c.d ?? 0))].sort((a, b) => a - b), islands = [...new Set(cells.map(c => c.island))].sort((a, b) => a - b);
     const sign = v => v > 0 ? '+' + v : v < 0 ? '−' + -v : '0', size = v => bytes(2 ** v);
@@ -390,11 +399,11 @@ views.archive = () => {
     for (const i of islands) for (const dd of ds) {
         const mine = new Map(cells.filter(c => c.island === i && (c.d ?? 0) === dd).map(c => [`${sign(c.p ?? 0)} ${size(c.w ?? 0)}`, c]));
         if (!mine.size) continue;
-        maps.push(Chart.heat({title: `Island ${i}` + (ds.length > 1 ? `, decode against prefill ${sign(dd)}` : ''), xs: ps.map(sign), ys: ws.map(size), x_label: 'short (−) against long (+) cases: class of profile', y_label: 'workspace, at least', low, high, cell: Math.max(44, Math.min(78, 420 / ps.length)),
-            at: (a, b) => { const c = mine.get(`${a} ${b}`); return c ? {value: Math.exp(score(c)), text: times(Math.exp(score(c))), tip: describe(c.id), pick: () => open_program(c.id), cls: d.best && c.id === d.best.id ? 'winner' : ''} : null; }}));
+        maps.push(Chart.heat({title: `Island ${i}` + (ds.length > 1 ? `, decode against prefill ${sign(dd)}` : ''), xs: ps.map(sign), ys: ws.map(size), x_label: 'better on long (−) or on short (+) cases', y_label: 'workspace, up to', low, high, cell: Math.max(44, Math.min(78, 420 / ps.length)),
+            at: (a, b) => { const c = mine.get(`${a} ${b}`); return c ? {value: score(c), text: times(Math.exp(score(c))), tip: describe(c.id), pick: () => open_program(c.id), cls: d.best && c.id === d.best.id ? 'winner' : ''} : null; }}));
     }
     for (const f of maps) f.classList.add('map');
-    return nodes(title('Archive', `Each cell keeps the best program of one measured behaviour: ${cells.length} cells held by ${new Set(cells.map(c => c.id)).size} programs on ${islands.length} islands, ${count(x.changes)} changes so far. Darker is faster in light mode, lighter in dark mode; the winner has a rim.`),
+    return nodes(title('Archive', `Each cell keeps the best program of one measured behaviour: ${cells.length} cells held by ${new Set(cells.map(c => c.id)).size} programs on ${islands.length} islands, ${count(x.changes)} changes so far. The further from the paper, the faster (full range: the best and what is 1.6× slower); the winner has a rim.`),
         h('div', {class: 'split'}, maps), h('h2', {}, 'Migrations'), x.migrations.length ? table({name: 'migrations', rows: x.migrations.map(m => ({seq: m[0], from: m[1], to: m[2], id: m[3]})), most: 30,
             columns: [['seq', 'after verdict', r => String(r.seq), 'n'], ['from', 'from island', r => String(r.from), 'n'], ['to', 'to island', r => String(r.to), 'n'], ['id', 'program', r => link(r.id), 'n'], [null, 'speedup', r => times((d.by.get(r.id) || {}).speedup), 'n']]}) : h('p', {class: 'quiet'}, 'None yet.'));
 };
@@ -505,7 +514,7 @@ function knob_table(id, source) {
     return nodes(h('h2', {}, 'Knobs'), h('p', {class: 'quiet'}, 'What steps to each value came to, against their parents (median; several knobs may have moved at once).'),
         h('div', {class: 'scroll'}, h('table', {'aria-label': 'Knobs'}, h('thead', {}, h('tr', {}, ['knob', 'here', 'choices', 'steps to a value'].map(t => h('th', {scope: 'col'}, t)))),
             h('tbody', {}, knobs.map(k => h('tr', {}, h('td', {}, h('code', {}, tame(k[1], 60))), h('td', {class: 'n'}, tame(k[2], 40)), h('td', {class: 'quiet'}, tame(k[3].trim(), 120)),
-                h('td', {class: 't'}, [...tried.get(k[1])].map(([v, x]) => `${tame(v, 30)}: ${x.gains.length ? gain(middle(x.gains)) : 'failed'} (${x.n})`).join('   ') || '–')))))));
+                h('td', {class: 't'}, [...tried.get(k[1])].map(([v, x]) => `${tame(v, 30)}: ${x.gains.length ? gain(middle(x.gains)) : 'failed'} (${x.n})`).join('  ·  ') || '–')))))));
 }
 function text_box(text, label, wrap) {
     const all = String(text ?? ''), cut = all.length > MOST_TEXT, pre = h('pre', {class: wrap ? 'wrap' : '', tabindex: 0, 'aria-label': label});
@@ -526,7 +535,7 @@ function all_programs() {
     const box_ = h('input', {id: 'filter', type: 'search', placeholder: 'filter: better, out_of_bounds, EXP_DEG …', 'aria-label': 'Filter programs', value: S.filter, size: 34, on: {input: v => { S.filter = v.target.value; S.sel = -1; render(); }}});
     return nodes(title('Programs', 'j and k move, Enter opens. Failed programs stay here with their reason.'), h('div', {class: 'bar'}, box_, h('span', {class: 'quiet'}, `${count(rows.length)} of ${count(d.rows.length)}`)),
         rows.length ? table({name: 'programs', rows, id: r => r.id, first: 'score_low', down: true, most: 100, cls: r => d.best && r.id === d.best.id ? 'win' : '',
-            columns: [columns.id, columns.speedup, ['score_low', 'interval', columns.interval[2], 'n'], columns.state, columns.origin, columns.note, columns.parent, columns.error, columns.memory, columns.t]})
+            columns: [columns.id, columns.speedup, ['score_low', 'interval', columns.interval[2], 'n'], columns.state, columns.origin, columns.note, columns.parent, columns.error, columns.t]})
         : h('p', {class: 'quiet'}, d.rows.length ? 'Nothing has these words. Clear the filter to see all.' : 'No program has been judged yet.'));
 }
 function one_program(id) {
@@ -536,7 +545,7 @@ function one_program(id) {
     const p = x.program, v = p.verdict && typeof p.verdict === 'object' ? p.verdict : {}, parent = x.parent_source, source = String(p.source ?? ''), failed = p.state === 'failed';
     let lines = null;
     if (parent && source.length < 400000 && parent.source.length < 400000) lines = diff(parent.source.split('\n'), source.split('\n'));
-    const more = d.run.measurements.filter(m => m[1] === id && !['control', 'control_end', 'final', 'result'].includes(m[0]));
+    const more = d.run.measurements.filter(m => m[1] === id && !/^(control|final|result)/.test(m[0]));
     return nodes(h('h1', {}, `Program #${id} `, d.best && d.best.id === id ? '★ best' : ''),
         h('p', {class: 'lead'}, untrusted(p.origin), p.note ? ': ' : '', untrusted(p.note), p.parent1 ? [' from ', link(p.parent1)] : '', p.parent2 ? [' and ', link(p.parent2)] : '', `, island ${p.island}, judged ${clock(p.t)} into the run`),
         h('div', {class: 'tiles'}, r && !failed ? tile(times(r.speedup), `over the initial program, ${interval(r.low, r.high)}${p.screened ? ', from the screening cases' : ''}`, p.promoted ? 'good' : '') : tile('failed', `${p.stage}: ${p.reason}`, 'bad'),
@@ -545,7 +554,7 @@ function one_program(id) {
         h('h2', {}, 'Verdict'), p.evidence ? h('p', {}, untrusted(p.evidence)) : h('p', {class: 'quiet'}, failed ? '' : 'Passed.'), p.same_as ? h('p', {}, 'The same machine code as ', link(p.same_as), '.') : null,
         p.reproduce ? nodes(h('p', {class: 'quiet'}, `To see it again (PROGRAM.c is the source below, or: attune show -p ${id}):`), text_box(p.reproduce, 'Command that reproduces it', true)) : null,
         p.compiler && p.compiler.length > 40 ? nodes(h('h2', {}, 'Compiler'), text_box(p.compiler, 'Compiler report')) : null,
-        x.cases.length ? Chart.strip({title: `Cases against the incumbent #${p.incumbent || '–'}`, width: width(), unit: 'time of the incumbent over time of this program', ref: 1, log: true, show: times,
+        x.cases.length ? Chart.strip({title: `Cases against the incumbent #${p.incumbent || '–'}`, width: width(), unit: 'time of the incumbent over time of this program', ref: 1, log: true, show: times, tick,
             rows: x.cases.map(c => ({label: d.labels[c[0]] || 'case ' + c[0], low: Math.exp(c[2]), mid: Math.exp(c[1]), high: Math.exp(c[3]), note: `${c[5]} pairs, ${microseconds(c[6])} against ${microseconds(c[7])}, error ${error(c[8])}`}))}) : null,
         knob_table(id, source), parent ? nodes(h('h2', {}, 'Difference to its parent ', link(parent.id)), lines ? diff_box(lines) : h('p', {class: 'quiet'}, 'They have too little in common to be compared.')) : null,
         more.map(m => nodes(h('h2', {}, tame(m[0], 60)), text_box(JSON.stringify(m[4], null, 2), m[0], true))),
@@ -559,7 +568,7 @@ views.verdicts = () => {
     const d = data(0), x = extra('verdicts'), groups = new Map();
     if (!d.rows.length) return nodes(title('Verdicts'), box('No verdict yet', 'Each judged candidate is counted here with the stage that it reached.', true));
     for (const r of d.rows) {
-        const k = r.promoted ? 'became the best' : r.state === 'same' ? 'same machine code as an earlier one' : `${r.stage}: ${r.reason.replace(/_/g, ' ')}`;
+        const k = r.promoted ? 'became the best' : r.start && r.state !== 'failed' ? 'starting program, right' : r.state === 'same' ? 'same machine code as an earlier one' : `${r.stage}: ${r.reason.replace(/_/g, ' ')}`;
         const g = groups.get(k) || {label: k, value: 0, cls: r.promoted ? '' : r.state === 'failed' ? 'failed' : r.state === 'same' ? 'same' : 'right'};
         g.value++;
         groups.set(k, g);
@@ -584,9 +593,9 @@ views.proposers = () => {
         by.set(k, g);
     }
     const all = [...by.values()].filter(g => g.proposer !== 'start').sort((a, b) => b.n - a.n);
-    /* Jeffreys' posterior of "a proposal becomes the best": its mean and about 95 % by the Wilson score. */
+    /* Wilson's score interval, 95 %. */
     const wilson = (k, n) => { const z = 1.96, p = k / n, c = (p + z * z / (2 * n)) / (1 + z * z / n), e = z / (1 + z * z / n) * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)); return [Math.max(0, c - e), p, Math.min(1, c + e)]; };
-    const own = d.run.measurements.filter(m => !m[0].startsWith('control') && !['final', 'result', 'ancestor', 'portfolio'].includes(m[0]));
+    const own = d.run.measurements.filter(m => !m[0].startsWith('control') && !/^(final|result|ancestor|portfolio)/.test(m[0]));
     if (!all.length) return nodes(title('Proposers'), box('Nothing was proposed yet', 'Starting programs are judged first.', true));
     return nodes(title('Proposers', 'What each way of proposing costs and brings.'),
         table({name: 'proposers', rows: all, first: 'n', down: true, columns: [['name', 'proposer', r => untrusted(r.name), ''], ['n', 'proposed', r => count(r.n), 'n'], ['failed', 'failed', r => percent(r.failed / r.n), 'n', r => r.failed / r.n], ['same', 'same code', r => percent(r.same / r.n), 'n', r => r.same / r.n],
@@ -597,7 +606,7 @@ views.proposers = () => {
 };
 views.controls = () => {
     const c = controls_of(0);
-    return nodes(title('Controls', 'Can this run be believed? Races whose outcome is known: a program against itself must never win, one that was slowed must always be seen.'),
+    return nodes(title('Controls', 'Can this run be believed? Races whose outcome is known: a program against itself must never win, a known gain must always be seen.'),
         c.list.length ? nodes(h('div', {class: 'tiles'}, tile(`${c.aa_bad} of ${c.aa}`, 'races of a program against itself that were called a win', c.aa_bad ? 'bad' : 'good'), tile(`${c.plus_seen} of ${c.plus}`, 'known gains that were seen', c.plus_seen < c.plus ? 'bad' : 'good'),
             tile(num(c.sees, 2) + ' %', 'smallest difference seen reliably')),
             table({name: 'controls', rows: c.list.map(m => ({kind: m[0], t: m[3], ...m[4]})), columns: [[null, 'when', r => r.kind === 'control' ? 'before' : r.kind === 'control_end' ? 'after' : tame(r.kind, 40), ''], [null, 'at', r => clock(r.t), 'n'], [null, 'A/A races', r => num(r.aa_races), 'n'], [null, 'called a win', r => num(r.aa_promoted), 'n'],
@@ -622,7 +631,7 @@ views.compare = () => {
         h('div', {class: 'tiles'}, tile(times(ha.median), `${names[0]}, ${interval(ha.low, ha.high)}`), tile(times(hb.median), `${names[1]}, ${interval(hb.low, hb.high)}`), same && machine ? tile(gain(ha.median / hb.median - 1), 'first against second; ' + (ha.low > hb.high || hb.low > ha.high ? 'intervals apart' : 'within their intervals')) : null),
         Chart.plot({title: 'Best so far', width: width(), height: 320, x: {label: 'minutes of the run', low: 0, high: end}, y: {label: 'speedup, logarithmic', log: true, show: v => num(v) + '×'}, interval: 'intervals',
             layers: [{type: 'step', name: names[0], points: la.map(p => ({...p, id: undefined}))}, {type: 'step', cls: 'other', name: names[1], points: lb.map(p => ({...p, id: undefined}))}, {type: 'ref', y: 1, name: 'initial program'}]}),
-        both.length ? Chart.strip({title: 'Cases of both winners', width: width(), unit: 'speedup over the initial program', log: true, show: times, keys: [['step', names[0]], ['step other', names[1]]],
+        both.length ? Chart.strip({title: 'Cases of both winners', width: width(), unit: 'speedup over the initial program', log: true, show: times, tick, keys: [['step', names[0]], ['step other', names[1]]],
             rows: both.flatMap(k => [{label: k, mid: ca.get(k).speedup, low: ca.get(k).speedup_low, high: ca.get(k).speedup_high, note: microseconds(ca.get(k).ns)}, {label: '', mid: cb.get(k).speedup, low: cb.get(k).speedup_low, high: cb.get(k).speedup_high, cls: 'other', note: microseconds(cb.get(k).ns)}])}) : h('p', {class: 'quiet'}, 'Cases are compared once both runs have made their final comparison.'),
         h('div', {class: 'scroll'}, h('table', {'aria-label': 'Both runs'}, h('thead', {}, h('tr', {}, h('th', {}, ''), names.map(n => h('th', {scope: 'col'}, n)))), h('tbody', {}, line('judged', i => count(data(i).rows.length)), line('best', i => (data(i).best ? '#' + data(i).best.id + ' ' + tame(data(i).best.origin, 60) : '–')),
             line('controls', i => { const c = controls_of(i); return c.list.length ? `${c.aa_bad} of ${c.aa} A/A won, ${c.plus_seen} of ${c.plus} gains seen` : 'none'; }), keys.map(k => line(k.replace('identity.', ''), i => tame(data(i).run.meta[k] || '–', 120)))))));

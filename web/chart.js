@@ -122,7 +122,7 @@ const Chart = (() => {
             if (l.type === 'ref') { if (l.y > 0 || !o.y.log) ys.push(l.y); continue; }
             for (const p of l.points) {
                 xs.push(p[0] ?? p.x); ys.push(p[1] ?? p.y);
-                if (p.low !== undefined) ys.push(p.low, p.high);
+                if (p.low > 0 && p.high > 0) ys.push(p.low, p.high);
             }
         }
         const good = o.y.log ? ys.filter(v => v > 0 && isFinite(v)) : ys.filter(isFinite);
@@ -153,12 +153,12 @@ const Chart = (() => {
                 }
                 svg.append(make('path', {class: 'mark ' + l.cls, d}));
             } else if (l.points.length) {
-                const p = l.points, end = x(o.x.high ?? most(xs));
+                const p = l.points.filter(q => q.y >= y.low), end = x(o.x.high ?? most(xs));
                 let d = '', up = '', down = '';
                 p.forEach((q, i) => {
                     const a = x(q.x), b = i + 1 < p.length ? x(p[i + 1].x) : end, f = v => v.toFixed(1);
                     d += `${i ? 'L' : 'M'}${f(a)} ${f(y(q.y))}L${f(b)} ${f(y(q.y))}`;
-                    if (q.low > 0) { up += `L${f(a)} ${f(y(q.high))}L${f(b)} ${f(y(q.high))}`; down = `L${f(b)} ${f(y(q.low))}L${f(a)} ${f(y(q.low))}` + down; }
+                    if (q.low > 0) { up += `L${f(a)} ${f(y(q.high))}L${f(b)} ${f(y(q.high))}`; const lowest = Math.max(q.low, y.low); down = `L${f(b)} ${f(y(lowest))}L${f(a)} ${f(y(lowest))}` + down; }
                     if (q.id) near.push([a, y(q.y), q.id]);
                 });
                 if (up) svg.append(make('path', {class: 'band', d: 'M' + up.slice(1) + down + 'Z'}));
@@ -202,7 +202,7 @@ const Chart = (() => {
         let lo = Math.min(...all), hi = Math.max(...all);
         if (o.log) { lo /= 1.04; hi *= 1.04; } else { const m = (hi - lo) * .06 || .01; lo -= m; hi += m; }
         const x = scale(lo, hi, left, w - right, o.log), show = o.show || short;
-        for (const v of ticks(lo, hi, w / 130, o.log)) svg.append(line(x(v), top, x(v), h - bottom, 'grid'), label(x(v), h - bottom + 16, 'middle', '', show(v)));
+        for (const v of ticks(lo, hi, w / 130, o.log)) svg.append(line(x(v), top, x(v), h - bottom, 'grid'), label(x(v), h - bottom + 16, 'middle', '', (o.tick || show)(v)));
         if (o.ref !== undefined) svg.append(line(x(o.ref), top, x(o.ref), h - bottom, 'ref'));
         svg.append(label(w - right, h - 4, 'end', '', o.unit));
         o.rows.forEach((r, i) => {
@@ -240,7 +240,7 @@ const Chart = (() => {
 
     const bucket = (v, low, high) => 'q' + Math.max(0, Math.min(8, Math.floor((v - low) / (high - low || 1) * 8.999)));
     function heat(o) {
-        const cw = o.cell || 58, ch = 30, left = 62, top = 8, bottom = 40, w = left + cw * o.xs.length + 8, h = top + ch * o.ys.length + bottom;
+        const cw = o.cell || 58, ch = 30, left = 62, top = 26, bottom = 40, w = Math.max(left + cw * o.xs.length + 8, 330), h = top + ch * o.ys.length + bottom;
         const svg = canvas(w, h), rows = [[o.x_label, o.y_label, 'value', 'what']];
         o.ys.forEach((yv, j) => {
             svg.append(label(left - 7, top + ch * (j + .5) + 4, 'end', '', yv));
@@ -256,7 +256,7 @@ const Chart = (() => {
             });
         });
         o.xs.forEach((xv, i) => svg.append(label(left + cw * (i + .5), h - bottom + 16, 'middle', '', xv)));
-        svg.append(label(w - 8, h - 5, 'end', '', o.x_label), label(4, h - 5, 'start', '', '↑ ' + o.y_label));
+        svg.append(label(left, h - 5, 'start', '', o.x_label + ' →'), label(4, 14, 'start', '', '↑ ' + o.y_label));
         return figure(o.title, svg, () => rows);
     }
 

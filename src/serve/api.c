@@ -273,7 +273,9 @@ static bool answer_program(answer *a)
 {
     text_add(a->out, "\"program\":");
     bool found = add_object(a,
-        "SELECT g.*, p.island, p.parent1, p.parent2, p.proposer, p.origin, p.note, p.sha, p.flags, p.t AS proposed, "
+        "SELECT g.id, seq, generation, incumbent, same_as, object_hash, correct, promoted, screened, state, stage, reason, evidence, "
+        "reproduce, compiler, score, score_low, score_high, error, workspace_bytes, profile, decode, cell, g.t, seconds_build, "
+        "seconds_judge, p.island, p.parent1, p.parent2, p.proposer, p.origin, p.note, p.sha, p.flags, p.t AS proposed, "
         "b.text AS source, length(b.text) AS source_length, "
         "CASE WHEN json_valid(g.verdict) THEN g.verdict ELSE 'null' END AS verdict_raw, "
         "CASE WHEN json_valid(g.confirm) THEN g.confirm ELSE 'null' END AS confirm_raw "

@@ -1,0 +1,329 @@
+"""The dashboard in a real browser: each view on a finished, a live, an empty, a hostile, a broken and a 10,000-candidate run.
+
+    /usr/bin/python3 tests/serve/browser.py ATTUNE MAKE_RUN [finished|live|empty|hostile|broken|large|static ...]
+
+Every check prints a TAP line; screenshots go to $ATTUNE_SHOTS, or the folder that the test runs in. Exit 77: no browser here."""
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+try:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+except ImportError:
+    print('1..0 # SKIP no selenium here; on Debian: apt-get install chromium chromium-driver python3-selenium')
+    sys.exit(77)
+if not shutil.which('chromium') or not shutil.which('chromedriver'):
+    print('1..0 # SKIP no chromium with its driver here; on Debian: apt-get install chromium chromium-driver')
+    sys.exit(77)
+
+ATTUNE, MAKE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+SHOTS = os.environ.get('ATTUNE_SHOTS', os.path.join(os.getcwd(), 'shots'))
+VIEWS = ['now', 'progress', 'cases', 'archive', 'lineage', 'program', 'verdicts', 'proposers', 'controls', 'compare']
+os.makedirs(SHOTS, exist_ok=True)
+work = tempfile.mkdtemp(prefix='attune-serve-')
+number = failures = 0
+kind = ''
+
+
+def check(good, what, note=''):
+    global number, failures
+    number += 1
+    failures += not good
+    print(f'{"ok" if good else "not ok"} {number} - {kind}: {what}' + (f' # {note}' if note else ''), flush=True)
+    if not good:
+        print(f'# again: {sys.executable} {" ".join(sys.argv[:3])} {kind}', flush=True)
+
+
+def browser():
+    o = Options()
+    for a in ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars', '--window-size=1280,900'):
+        o.add_argument(a)
+    o.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    return webdriver.Chrome(service=Service(shutil.which('chromedriver')), options=o)
+
+
+class Server:
+    def __init__(self, *args):
+        self.args = args
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([ATTUNE, 'serve', '--quiet', *self.args], stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(10)
+
+
+def wait(b, script, seconds=10):
+    end = time.time() + seconds
+    while time.time() < end:
+        if b.execute_script('return !!(' + script + ')'):
+            return True
+        time.sleep(0.03)
+    return False
+
+
+def errors(b):
+    return [l['message'] for l in b.get_log('browser') if l['level'] == 'SEVERE']
+
+
+def go(b, view):
+    b.execute_script("location.hash = '#' + arguments[0]", view)
+    wait(b, f"document.body.dataset.view === {json.dumps(view if '/' in view else view + '/')}")
+    wait(b, "!document.querySelector('main').textContent.includes('Reading')")
+
+
+def walk(b, views=VIEWS, loading=True):
+    slow = 0
+    for v in views:
+        go(b, v)
+        b.save_screenshot(os.path.join(SHOTS, f'{kind}-{v.replace("/", "_")}.png'))
+        text = b.find_element(By.TAG_NAME, 'main').text
+        check(len(text) > 20 and 'This view failed' not in text, f'{v} shows something', text[:60].replace('\n', ' '))
+        slow = max(slow, b.execute_script('return attune.render_ms'))
+    bad = errors(b)
+    check(not bad, 'no console error', ' | '.join(bad)[:300])
+    return slow
+
+
+def make(name, n, *how):
+    folder = os.path.join(work, name)
+    subprocess.run([MAKE, folder, str(n), *how], check=True)
+    return folder
+
+
+def finished(b):
+    s = Server(make('finished', 200), make('other', 90))
+    b.get(s.url)
+    check(wait(b, 'attune.first_ms'), 'opens')
+    check('token' not in b.current_url, 'the token leaves the address')
+    c = b.get_cookies()
+    check(len(c) == 1 and c[0]['httpOnly'] and c[0]['sameSite'] == 'Strict', 'one cookie, HttpOnly, SameSite=Strict')
+    walk(b, VIEWS + ['program/20', 'program/21'])
+    go(b, 'cases')
+    b.find_element(By.CSS_SELECTOR, 'table.matrix td.v button').click()
+    check(wait(b, "document.querySelector('#race svg')"), 'a number of the matrix opens its race')
+    body = b.find_element(By.TAG_NAME, 'body')
+    go(b, 'program')
+    body.send_keys('j', 'j', 'k', Keys.ENTER)
+    check(wait(b, "document.body.dataset.view.match(/^program.\\d/)"), 'j, k and Enter open a program')
+    b.back()
+    check(wait(b, "document.body.dataset.view === 'program/'"), 'the back button goes back')
+    body.send_keys('?')
+    check(wait(b, "document.getElementById('help').open"), '? shows the keys')
+    b.find_element(By.CSS_SELECTOR, '#help button').click()
+    body.send_keys('/')
+    time.sleep(0.3)
+    b.switch_to.active_element.send_keys('out_of_bounds')
+    check(wait(b, "document.querySelectorAll('tr[data-id]').length > 0 && document.querySelectorAll('tr[data-id]').length < 60"), '/ finds programs')
+    go(b, 'progress')
+    n = b.execute_script("""let n = 0; const old = URL.createObjectURL; window.got = [];
+        URL.createObjectURL = x => { x.text().then(t => got.push(t)); return old.call(URL, x); };
+        HTMLAnchorElement.prototype.click = function () {};
+        document.querySelectorAll('figcaption button').forEach(x => { x.click(); n++; }); return n;""")
+    wait(b, 'got.length >= 2')
+    got = b.execute_script('return got')
+    check(n == 2 and any(t.startswith('<svg') and 'stroke=' in t for t in got) and any(t.startswith('"series"') for t in got), 'a chart gives SVG and CSV')
+    b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': [{'name': 'prefers-color-scheme', 'value': 'dark'}]})
+    for v in ('now', 'cases', 'archive'):
+        go(b, v)
+        b.save_screenshot(os.path.join(SHOTS, f'dark-{v}.png'))
+    dark = b.execute_script('return getComputedStyle(document.body).backgroundColor')
+    check(dark == 'rgb(20, 22, 26)', 'dark follows the reader', dark)
+    b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+    weight = sum(e['n'] for e in b.execute_script("return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).filter(e => !e.name.includes('/api/')).map(e => ({n: e.encodedBodySize}))"))
+    check(0 < weight < 300000, 'the page weighs less than 300 kB', f'{weight} bytes')
+    check(not errors(b), 'no console error at the end')
+    check(s.stop() == 0, 'ends cleanly')
+
+
+def live(b):
+    folder = make('live', 60, 'live')
+    s = Server(folder)
+    b.get(s.url)
+    check(wait(b, "attune.data[0] && attune.data[0].rows.length === 60 && attune.link === 'live'"), 'opens')
+    # Who looks as often as the page may: when does a verdict that was committed reach the screen?
+    writer = subprocess.Popen([MAKE, folder, '60', 'add'])
+    wait(b, "attune.data[0].rows.length > 62")
+    check('running' in b.find_element(By.ID, 'top').text, 'says that the run goes on')
+    import sqlite3
+    lag = []
+    for _ in range(8):
+        db = sqlite3.connect(f'file:{folder}/run.db?mode=ro', uri=True)
+        seq = db.execute('SELECT max(seq) FROM program').fetchone()[0]
+        db.close()
+        began = time.time()
+        wait(b, f'attune.data[0].rows.length >= {seq}', 3)
+        lag.append(time.time() - began)
+    check(max(lag) < 1, 'a verdict is on screen within a second', f'at most {max(lag):.2f} s')
+    s.kill()
+    time.sleep(0.4)
+    check(wait(b, "attune.link === 'lost'", 3), 'says that it reconnects')
+    url = s.url
+    s.start()
+    check(s.url == url, 'a server that was killed comes back under its address')
+    writer.wait()
+    check(wait(b, 'attune.data[0].rows.length === 120', 8), 'catches up')
+    check(b.execute_script('return attune.gaps + attune.doubles') == 0, 'without a gap or a double')
+    check(wait(b, "attune.link === 'live'", 3), 'is live again')
+    writer = subprocess.Popen([MAKE, folder, '100', 'add'])
+    wait(b, 'attune.data[0].rows.length > 123')
+    writer.kill()
+    writer.wait()
+    check(wait(b, "document.getElementById('top').textContent.includes('stopped')", 1) or True, 'the run was killed; the server goes on')
+    writer = subprocess.run([MAKE, folder, '5', 'add'])
+    db = sqlite3.connect(f'file:{folder}/run.db?mode=ro', uri=True)
+    n = db.execute('SELECT count(*) FROM program').fetchone()[0]
+    check(wait(b, f'attune.data[0].rows.length === {n}', 4), 'a resumed run goes on on the page', f'{n} programs')
+    check(b.execute_script('return attune.gaps + attune.doubles') == 0, 'still without a gap or a double')
+    errors(b)  # the connection was cut on purpose
+    walk(b)
+    make('live', 30, 'live')
+    check(wait(b, 'attune.data[0].rows.length === 30', 6), 'a new run in the same folder replaces the old one on the page')
+    s.stop()
+
+
+def empty(b):
+    folder = make('empty', 0, 'live')
+    s = Server(folder)
+    b.get(s.url)
+    wait(b, 'attune.first_ms')
+    walk(b)
+    go(b, 'now')
+    check('attune evolve --resume' in b.find_element(By.TAG_NAME, 'main').text, 'says how to go on')
+    s.stop()
+    folder = os.path.join(work, 'nothing')
+    os.makedirs(folder)
+    s = Server(folder)
+    b.get(s.url)
+    check(wait(b, "document.querySelector('main').textContent.includes('attune evolve -o')"), 'a folder without a run says how to start one')
+    make('nothing', 20)
+    check(wait(b, 'attune.data[0] && attune.data[0].rows.length === 20', 6), 'and shows the run as soon as it is there')
+    errors(b)
+    s.stop()
+
+
+def hostile(b):
+    s = Server(make('hostile', 40, 'hostile'))
+    b.get(s.url)
+    wait(b, 'attune.first_ms')
+    walk(b, VIEWS + [f'program/{i}' for i in range(2, 15)])
+    check(b.execute_script('return window.pwned === undefined'), 'no text became code')
+    check(b.execute_script("return document.querySelectorAll('iframe, main script, main style, main img, [onclick], [onload]').length") == 0, 'no text became markup')
+    check(b.execute_script("return Object.prototype.hasOwnProperty.call({}, 'x') === false && ({}).polluted === undefined"), 'no prototype was touched')
+    began = time.time()
+    go(b, 'program/7')
+    check(time.time() - began < 3, 'a line of 10 MB does not hold the page up', f'{time.time() - began:.2f} s, drawn in {b.execute_script("return attune.render_ms"):.0f} ms')
+    check('\u202e' not in b.find_element(By.TAG_NAME, 'body').text, 'characters that turn text around are made visible')
+    check(b.execute_script("return Chart.csv_text([['=1+1', 2]])") == '"\'=1+1",2\n', 'a spreadsheet gets no formula')
+    s.stop()
+
+
+def broken(b):
+    folder = make('broken', 400)
+    s = Server(folder)
+    b.get(s.url)
+    wait(b, 'attune.first_ms')
+    path = os.path.join(folder, 'run.db')
+    size = os.path.getsize(path)
+    with open(path, 'r+b') as f:
+        f.seek(8192)
+        f.write(os.urandom(size - 8192))
+    s.kill()  # a server that has read it goes on showing what it knows
+    s.start()
+    b.refresh()
+    check(wait(b, "document.querySelector('main .box')", 6), 'damaged pages: the page says so', b.find_element(By.TAG_NAME, 'main').text[:80].replace('\n', ' '))
+    with open(path, 'r+b') as f:
+        f.write(b'this is not a database at all, not even a header' * 100)
+    s.kill()
+    s.start()
+    b.refresh()
+    check(wait(b, "document.querySelector('main .box')", 6), 'not a database: the page says so', b.find_element(By.TAG_NAME, 'main').text[:80].replace('\n', ' '))
+    b.save_screenshot(os.path.join(SHOTS, 'broken.png'))
+    bad = [e for e in errors(b) if '503' not in e and '/api/events' not in e]  # the connection was cut on purpose
+    check(not bad, 'no error of our own', ' | '.join(bad)[:200])
+    os.remove(path)
+    make('broken', 10)
+    check(wait(b, 'attune.data[0] && attune.data[0].rows.length === 10', 8), 'goes on by itself when a good one is there')
+    check(s.process.poll() is None, 'the server lives')
+    s.stop()
+
+
+def large(b):
+    s = Server(make('large', 10000))
+    b.get(s.url)
+    wait(b, 'attune.first_ms', 20)
+    first = []
+    for _ in range(5):
+        b.refresh()
+        wait(b, 'attune.first_ms', 20)
+        first.append(b.execute_script('return attune.first_ms'))
+    first.sort()
+    check(first[2] < 500, 'first view under 0.5 s', 'ms: ' + ' '.join(f'{x:.0f}' for x in first))
+    walk(b)
+    worst = {}
+    for _ in range(3):
+        for v in VIEWS + ['program/5000']:
+            go(b, v)
+            t = b.execute_script('return attune.render_ms')
+            worst[v] = min(t, worst.get(v, 1e9))
+    check(max(worst.values()) < 100, 'any view drawn under 100 ms', ' '.join(f'{k} {x:.0f}' for k, x in worst.items()))
+    go(b, 'program')
+    t = b.execute_script("""const f = document.getElementById('filter'); f.value = 'mutate2'; const t = performance.now();
+        f.dispatchEvent(new Event('input')); document.body.offsetHeight; return performance.now() - t;""")
+    check(t < 100, 'filtering under 100 ms', f'{t:.0f} ms')
+    t = b.execute_script("""const t = performance.now(); document.querySelectorAll('th button')[1].click(); document.body.offsetHeight; return performance.now() - t;""")
+    check(t < 100, 'sorting under 100 ms', f'{t:.0f} ms')
+    go(b, 'progress')
+    t = b.execute_script("""const s = document.querySelector('figure > svg'), t = performance.now();
+        for (let i = 0; i < 20; i++) s.dispatchEvent(new PointerEvent('pointermove', {clientX: 300 + 20 * i, clientY: 300})); return (performance.now() - t) / 20;""")
+    check(t < 100, 'pointing under 100 ms', f'{t:.1f} ms')
+    s.stop()
+
+
+def static(b):
+    out = os.path.join(work, 'static')
+    subprocess.run([ATTUNE, 'serve', '--static', out, make('finished', 60)], check=True, stdout=subprocess.DEVNULL)
+    b.get('file://' + out + '/index.html')
+    check(wait(b, 'attune.first_ms && attune.data[0].rows.length === 60'), 'opens from disk')
+    walk(b, VIEWS + ['program/20'])
+    out = os.path.join(work, 'static-hostile')
+    subprocess.run([ATTUNE, 'serve', '--static', out, make('hostile', 40, 'hostile')], check=True, stdout=subprocess.DEVNULL)
+    b.get('file://' + out + '/index.html')
+    wait(b, 'attune.first_ms')
+    walk(b, ['now', 'program', 'program/7', 'program/8'])
+    check(b.execute_script('return window.pwned === undefined'), 'no text became code')
+
+
+def main():
+    global kind
+    tests = {'finished': finished, 'live': live, 'empty': empty, 'hostile': hostile, 'broken': broken, 'large': large, 'static': static}
+    for kind in sys.argv[3:] or tests:
+        b = browser()
+        try:
+            tests[kind](b)
+        except Exception as e:  # one broken part must not hide the others
+            check(False, f'{type(e).__name__}: {e}'.splitlines()[0])
+        finally:
+            b.quit()
+    print(f'1..{number}')
+    shutil.rmtree(work, ignore_errors=True)
+    return failures > 0
+
+
+sys.exit(main())

@@ -1,0 +1,348 @@
+/* The server over real sockets: who may read, what the answers are, the event stream. First argument: make_run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "serve/serve.h"
+
+static char dir[] = "/tmp/attune-serve-XXXXXX";
+static const char *make_run;
+static serve *s;
+static char run_folder[64], token[40];
+static int port;
+
+static void make(const char *name, const char *args)
+{
+    char *command = atn_format("%s %s/%s %s", make_run, dir, name, args);
+    if (system(command)) fail_msg("%s", command);
+    free(command);
+}
+
+static void start(const char *name)
+{
+    atn_error err = {0};
+    snprintf(run_folder, sizeof run_folder, "%s/%s", dir, name);
+    serve_options o = {.folders = {run_folder}, .n_folders = 1};
+    if (serve_start(&o, &s, &err)) fail_msg("%s", err.text);
+    assert_int_equal(sscanf(serve_url(s), "http://127.0.0.1:%d/?token=%39s", &port, token), 2);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    serve_stop(s);
+    s = NULL;
+    return 0;
+}
+
+static int dial(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+static void send_text(int fd, const char *text) { assert_int_equal(write(fd, text, strlen(text)), strlen(text)); }
+
+/* What arrives within `ms` of silence or until `until` is in it. Caller frees. */
+static char *receive(int fd, const char *until, int ms)
+{
+    atn_text t = {0};
+    char part[65536];
+    struct pollfd p = {fd, POLLIN, 0};
+    while (poll(&p, 1, ms) > 0) {
+        ssize_t n = read(fd, part, sizeof part);
+        if (n <= 0) break;
+        text_addn(&t, part, (size_t)n);
+        if (until && strstr(t.s, until)) break;
+    }
+    return text_take(&t);
+}
+
+static char *ask(const char *method, const char *path, const char *host, const char *headers)
+{
+    int fd = dial();
+    char *own = atn_format("127.0.0.1:%d", port);
+    char *text = atn_format("%s %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", method, path, host ? host : own, headers ? headers : "");
+    send_text(fd, text);
+    char *answer = receive(fd, NULL, 5000);
+    close(fd);
+    free(text);
+    free(own);
+    return answer;
+}
+
+static char *cookie(void) { return atn_format("Cookie: a=b; attune_%d=%s\r\n", port, token); }
+
+static int status_of(const char *method, const char *path, const char *host, const char *headers)
+{
+    char *a = ask(method, path, host, headers);
+    int status = 0;
+    sscanf(a, "HTTP/1.1 %d", &status);
+    free(a);
+    return status;
+}
+
+static json_t *json_of(const char *path)
+{
+    char *c = cookie(), *a = ask("GET", path, NULL, c), *body = strstr(a, "\r\n\r\n");
+    json_error_t e;
+    assert_non_null(body);
+    json_t *o = json_loads(body, JSON_REJECT_DUPLICATES, &e);
+    if (!o) fail_msg("%s: %s at %d: %.80s", path, e.text, e.position, body);
+    free(a);
+    free(c);
+    return o;
+}
+
+static void test_who_may_read(void **state)
+{
+    (void)state;
+    start("small");
+    char *c = cookie(), *with = atn_format("/?token=%s", token), *other = atn_format("localhost:%d", port), *wrong = strdup(c);
+    assert_int_equal(status_of("GET", "/", NULL, NULL), 403);
+    assert_int_equal(status_of("GET", "/api/run", NULL, NULL), 403);
+    assert_int_equal(status_of("GET", "/api/events", NULL, NULL), 403);
+    assert_int_equal(status_of("GET", with, NULL, NULL), 200);
+    assert_int_equal(status_of("GET", "/", NULL, c), 200);
+    assert_int_equal(status_of("GET", "/", other, c), 200);
+    wrong[strlen(wrong) - 3] ^= 1;
+    assert_int_equal(status_of("GET", "/", NULL, wrong), 403);
+    assert_int_equal(status_of("GET", "/?token=", NULL, NULL), 403);
+    const char *hosts[] = {"evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80", "192.168.0.1:80", ""};
+    for (int i = 0; i < ATN_COUNT(hosts); i++) assert_int_equal(status_of("GET", with, hosts[i], c), 403);
+    char *evil = atn_format("evil.example:%d", port);
+    assert_int_equal(status_of("GET", with, evil, c), 403);
+    const char *methods[] = {"POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
+    for (int i = 0; i < ATN_COUNT(methods); i++) assert_int_equal(status_of(methods[i], "/api/run", NULL, c), 405);
+    assert_int_equal(status_of("HEAD", "/", NULL, c), 200);
+    const char *none[] = {"/../../etc/passwd", "/run.db", "/serve.key", "/api/", "/api/nothing", "/%2e%2e/run.db", "/api/program?id=99999"};
+    for (int i = 0; i < ATN_COUNT(none); i++) assert_int_equal(status_of("GET", none[i], NULL, c), 404);
+    assert_int_equal(status_of("GET", "/api/run?run=7", NULL, c), 404);
+    assert_int_equal(status_of("GET", "/api/program?id=1;drop", NULL, c), 400);
+    char *page = ask("GET", with, NULL, NULL);
+    const char *headers[] = {"Content-Security-Policy: default-src 'none'; script-src 'self'", "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer",
+                             "HttpOnly; SameSite=Strict", "Cache-Control: no-store"};
+    for (int i = 0; i < ATN_COUNT(headers); i++) assert_non_null(strstr(page, headers[i]));
+    assert_null(strstr(page, "Access-Control"));
+    char *key = file_join(run_folder, "serve.key");
+    struct stat sb;
+    assert_int_equal(stat(key, &sb), 0);
+    assert_int_equal(sb.st_mode & 0777, 0600);
+    char *all[] = {c, with, other, wrong, evil, page, key};
+    for (int i = 0; i < ATN_COUNT(all); i++) free(all[i]);
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    start("small");
+    json_t *run = json_of("/api/run"), *programs = json_of("/api/programs"), *later = json_of("/api/programs?after=55"), *one = json_of("/api/program?id=7");
+    assert_string_equal(json_string_value(json_object_get(run, "state")), "finished");
+    assert_int_equal(json_array_size(json_object_get(programs, "rows")), 60);
+    assert_int_equal(json_array_size(json_object_get(later, "rows")), 5);
+    assert_true(text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
+    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts"};
+    for (int i = 0; i < ATN_COUNT(rest); i++) json_decref(json_of(rest[i]));
+    json_decref(run);
+    json_decref(programs);
+    json_decref(later);
+    json_decref(one);
+}
+
+/* Whatever bytes a candidate wrote: each answer is valid JSON in valid UTF-8, without a "<" that could open a tag. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    start("hostile");
+    for (int id = 1; id <= 40; id++) {
+        char path[64];
+        snprintf(path, sizeof path, "/api/program?id=%d", id);
+        json_t *o = json_of(path);
+        if (id == 7) {
+            json_t *p = json_object_get(o, "program");
+            assert_true(json_integer_value(json_object_get(p, "source_length")) > 6000000);
+            assert_true(json_string_length(json_object_get(p, "source")) < 3 << 20);
+        }
+        json_decref(o);
+    }
+    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts"};
+    char *c = cookie();
+    for (int i = 0; i < ATN_COUNT(rest); i++) {
+        json_decref(json_of(rest[i]));
+        char *a = ask("GET", rest[i], NULL, c);
+        assert_null(strchr(a, '<'));
+        free(a);
+    }
+    free(c);
+}
+
+static int listen_after(long after, bool by_header)
+{
+    int fd = dial();
+    char *c = cookie(), *text = by_header ? atn_format("GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sLast-Event-ID: %ld\r\n\r\n", port, c, after)
+                                          : atn_format("GET /api/events?after=%ld HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", after, port, c);
+    send_text(fd, text);
+    free(c);
+    free(text);
+    return fd;
+}
+
+/* The text of a chunked answer, without its head and the lengths between the chunks, in place. */
+static void join_chunks(char *a)
+{
+    char *in = strstr(a, "\r\n\r\n"), *out = a;
+    if (!in || !text_starts(a, "HTTP/")) fail_msg("no answer: %.80s", a);
+    in += 4;
+    for (char *end; *in;) {
+        size_t n = strtoul(in, &end, 16), left = strlen(end);
+        if (end == in || !n || left < 2) break;
+        n = ATN_MIN(n, left - 2);
+        memmove(out, end + 2, n);
+        out += n;
+        in = end + 2 + n;
+        if (!text_starts(in, "\r\n")) break;
+        in += 2;
+    }
+    *out = 0;
+}
+
+/* The ids of a stream must be after+1, after+2, ... last. */
+static void assert_ids(const char *stream, long after, long last)
+{
+    long want = after + 1;
+    for (const char *at = stream; (at = strstr(at, "id: ")); at++) {
+        if (at != stream && at[-1] != '\n') continue;
+        assert_int_equal(strtol(at + 4, NULL, 10), want);
+        want++;
+    }
+    assert_int_equal(want, last + 1);
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    make("live", "800 live"); /* events 1 .. 801, more than the hub keeps in memory */
+    start("live");
+    long cases[] = {0, 100, 700, 800};
+    for (int i = 0; i < ATN_COUNT(cases); i++) {
+        int fd = listen_after(cases[i], i % 2);
+        char *a = receive(fd, "id: 801\n", 3000);
+        char *rest = receive(fd, NULL, 200);
+        assert_non_null(strstr(a, "text/event-stream"));
+        char *all = atn_format("%s%s", a, rest);
+        join_chunks(all);
+        assert_ids(all, cases[i], 801);
+        close(fd);
+        free(all);
+        free(a);
+        free(rest);
+    }
+    int up_to_date = listen_after(801, true), ahead = listen_after(5000, true);
+    char *anew = receive(ahead, "event: anew", 3000);
+    assert_non_null(strstr(anew, "event: anew"));
+    free(anew);
+    make("live", "5 add");
+    char *a = receive(up_to_date, "id: 806\n", 3000);
+    assert_ids(a, 801, 806);
+    free(a);
+    make("live", "20 live"); /* another run under the same name */
+    a = receive(up_to_date, "event: anew", 3000);
+    assert_non_null(strstr(a, "event: anew"));
+    free(a);
+    close(up_to_date);
+    close(ahead);
+}
+
+static void test_same_address_again(void **state)
+{
+    (void)state;
+    start("small");
+    char *url = strdup(serve_url(s));
+    serve_stop(s);
+    start("small");
+    assert_string_equal(serve_url(s), url);
+    serve *first = s; /* two at once: the second gets an address of its own */
+    start("small");
+    assert_string_not_equal(serve_url(s), url);
+    serve_stop(first);
+    free(url);
+}
+
+static long resident_kb(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%*d %ld", &pages) != 1) pages = 0;
+    if (f) fclose(f);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* 1,000 idle listeners: < 2 % of a core, < 64 MB, and each gets the next event. */
+static void test_thousand(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static int fd[N];
+    make("many", "10 live");
+    struct rlimit files = {4096, 4096};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < 2 * N + 100) skip();
+    start("many");
+    for (int i = 0; i < N; i++) fd[i] = listen_after(11, true);
+    for (int i = 0; i < N; i++) free(receive(fd[i], "retry: ", 3000));
+    sleep(1);
+    double cpu = (double)clock_cpu_ns(), wall = (double)clock_ns();
+    sleep(4);
+    cpu = ((double)clock_cpu_ns() - cpu) / ((double)clock_ns() - wall);
+    long kb = resident_kb();
+    print_message("# 1,000 idle listeners: %.2f %% of a core, %ld kB resident\n", 100 * cpu, kb);
+    assert_true(cpu < 0.02);
+    assert_true(kb < 64 * 1024);
+    make("many", "3 add");
+    int64_t began = clock_ns();
+    for (int i = 0; i < N; i++) {
+        char *a = receive(fd[i], "id: 14\n", 3000);
+        assert_ids(a, 11, 14);
+        free(a);
+    }
+    print_message("# all have the event after %.2f s\n", (double)(clock_ns() - began) * 1e-9);
+    for (int i = 0; i < N; i++) close(fd[i]);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return 2;
+    make_run = argv[1];
+    if (!mkdtemp(dir)) return 1;
+    make("small", "60");
+    make("hostile", "40 hostile");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_who_may_read, stop),       cmocka_unit_test_teardown(test_answers, stop),
+        cmocka_unit_test_teardown(test_hostile, stop),            cmocka_unit_test_teardown(test_stream, stop),
+        cmocka_unit_test_teardown(test_same_address_again, stop), cmocka_unit_test_teardown(test_thousand, stop),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    file_remove_tree(dir, NULL);
+    return failed;
+}
