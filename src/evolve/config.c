@@ -779,6 +779,17 @@ static atn_status read_assignment(reader *r, void *ctx)
     return st;
 }
 
+/* Whole numbers below 1000 as one writes them: "[007]" would be a second name of "[7]", and "[2147483647]" a list of
+ * two billion. */
+static bool indices_plain(const char *path)
+{
+    for (const char *p = path; (p = strchr(p, '[')); p++) {
+        size_t digits = strspn(p + 1, "0123456789");
+        if (digits > 3 || (digits > 1 && p[1] == '0')) return false;
+    }
+    return true;
+}
+
 atn_status config_set(atn_config *c, const char *assignment, atn_error *err)
 {
     const char *equals = strchr(assignment, '=');
@@ -787,7 +798,9 @@ atn_status config_set(atn_config *c, const char *assignment, atn_error *err)
     char *path = atn_strndup(assignment, (size_t)(equals - assignment)), *name = atn_format("--set %s", path);
     reader r = {.name = name, .text = equals + 1, .err = err};
     atn_status st = strlen(path) > 120 ? atn_fail(err, ATN_USAGE, "--set: unknown key '%.40s...'", path)
-                                       : transact(c, &r, read_assignment, path);
+                    : !indices_plain(path)
+                        ? atn_fail(err, ATN_USAGE, "--set: the index in '%s' is to be a number from 0 to 999", path)
+                        : transact(c, &r, read_assignment, path);
     free(name);
     free(path);
     return st;
