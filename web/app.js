@@ -46,7 +46,10 @@ function clock(s) {
     s = Math.round(s);
     return s < 90 ? s + ' s' : s < 5400 ? `${Math.floor(s / 60)} min ${s % 60 ? s % 60 + ' s' : ''}`.trim() : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
 }
+/* In tables: 1:05, 2:00:07. */
+const stamp = s => { if (!(s >= 0)) return '–'; s = Math.round(s); const two = n => String(n).padStart(2, '0'); return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor(s % 3600 / 60))}:${two(s % 60)}`; };
 const interval = (a, b) => `[${times(a).replace('×', '')}, ${times(b).replace('×', '')}]`;
+const dollars = v => v > 0 ? '$' + (v < 1 ? v.toPrecision(2) : v.toFixed(2)) : '$0';
 const microseconds = ns => ns === null || ns === undefined ? '–' : ns >= 1e6 ? (ns / 1e6).toFixed(2) + ' ms' : (ns / 1e3).toFixed(1) + ' µs';
 
 /* ---- data ---- */
@@ -172,6 +175,8 @@ async function again() {
 
 /* ---- parts ---- */
 
+const short_name = run => tame(data(run).run.folder.replace(/\/+$/, '').split('/').pop() || data(run).run.folder, 60);
+
 function controls_of(run) {
     const m = data(run).run ? data(run).run.measurements.filter(x => x[0].startsWith('control') && x[4]) : [];
     const t = {list: m, aa: 0, aa_bad: 0, plus: 0, plus_seen: 0, sees: NaN};
@@ -252,7 +257,7 @@ const columns = {
     origin: ['origin', 'by', r => untrusted(r.origin), ''],
     note: ['note', 'what changed', r => h('span', {class: 'untrusted line', title: tame(r.note, 400)}, tame(r.note, 200).replace(/ -> /g, ' → ')), 't'],
     parent: ['parent1', 'parent', r => link(r.parent1), 'n'],
-    t: ['t', 'at', r => clock(r.t), 'n'],
+    t: ['t', 'at', r => stamp(r.t), 'n'],
     error: ['error', 'error', r => error(r.error), 'n'],
     memory: ['workspace_bytes', 'workspace', r => bytes(r.workspace_bytes), 'n'],
     island: ['island', 'island', r => String(r.island), 'n'],
@@ -268,6 +273,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
     const p = peak(run), sorted = S.zoom ? d.rows.filter(r => isFinite(r.speedup) && r.speedup > 1.02).map(r => r.speedup).sort((a, b) => a - b) : [];
     const floor = sorted.length > 4 ? Math.max(1, Math.min(sorted[sorted.length >> 3], headline(run).low * .97)) : undefined;
     if (isFinite(p) && !floor) layers.push({type: 'ref', y: p, cls: 'peak', name: `measured peak of this machine, ${times(p)}`});
+    if (d.rows.length > 2000) for (const l of layers) if (/failed|right/.test(l.cls)) l.cls += ' many';
     for (const l of layers) if (l.type === 'points' && !l.floor) l.points = l.points.filter(q => q[1] > 0);
     return Chart.plot({title: 'Speedup over the initial program', width: w || width(), height, layers, x: {label: by_time ? 'minutes of the run' : 'candidate', low: 0},
         y: {label: 'speedup, logarithmic', log: true, show: tick, low: floor}, pick: open_program, tell: id => describe(id, run)});
@@ -290,6 +296,7 @@ views.now = () => {
             tile(count(d.rows.length), 'judged'), tile(percent(failed / d.rows.length), `failed (${count(failed)})`), tile(count(promoted), 'became the best'),
             tile(count(since), 'judged since the last best'), tile(running ? (e.seconds_left >= 0 ? clock(e.seconds_left) : 'unknown') : clock(d.rows[d.rows.length - 1].t), running ? 'left' : 'to the last verdict'),
             tile(count(d.run.open.length) + (d.run.open.length >= 64 ? '+' : ''), running ? 'in flight' : 'were in flight')),
+        (d.run.asked || []).length ? h('p', {class: 'quiet'}, `Asked others: ${count(d.run.asked.reduce((s, r) => s + r[2], 0))} answers, ${count(d.run.asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens, ${dollars(d.run.asked.reduce((s, r) => s + (r[6] || 0), 0))}.`) : null,
         !running && d.run.state === 'stopped' && box('The run has stopped', `Go on with it: attune evolve --resume -o ${tame(d.run.folder, 200)}`, true),
         progress_chart(260), h('div', {class: 'split'}, h('section', {}, h('h2', {}, 'Latest verdicts'), table({name: 'latest', rows: d.rows.slice(-12).reverse(), id: r => r.id,
             columns: [columns.id, columns.speedup, columns.state, columns.origin, columns.t].map(c => [null, ...c.slice(1)]), cls: r => r.fresh ? 'fresh' : ''})),
@@ -306,7 +313,7 @@ function feed() {
     const words = e => e.event === 'best' ? `new best: #${e.best}, ${times((e.best_speedup || {}).median)}` : e.event === 'migration' ? `a program moves from island ${e.from} to ${e.to}`
         : e.event === 'control' ? 'controls raced' : e.text || e.event;
     return nodes(h('h2', {}, 'What happened'), h('div', {class: 'scroll'}, h('table', {'aria-label': 'What happened'}, h('tbody', {}, list.map(e =>
-        h('tr', {}, h('td', {class: 'n'}, clock(e[1])), h('td', {}, e[2].event), h('td', {class: 't'}, untrusted(words(e[2])))))))));
+        h('tr', {}, h('td', {class: 'n'}, stamp(e[1])), h('td', {}, e[2].event), h('td', {class: 't'}, untrusted(words(e[2])))))))));
 }
 
 views.progress = () => {
@@ -346,7 +353,7 @@ views.cases = () => {
     if (!v.x) return nodes(title('Cases'), h('p', {class: 'quiet'}, 'Reading …'));
     if (v.x.failed) return nodes(title('Cases'), trouble(v.x.failed));
     const list = [...v.by.keys()].filter(k => d.by.has(k)).map(k => d.by.get(k)).sort((a, b) => (b.id === (d.best || {}).id) - (a.id === (d.best || {}).id) || b.start * 0 || (b.score_low ?? -9) - (a.score_low ?? -9));
-    const initial = list.filter(r => r.origin === 'initial'), others = list.filter(r => r.origin !== 'initial').slice(0, 14), kernels = [...others, ...initial];
+    const initial = list.filter(r => r.origin === 'initial'), others = list.filter(r => r.origin !== 'initial').slice(0, 10), kernels = [...others, ...initial];
     if (!kernels.length) return nodes(title('Cases'), box('No case has been timed yet', 'The first race fills this table; a run that fails before has its reasons under Verdicts.', true));
     const m = metrics[S.metric], row = S.metric === 'speedup', values = Array.from({length: v.n}, () => []);
     for (const k of others.length ? others : kernels) for (let i = 0; i < v.n; i++) { const c = v.by.get(k.id)[i]; if (c) { const x = m[1](d, i, c); if (isFinite(x) && x > 0) values[i].push(Math.log(x)); } }
@@ -403,7 +410,7 @@ views.archive = () => {
             at: (a, b) => { const c = mine.get(`${a} ${b}`); return c ? {value: score(c), text: times(Math.exp(score(c))), tip: describe(c.id), pick: () => open_program(c.id), cls: d.best && c.id === d.best.id ? 'winner' : ''} : null; }}));
     }
     for (const f of maps) f.classList.add('map');
-    return nodes(title('Archive', `Each cell keeps the best program of one measured behaviour: ${cells.length} cells held by ${new Set(cells.map(c => c.id)).size} programs on ${islands.length} islands, ${count(x.changes)} changes so far. The further from the paper, the faster (full range: the best and what is 1.6× slower); the winner has a rim.`),
+    return nodes(title('Archive', `Each cell keeps the best program of one measured behaviour: ${cells.length} cells held by ${new Set(cells.map(c => c.id)).size} programs on ${islands.length} islands, ${count(x.changes)} changes so far. The stronger the shade, the faster; the winner has a rim.`),
         h('div', {class: 'split'}, maps), h('h2', {}, 'Migrations'), x.migrations.length ? table({name: 'migrations', rows: x.migrations.map(m => ({seq: m[0], from: m[1], to: m[2], id: m[3]})), most: 30,
             columns: [['seq', 'after verdict', r => String(r.seq), 'n'], ['from', 'from island', r => String(r.from), 'n'], ['to', 'to island', r => String(r.to), 'n'], ['id', 'program', r => link(r.id), 'n'], [null, 'speedup', r => times((d.by.get(r.id) || {}).speedup), 'n']]}) : h('p', {class: 'quiet'}, 'None yet.'));
 };
@@ -557,6 +564,7 @@ function one_program(id) {
         x.cases.length ? Chart.strip({title: `Cases against the incumbent #${p.incumbent || '–'}`, width: width(), unit: 'time of the incumbent over time of this program', ref: 1, log: true, show: times, tick,
             rows: x.cases.map(c => ({label: d.labels[c[0]] || 'case ' + c[0], low: Math.exp(c[2]), mid: Math.exp(c[1]), high: Math.exp(c[3]), note: `${c[5]} pairs, ${microseconds(c[6])} against ${microseconds(c[7])}, error ${error(c[8])}`}))}) : null,
         knob_table(id, source), parent ? nodes(h('h2', {}, 'Difference to its parent ', link(parent.id)), lines ? diff_box(lines) : h('p', {class: 'quiet'}, 'They have too little in common to be compared.')) : null,
+        x.asked ? nodes(h('h2', {}, 'How it was asked for'), h('p', {class: 'quiet'}, [x.asked.record && x.asked.record.model, x.asked.record && x.asked.record.op, x.asked.record && x.asked.record.tokens_out ? count(x.asked.record.tokens_out) + ' tokens' : null].filter(Boolean).map(t => tame(t, 80)).join(', ')), [['Answer', x.asked.answer], ['Question', x.asked.prompt], ['Standing instructions', x.asked.system]].map(([name, text]) => text ? h('details', {}, h('summary', {}, name), text_box(text, name)) : null)) : null,
         more.map(m => nodes(h('h2', {}, tame(m[0], 60)), text_box(JSON.stringify(m[4], null, 2), m[0], true))),
         x.children.length ? h('p', {}, 'Children: ', x.children.slice(0, 60).map(c => [link(c[0]), ' '])) : null,
         h('h2', {}, `Source, ${count(source.split('\n').length)} lines`), p.source_length > source.length ? h('p', {class: 'quiet'}, `Cut at ${count(source.length)} of ${count(p.source_length)} characters; all of it: attune show -p ${id}`) : null, text_box(source, 'Source'));
@@ -595,13 +603,15 @@ views.proposers = () => {
     const all = [...by.values()].filter(g => g.proposer !== 'start').sort((a, b) => b.n - a.n);
     /* Wilson's score interval, 95 %. */
     const wilson = (k, n) => { const z = 1.96, p = k / n, c = (p + z * z / (2 * n)) / (1 + z * z / n), e = z / (1 + z * z / n) * Math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)); return [Math.max(0, c - e), p, Math.min(1, c + e)]; };
-    const own = d.run.measurements.filter(m => !m[0].startsWith('control') && !/^(final|result|ancestor|portfolio)/.test(m[0]));
+    const asked = d.run.asked || [], own = d.run.measurements.filter(m => !m[0].startsWith('control') && !/^(final|result|ancestor|portfolio)/.test(m[0]));
     if (!all.length) return nodes(title('Proposers'), box('Nothing was proposed yet', 'Starting programs are judged first.', true));
     return nodes(title('Proposers', 'What each way of proposing costs and brings.'),
         table({name: 'proposers', rows: all, first: 'n', down: true, columns: [['name', 'proposer', r => untrusted(r.name), ''], ['n', 'proposed', r => count(r.n), 'n'], ['failed', 'failed', r => percent(r.failed / r.n), 'n', r => r.failed / r.n], ['same', 'same code', r => percent(r.same / r.n), 'n', r => r.same / r.n],
             ['better', 'beat its parent', r => percent(r.better / r.n), 'n', r => r.better / r.n], ['promoted', 'became best', r => count(r.promoted), 'n'], ['gain', 'brought', r => gain(Math.exp(r.gain) - 1), 'n'], ['seconds', 'time spent', r => clock(r.seconds), 'n'],
             ['cost', 'time per best', r => r.promoted ? clock(r.seconds / r.promoted) : '–', 'n', r => r.promoted ? r.seconds / r.promoted : NaN], ['top', 'its best', r => times(r.top), 'n']]}),
         Chart.strip({title: 'Share of proposals that beat their parent (estimate)', width: width(), unit: 'share, with 95 % interval', show: percent, rows: all.map(g => { const w = wilson(g.better, g.n); return {label: g.name, low: w[0], mid: w[1], high: w[2], note: `${g.better} of ${g.n}`}; })}),
+        asked.length ? nodes(h('h2', {}, 'Who was asked'), table({name: 'asked', rows: asked.map(r => ({who: r[0], model: r[1], n: r[2], taken: r[3], put: r[4], got: r[5], usd: r[6], seconds: r[7]})), first: 'n', down: true, columns: [['who', 'proposer', r => untrusted(r.who), ''], ['model', 'model', r => untrusted(r.model || '–'), ''],
+            ['n', 'answers', r => count(r.n), 'n'], ['taken', 'became programs', r => count(r.taken), 'n'], ['put', 'tokens in', r => count(r.put), 'n'], ['got', 'tokens out', r => count(r.got), 'n'], ['usd', 'cost', r => dollars(r.usd), 'n'], ['seconds', 'waited', r => clock(r.seconds), 'n']]})) : null,
         own.length ? nodes(h('h2', {}, 'Their own records'), own.slice(-20).reverse().map(m => h('details', {}, h('summary', {}, `${tame(m[0], 60)}${m[1] ? ' #' + m[1] : ''}, ${clock(m[3])}`), text_box(JSON.stringify(m[4], null, 2), m[0], true)))) : null);
 };
 views.controls = () => {
@@ -609,10 +619,22 @@ views.controls = () => {
     return nodes(title('Controls', 'Can this run be believed? Races whose outcome is known: a program against itself must never win, a known gain must always be seen.'),
         c.list.length ? nodes(h('div', {class: 'tiles'}, tile(`${c.aa_bad} of ${c.aa}`, 'races of a program against itself that were called a win', c.aa_bad ? 'bad' : 'good'), tile(`${c.plus_seen} of ${c.plus}`, 'known gains that were seen', c.plus_seen < c.plus ? 'bad' : 'good'),
             tile(num(c.sees, 2) + ' %', 'smallest difference seen reliably')),
-            table({name: 'controls', rows: c.list.map(m => ({kind: m[0], t: m[3], ...m[4]})), columns: [[null, 'when', r => r.kind === 'control' ? 'before' : r.kind === 'control_end' ? 'after' : tame(r.kind, 40), ''], [null, 'at', r => clock(r.t), 'n'], [null, 'A/A races', r => num(r.aa_races), 'n'], [null, 'called a win', r => num(r.aa_promoted), 'n'],
+            table({name: 'controls', rows: c.list.map(m => ({kind: m[0], t: m[3], ...m[4]})), columns: [[null, 'when', r => r.kind === 'control' ? 'before' : r.kind === 'control_end' ? 'after' : tame(r.kind, 40), ''], [null, 'at', r => stamp(r.t), 'n'], [null, 'A/A races', r => num(r.aa_races), 'n'], [null, 'called a win', r => num(r.aa_promoted), 'n'],
                 [null, 'A/A spread', r => percent(r.aa_spread), 'n'], [null, 'known gains', r => num(r.plus_races), 'n'], [null, 'seen', r => num(r.plus_promoted), 'n'], [null, 'can see', r => num(r.can_see_percent, 3) + ' %', 'n']]}))
         : box('No controls were raced', 'Give the run more than half a minute, or race them now: attune doctor --judge', true),
         c.list.length && !c.good ? box('The judge erred', 'Numbers of this run may be noise. Is the machine busy, hot, or a small virtual one? Try: attune doctor --judge') : null);
+};
+
+/* ---- mailbox ---- */
+
+views.mailbox = () => {
+    const d = data(0), x = extra('questions');
+    if (!d.run.questions) return nodes(title('Mailbox'), box('Nobody was asked in this run', 'Questions appear here where a run asks a model or a person: attune evolve --proposer mailbox', true));
+    if (!x) return nodes(title('Mailbox'), h('p', {class: 'quiet'}, 'Reading …'));
+    if (x.failed) return nodes(title('Mailbox'), trouble(x.failed));
+    return nodes(title('Mailbox', `${count(d.run.questions)} questions were asked; ${x.rows.length ? 'the newest that wait for an answer are below' : 'all have their answers'}. Answers do not go through this page, which can write nothing.`),
+        x.rows.map((q, i) => h('details', {open: i === 0}, h('summary', {}, `${tame(q[1], 40)} ${q[2]}: ${tame(q[3], 40)} of `, link(q[4]), `, asked at ${stamp(q[0])}`),
+            h('p', {class: 'quiet'}, q[1] === 'mailbox' ? `Answer: attune mail answer ${q[2]} FILE -o ${tame(d.run.folder, 100)}` : ''), text_box(q[5] || '', 'Question'))));
 };
 
 /* ---- compare ---- */
@@ -622,7 +644,7 @@ views.compare = () => {
     const a = data(0), b = data(1);
     if (!b.run && !b.failed) { load(1).then(render, e => { b.failed = e; render(); }); return nodes(title('Compare'), h('p', {class: 'quiet'}, 'Reading …')); }
     if (b.failed) return nodes(title('Compare'), trouble(b.failed));
-    const ha = headline(0), hb = headline(1), names = [tame(a.run.folder, 60), tame(b.run.folder, 60)], keys = ['cpu', 'isa', 'identity.compiler', 'suite', 'identity.threads', 'seed', 'version', 'started'];
+    const ha = headline(0), hb = headline(1), names = [short_name(0), short_name(1)], keys = ['cpu', 'isa', 'identity.compiler', 'suite', 'identity.threads', 'seed', 'version', 'started'];
     const la = best_line(0, true), lb = best_line(1, true), end = Math.max(...[0, 1].map(i => (data(i).rows.at(-1) || {t: 0}).t / 60), .1);
     const same = a.run.meta['identity.suite'] === b.run.meta['identity.suite'] && a.run.meta['identity.initial program'] === b.run.meta['identity.initial program'], machine = a.run.meta['identity.machine'] === b.run.meta['identity.machine'];
     const cases = d => new Map(((d.result && d.result[4].cases) || []).map(c => [c.case, c])), ca = cases(a), cb = cases(b), both = [...ca.keys()].filter(k => cb.has(k));
@@ -639,22 +661,23 @@ views.compare = () => {
 
 /* ---- frame ---- */
 
-const order = ['now', 'progress', 'cases', 'archive', 'lineage', 'program', 'verdicts', 'proposers', 'controls', 'compare'];
+const order = ['now', 'progress', 'cases', 'archive', 'lineage', 'program', 'verdicts', 'proposers', 'controls', 'mailbox', 'compare'];
 const names = {program: 'programs'};
+const listed = () => order.filter(v => (v !== 'compare' || S.runs > 1) && (v !== 'mailbox' || (data(0).run && data(0).run.questions > 0)));
 const trouble = e => box(e.error || String(e), e.try || 'Reload the page.');
 
 function header() {
     const top = document.getElementById('top'), d = data(0);
     if (!d.run) return top.replaceChildren(h('span', {class: 'name'}, 'attune'), h('span', {class: 'badge lost'}, S.problem && S.problem.gone ? 'no server' : 'no run'));
     const hl = headline(), c = controls_of(0), lost = LIVE && S.link === 'lost';
-    top.replaceChildren(h('span', {class: 'name', title: 'the run'}, tame(d.run.folder, 60)), h('span', {class: 'badge ' + (lost ? 'lost' : d.run.state), role: 'status'}, lost ? 'reconnecting' : LIVE ? d.run.state : 'a copy'),
+    top.replaceChildren(h('span', {class: 'name', title: tame(d.run.folder, 300)}, short_name(0)), h('span', {class: 'badge ' + (lost ? 'lost' : d.run.state), role: 'status'}, lost ? 'reconnecting' : LIVE ? d.run.state : 'a copy'),
         h('span', {class: 'big'}, times(hl.median)), h('span', {class: 'quiet'}, interval(hl.low, hl.high)), h('a', {href: '#controls', class: 'badge ' + (c.list.length ? c.good ? 'running' : 'lost' : 'unknown')}, c.list.length ? `controls: A/A ${c.aa_bad} of ${c.aa}, gains ${c.plus_seen} of ${c.plus}` : 'no controls yet'),
         h('span', {class: 'right'}, tame(d.run.meta.cpu || '', 60), d.run.meta.isa ? ', ' + tame(d.run.meta.isa, 30) : '', '  ', h('button', {on: {click: help}, 'aria-label': 'Keys'}, '?')));
-    document.title = `${times(hl.median)} ${tame(d.run.folder, 40)} · attune`;
+    document.title = `${times(hl.median)} ${short_name(0)} · attune`;
 }
 function navigation(view) {
-    document.getElementById('nav').replaceChildren(...order.filter(v => v !== 'compare' || S.runs > 1 || view === 'compare').map((v, i) =>
-        h('a', {href: '#' + v, 'aria-current': v === view ? 'page' : undefined}, (names[v] || v).replace(/^./, c => c.toUpperCase()), h('small', {'aria-hidden': 'true'}, String((i + 1) % 10)))));
+    document.getElementById('nav').replaceChildren(...listed().map((v, i) =>
+        h('a', {href: '#' + v, 'aria-current': v === view ? 'page' : undefined}, (names[v] || v).replace(/^./, c => c.toUpperCase()), h('small', {'aria-hidden': 'true'}, i < 10 ? String((i + 1) % 10) : ''))));
 }
 const where = () => { const [v, ...rest] = decodeURIComponent(location.hash.slice(1) || 'now').split('/'); return [views[v] ? v : 'now', rest.join('/')]; };
 
@@ -706,7 +729,7 @@ function move(step) {
 addEventListener('keydown', v => {
     if (v.ctrlKey || v.metaKey || v.altKey || document.getElementById('help').open) return;
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(v.target.tagName)) { if (v.key === 'Escape') v.target.blur(); return; }
-    const shown_views = order.filter(x => x !== 'compare' || S.runs > 1);
+    const shown_views = listed();
     if (v.key === 'j') move(1);
     else if (v.key === 'k') move(-1);
     else if (v.key === 'Enter' && S.sel >= 0 && !v.target.closest('a,button')) { const r = document.querySelectorAll('tr[data-id]')[S.sel]; if (r) open_program(r.dataset.id); }

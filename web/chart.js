@@ -35,7 +35,7 @@ const Chart = (() => {
     function ticks(low, high, n, log) {
         const out = [];
         if (log && high / low > 4) {
-            const marks = high / low > 300 ? [1] : high / low > 30 ? [1, 3] : [1, 1.5, 2, 3, 5, 7];
+            const marks = high / low > 300 ? [1] : high / low > 12 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7];
             for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++)
                 for (const m of marks) { const v = m * 10 ** p; if (v >= low && v <= high) out.push(v); }
             return out;
@@ -281,7 +281,14 @@ const Chart = (() => {
         svg.append(make('path', {class: 'edge', d: edges}));
         for (const k of ['failed', 'right', 'same', 'better', 'start']) if (marks[k]) svg.append(make('path', {class: 'mark ' + k, d: marks[k].join('')}));
         if (path) svg.append(make('path', {class: 'path', d: path}));
-        for (const n of o.nodes) if (n.lit) svg.append(make('circle', {class: 'dot', cx: px(n).toFixed(1), cy: py(n).toFixed(1), r: 5.5}), label(px(n), py(n) - 10, 'middle', 'head', '#' + n.id));
+        const lit = o.nodes.filter(n => n.lit).sort((a, b) => b.x - a.x);
+        let free = Infinity; /* from the winner back: its number is always there, others where there is room */
+        for (const n of lit) {
+            svg.append(make('circle', {class: 'dot', cx: px(n).toFixed(1), cy: py(n).toFixed(1), r: lit.length > 40 ? 3.5 : 5.5}));
+            if (px(n) > free) continue;
+            svg.append(label(px(n), py(n) - 10, 'middle', 'head', '#' + n.id));
+            free = px(n) - 48;
+        }
         for (const t of o.ticks || []) svg.append(label(left + t.x * (w - 2 * left), h - 8, 'middle', '', t.text));
         const hot = make('circle', {class: 'hot', r: 7, visibility: 'hidden'});
         svg.append(hot);

@@ -242,8 +242,16 @@ static void answer_run(answer *a)
     text_add(t, ",\"measurements\":");
     /* Controls and results: the last 40 of each kind. */
     add_rows(a, "SELECT kind, program, against, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM "
-                "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement) WHERE k <= 40 ORDER BY id",
+                "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement WHERE kind NOT IN ('question', 'answer')) WHERE k <= 40 ORDER BY id",
              0, "%.7g", TEXT_MOST);
+    /* Who was asked, and what that cost: proposer, model, answers, taken, tokens in and out, dollars, seconds. */
+    text_add(t, ",\"asked\":");
+    add_rows(a, "SELECT json_extract(json,'$.proposer'), json_extract(json,'$.model'), count(*), "
+                "sum(json_extract(json,'$.source') IS NOT NULL), sum(json_extract(json,'$.tokens_in')), "
+                "sum(json_extract(json,'$.tokens_out')), sum(json_extract(json,'$.usd')), sum(json_extract(json,'$.seconds')) "
+                "FROM measurement WHERE kind = 'answer' AND json_valid(json) GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 40",
+             0, "%.6g", 200);
+    text_addf(t, ",\"questions\":%lld", (long long)number(a, "SELECT count(*) FROM measurement WHERE kind = 'question'"));
     text_add(t, ",\"open\":");
     add_rows(a, "SELECT id, island, parent1, parent2, proposer, origin, note, t FROM proposal p WHERE NOT EXISTS "
                 "(SELECT 1 FROM program WHERE program.id = p.id) ORDER BY id DESC LIMIT 64", 0, "%.6g", NOTE_MOST);
@@ -286,6 +294,16 @@ static bool answer_program(answer *a)
     text_add(a->out, ",\"cases\":");
     add_rows(a, "SELECT case_index, log_ratio, log_low, log_high, log_speedup, pairs, ns_min, incumbent_ns_min, error, "
                 "workspace_bytes FROM case_result WHERE program = ?1 ORDER BY case_index", a->q->number, "%.7g", 100);
+    /* What was asked for this program: the answer that its source came out of, and the question of the same number. */
+    text_add(a->out, ",\"asked\":");
+    add_object(a,
+        "WITH got AS (SELECT m.json FROM measurement m, proposal p WHERE p.id = ?1 AND m.kind = 'answer' AND json_valid(m.json) AND "
+        "json_extract(m.json,'$.source') = p.sha ORDER BY m.id DESC LIMIT 1), put AS (SELECT q.json FROM measurement q, got WHERE "
+        "q.kind = 'question' AND json_valid(q.json) AND json_extract(q.json,'$.number') = json_extract(got.json,'$.number') AND "
+        "json_extract(q.json,'$.proposer') = json_extract(got.json,'$.proposer') LIMIT 1) "
+        "SELECT got.json AS record_raw, (SELECT text FROM blob WHERE sha = json_extract(got.json,'$.answer')) AS answer, "
+        "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.system')) AS system, "
+        "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.prompt')) AS prompt FROM got", a->q->number);
     text_add(a->out, ",\"children\":");
     add_rows(a, "SELECT id FROM proposal WHERE parent1 = ?1 OR parent2 = ?1 ORDER BY id LIMIT 200", a->q->number, "%g", 100);
     return found;
@@ -320,6 +338,18 @@ static void answer_verdicts(answer *a)
                 "ORDER BY c.n DESC", 0, "%g", 2000);
 }
 
+/* Questions that nobody has answered yet, newest first, with what they ask. */
+static void answer_questions(answer *a)
+{
+    text_add(a->out, "\"rows\":");
+    add_rows(a, "SELECT q.t, json_extract(q.json,'$.proposer'), json_extract(q.json,'$.number'), json_extract(q.json,'$.op'), q.program, "
+                "(SELECT text FROM blob WHERE sha = json_extract(q.json,'$.prompt')) FROM (SELECT * FROM measurement WHERE "
+                "kind = 'question' AND json_valid(json) ORDER BY id DESC LIMIT 200) q WHERE NOT EXISTS (SELECT 1 FROM measurement n "
+                "WHERE n.kind = 'answer' AND n.id > q.id AND json_valid(n.json) AND json_extract(n.json,'$.number') = "
+                "json_extract(q.json,'$.number') AND json_extract(n.json,'$.proposer') = json_extract(q.json,'$.proposer')) LIMIT 20",
+             0, "%.6g", 100000);
+}
+
 static int problem(atn_text *t, int status, const char *error, const char *advice)
 {
     text_free(t);
@@ -347,6 +377,7 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
     else if (!strcmp(q->name, "cases")) answer_cases(&a);
     else if (!strcmp(q->name, "archive")) answer_archive(&a);
     else if (!strcmp(q->name, "verdicts")) answer_verdicts(&a);
+    else if (!strcmp(q->name, "questions")) answer_questions(&a);
     else found = false;
     char *why = a.failed ? atn_format("cannot read '%s': %s", r->path, sqlite3_errmsg(r->db)) : NULL;
     sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL);

@@ -53,7 +53,7 @@ static atn_status write_answer(writer *w, api_run *r, const api_question *q, boo
 
 static atn_status write_run(writer *w, api_run *r, int run, int runs)
 {
-    static const char *const names[] = {"run", "programs", "cases", "archive", "verdicts"};
+    static const char *const names[] = {"run", "programs", "cases", "archive", "verdicts", "questions"};
     char *folder = atn_format("%s/data/%d", w->folder, run);
     atn_status st = file_mkdirs(folder, w->err);
     free(folder);

@@ -27,7 +27,7 @@ if not shutil.which('chromium') or not shutil.which('chromedriver'):
 
 ATTUNE, MAKE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 SHOTS = os.environ.get('ATTUNE_SHOTS', os.path.join(os.getcwd(), 'shots'))
-VIEWS = ['now', 'progress', 'cases', 'archive', 'lineage', 'program', 'verdicts', 'proposers', 'controls', 'compare']
+VIEWS = ['now', 'progress', 'cases', 'archive', 'lineage', 'program', 'verdicts', 'proposers', 'controls', 'mailbox', 'compare']
 os.makedirs(SHOTS, exist_ok=True)
 work = tempfile.mkdtemp(prefix='attune-serve-')
 number = failures = 0
@@ -115,6 +115,8 @@ def finished(b):
     c = b.get_cookies()
     check(len(c) == 1 and c[0]['httpOnly'] and c[0]['sameSite'] == 'Strict', 'one cookie, HttpOnly, SameSite=Strict')
     walk(b, VIEWS + ['program/20', 'program/21'])
+    go(b, 'program/9')
+    check('How it was asked for' in b.find_element(By.TAG_NAME, 'main').text, 'a program shows its question and answer')
     go(b, 'cases')
     b.find_element(By.CSS_SELECTOR, 'table.matrix td.v button').click()
     check(wait(b, "document.querySelector('#race svg')"), 'a number of the matrix opens its race')

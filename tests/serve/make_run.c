@@ -104,6 +104,27 @@ static void add_program(int64_t id, int n, bool hostile, double t)
     text_free(&v);
 }
 
+/* One question that was answered by program 9's source, and one that waits. */
+static void add_letters(bool hostile)
+{
+    char prompt[33], answer[33], *source = NULL;
+    store_program p;
+    must(store_program_get(s, 9, &p, &err));
+    source = p.made.sha;
+    must(store_blob_add(s, hostile ? attacks[0] : "Make it faster.", prompt, &err));
+    must(store_blob_add(s, hostile ? attacks[2] : "Here it is.", answer, &err));
+    for (int i = 1; i <= 2; i++) {
+        char *q = atn_format("{\"proposer\":\"mailbox\",\"number\":%d,\"op\":\"diff\",\"prompt\":\"%s\",\"system\":\"%s\"}", i, prompt, prompt);
+        must(store_measurement_add(s, "question", 1, 0, i, q, &err));
+        free(q);
+    }
+    char *a = atn_format("{\"proposer\":\"mailbox\",\"number\":1,\"op\":\"diff\",\"model\":\"m\",\"tokens_in\":900,\"tokens_out\":500,\"usd\":0.02,"
+                         "\"seconds\":3,\"answer\":\"%s\",\"source\":\"%s\"}", answer, source);
+    must(store_measurement_add(s, "answer", 1, 0, 3, a, &err));
+    free(a);
+    store_program_clear(&p);
+}
+
 static void add_result(int64_t n, double t)
 {
     atn_text j = {0};
@@ -150,6 +171,7 @@ int main(int argc, char **argv)
     must(store_event_add(s, 0, "{\"event\":\"start\",\"t\":0}", &err));
     if (n) must(store_measurement_add(s, "control", 1, 1, 1, "{\"aa_races\":3,\"aa_promoted\":0,\"plus_races\":3,\"plus_promoted\":3,\"aa_spread\":0.002,\"can_see_percent\":1.5}", &err));
     for (int i = 1; i <= n; i++) add_program(i, n, hostile, i * 1.2);
+    if (n >= 9) add_letters(hostile);
     if (n && (!strcmp(kind, "finished") || hostile)) add_result(n, n * 1.2);
     must(store_commit(s, &err));
     store_close(s);

@@ -160,8 +160,13 @@ static void test_answers(void **state)
     assert_int_equal(json_array_size(json_object_get(programs, "rows")), 60);
     assert_int_equal(json_array_size(json_object_get(later, "rows")), 5);
     assert_true(text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
-    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts"};
+    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts", "/api/questions"};
     for (int i = 0; i < ATN_COUNT(rest); i++) json_decref(json_of(rest[i]));
+    json_t *nine = json_of("/api/program?id=9"), *open = json_of("/api/questions");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(nine, "asked"), "prompt")), "Make it faster.");
+    assert_int_equal(json_array_size(json_object_get(open, "rows")), 1);
+    json_decref(nine);
+    json_decref(open);
     json_decref(run);
     json_decref(programs);
     json_decref(later);
@@ -184,7 +189,7 @@ static void test_hostile(void **state)
         }
         json_decref(o);
     }
-    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts"};
+    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts", "/api/questions"};
     char *c = cookie();
     for (int i = 0; i < ATN_COUNT(rest); i++) {
         json_decref(json_of(rest[i]));
