@@ -265,7 +265,7 @@ const columns = {
 
 function progress_chart(height, run = 0, by_time = true, w) {
     const d = data(run), groups = {start: [], better: [], right: [], same: [], failed: []};
-    for (const r of d.rows) groups[r.start ? 'start' : r.state].push([by_time ? r.t / 60 : r.seq, r.state === 'failed' ? NaN : r.speedup, r.id]);
+    for (const r of d.rows) groups[r.start && r.state !== 'failed' ? 'start' : r.state].push([by_time ? r.t / 60 : r.seq, r.state === 'failed' ? NaN : r.speedup, r.id]);
     const layers = [{type: 'points', cls: 'failed', name: 'failed', points: groups.failed.map(p => [p[0], 0, p[2]]), floor: true},
         {type: 'points', cls: 'right', name: 'right, not better', points: groups.right}, {type: 'points', cls: 'same', name: 'same code', points: groups.same},
         {type: 'points', cls: 'better', name: 'better', points: groups.better}, {type: 'points', cls: 'start', name: 'starting programs', points: groups.start.filter(p => isFinite(p[1]))},
@@ -296,7 +296,7 @@ views.now = () => {
             tile(count(d.rows.length), 'judged'), tile(percent(failed / d.rows.length), `failed (${count(failed)})`), tile(count(promoted), 'became the best'),
             tile(count(since), 'judged since the last best'), tile(running ? (e.seconds_left >= 0 ? clock(e.seconds_left) : 'unknown') : clock(d.rows[d.rows.length - 1].t), running ? 'left' : 'to the last verdict'),
             tile(count(d.run.open.length) + (d.run.open.length >= 64 ? '+' : ''), running ? 'in flight' : 'were in flight')),
-        (d.run.asked || []).length ? h('p', {class: 'quiet'}, `Asked others: ${count(d.run.asked.reduce((s, r) => s + r[2], 0))} answers, ${count(d.run.asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens, ${dollars(d.run.asked.reduce((s, r) => s + (r[6] || 0), 0))}.`) : null,
+        (d.run.asked || []).length ? h('p', {class: 'quiet'}, `Asked others: answers ${count(d.run.asked.reduce((s, r) => s + r[2], 0))}, ${count(d.run.asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens, ${dollars(d.run.asked.reduce((s, r) => s + (r[6] || 0), 0))}.`) : null,
         !running && d.run.state === 'stopped' && box('The run has stopped', `Go on with it: attune evolve --resume -o ${tame(d.run.folder, 200)}`, true),
         progress_chart(260), h('div', {class: 'split'}, h('section', {}, h('h2', {}, 'Latest verdicts'), table({name: 'latest', rows: d.rows.slice(-12).reverse(), id: r => r.id,
             columns: [columns.id, columns.speedup, columns.state, columns.origin, columns.t].map(c => [null, ...c.slice(1)]), cls: r => r.fresh ? 'fresh' : ''})),

@@ -236,7 +236,7 @@ static void answer_run(answer *a)
     text_add(t, "},\"folder\":");
     add_string(t, a->r->folder);
     bool finished = number(a, "SELECT count(*) FROM measurement WHERE kind='result' AND t >= "
-                              "(SELECT coalesce(max(t),0) FROM program)") > 0;
+                              "coalesce((SELECT t FROM program ORDER BY seq DESC LIMIT 1), 0)") > 0;
     text_addf(t, ",\"state\":\"%s\",\"seq\":%lld,\"event_seq\":%lld", run_state(a->r, finished),
               (long long)number(a, "SELECT max(seq) FROM program"), (long long)number(a, "SELECT max(seq) FROM event"));
     text_add(t, ",\"measurements\":");
@@ -254,13 +254,13 @@ static void answer_run(answer *a)
     text_addf(t, ",\"questions\":%lld", (long long)number(a, "SELECT count(*) FROM measurement WHERE kind = 'question'"));
     text_add(t, ",\"open\":");
     add_rows(a, "SELECT id, island, parent1, parent2, proposer, origin, note, t FROM proposal p WHERE NOT EXISTS "
-                "(SELECT 1 FROM program WHERE program.id = p.id) ORDER BY id DESC LIMIT 64", 0, "%.6g", NOTE_MOST);
+                "(SELECT 1 FROM program WHERE program.id = p.id) AND id > (SELECT max(id) FROM proposal) - 500 ORDER BY id DESC LIMIT 64", 0, "%.6g", NOTE_MOST);
     text_add(t, ",\"last_event\":");
     add_rows(a, "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event "
                 "ORDER BY seq DESC LIMIT 1", 0, "%.6g", TEXT_MOST);
     text_add(t, ",\"events\":");
     add_rows(a, "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event WHERE json NOT LIKE "
-                "'{\"event\":\"judged\"%' ORDER BY seq DESC LIMIT 30", 0, "%.6g", TEXT_MOST);
+                "'{\"event\":\"judged\"%' AND seq > (SELECT max(seq) FROM event) - 1000 ORDER BY seq DESC LIMIT 30", 0, "%.6g", TEXT_MOST);
 }
 
 /* As arrays: names once, in "columns". */
