@@ -11,7 +11,10 @@ int cmd_show(const atn_cli *c)
     if (cli_has(c, "program")) st = report_program(folder, cli_int(c, "program", 0), &t, &err);
     else if (cli_has(c, "diff")) st = report_diffs(folder, &t, &err);
     else if (c->json) st = report_json(folder, &t, &err);
-    else st = report_tables(folder, cli_program(), term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN), &t, &err);
+    else {
+        st = report_tables(folder, cli_program(), term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN), &t, &err);
+        if (!st) st = report_charts(folder, &t, &err);
+    }
     if (!st && t.s) fputs(t.s, stdout);
     text_free(&t);
     return st ? cli_fail(c, &err) : EXIT_VALID;

@@ -20,7 +20,9 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
 /* The tables of a run. `program` is the word by which the user calls attune; bold and plain switch the terminal, or "". */
 atn_status report_tables(const char *folder, const char *program, const char *bold, const char *plain, atn_text *out,
                          atn_error *err);
-/* The same as one JSON object on one line. */
+/* Speedup over time and verdicts as drawings of plain characters; nothing where there are too few programs to draw. */
+atn_status report_charts(const char *folder, atn_text *out, atn_error *err);
+/* The tables as one JSON object on one line. */
 atn_status report_json(const char *folder, atn_text *out, atn_error *err);
 
 /* One program of the run: verdict, parents, source. NOT_FOUND where there is none of that id. */

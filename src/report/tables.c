@@ -150,6 +150,7 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
     char *best = atn_format("%s/best/best_program.c", v->folder);
     bool folder = strcmp(v->folder, "attune_output") != 0;
     text_add(t, "\nNext\n");
+    text_addf(t, "  look at it         %s serve%s%s\n", program, folder ? " " : "", folder ? v->folder : "");
     if (access(best, F_OK) == 0) {
         text_addf(t, "  check it again     %s eval %s\n", program, best);
         text_add(t, "  use it from C      it is one file behind one table: include/attune/kernel.h\n");
