@@ -22,20 +22,24 @@ static int write_static(const atn_cli *c, const serve_options *o)
 int cmd_serve(const atn_cli *c)
 {
     atn_error err = {0};
-    serve_options o = {.folders = {"attune_output"}, .n_folders = c->n_args ? c->n_args : 1,
-                       .listen = cli_text(c, "listen", NULL), .port = (int)cli_int(c, "port", 0)};
+    serve_options o = {.folders = {"attune_output"},
+                       .n_folders = c->n_args ? c->n_args : 1,
+                       .listen = cli_text(c, "listen", NULL),
+                       .port = (int)cli_int(c, "port", 0)};
     for (int i = 0; i < c->n_args; i++) o.folders[i] = c->args[i];
     for (int i = 0; i < o.n_folders; i++) {
         struct stat sb;
         if (!stat(o.folders[i], &sb)) continue;
-        atn_fail(&err, ATN_NOT_FOUND, "no folder '%s'; start a run with: %s evolve -o %s", o.folders[i], cli_program(), o.folders[i]);
+        atn_fail(&err, ATN_NOT_FOUND, "no folder '%s'; start a run with: %s evolve -o %s", o.folders[i], cli_program(),
+                 o.folders[i]);
         return cli_fail(c, &err);
     }
     if (cli_has(c, "static")) return write_static(c, &o);
     serve *s = NULL;
     if (serve_start(&o, &s, &err)) return cli_fail(c, &err);
     if (!serve_is_loopback(s))
-        fprintf(stderr, "attune serve: other machines can reach this address; whoever has the token can read the run\n");
+        fprintf(stderr,
+                "attune serve: other machines can reach this address; whoever has the token can read the run\n");
     printf("%s\n", serve_url(s));
     fflush(stdout);
     if (!c->quiet && isatty(STDERR_FILENO)) fprintf(stderr, "Open it in a browser. Ctrl-C ends it; the run goes on.\n");

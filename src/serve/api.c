@@ -21,8 +21,11 @@ enum { TEXT_MOST = 1 << 20, NOTE_MOST = 240 };
 /* Bytes of the valid UTF-8 sequence at s, 0 where there is none. */
 static size_t utf8_length(const unsigned char *s, size_t n)
 {
-    size_t k = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-             : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    size_t k = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
     if (!k || k > n) return 0;
     for (size_t i = 1; i < k; i++)
         if ((s[i] & 0xc0) != 0x80) return 0;
@@ -109,7 +112,8 @@ atn_status api_ready(api_run *r, bool *changed, atn_error *err)
     struct stat sb;
     if (stat(r->path, &sb)) {
         shut(r);
-        return atn_fail(err, ATN_NOT_FOUND, "no run in '%s' yet; start one with: attune evolve -o %s", r->folder, r->folder);
+        return atn_fail(err, ATN_NOT_FOUND, "no run in '%s' yet; start one with: attune evolve -o %s", r->folder,
+                        r->folder);
     }
     if (r->db && r->inode == (uint64_t)sb.st_ino) return ATN_OK;
     shut(r);
@@ -155,7 +159,7 @@ typedef struct {
     api_run *r;
     atn_text *out;
     const api_question *q;
-    bool failed;               /* a query failed: the answer is an error instead */
+    bool failed; /* a query failed: the answer is an error instead */
 } answer;
 
 static sqlite3_stmt *query(answer *a, const char *sql)
@@ -241,31 +245,45 @@ static void answer_run(answer *a)
               (long long)number(a, "SELECT max(seq) FROM program"), (long long)number(a, "SELECT max(seq) FROM event"));
     text_add(t, ",\"measurements\":");
     /* Controls and results: the last 40 of each kind. */
-    add_rows(a, "SELECT kind, program, against, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM "
-                "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement WHERE kind NOT IN ('question', 'answer')) WHERE k <= 40 ORDER BY id",
+    add_rows(a,
+             "SELECT kind, program, against, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM "
+             "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement WHERE kind NOT "
+             "IN ('question', 'answer')) WHERE k <= 40 ORDER BY id",
              0, "%.7g", TEXT_MOST);
     /* Who was asked, and what that cost: proposer, model, answers, taken, tokens in and out, dollars, seconds. */
     text_add(t, ",\"asked\":");
-    add_rows(a, "SELECT json_extract(json,'$.proposer'), json_extract(json,'$.model'), count(*), "
-                "sum(json_extract(json,'$.source') IS NOT NULL), sum(json_extract(json,'$.tokens_in')), "
-                "sum(json_extract(json,'$.tokens_out')), sum(json_extract(json,'$.usd')), sum(json_extract(json,'$.seconds')) "
-                "FROM measurement WHERE kind = 'answer' AND json_valid(json) GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 40",
-             0, "%.6g", 200);
-    text_addf(t, ",\"questions\":%lld", (long long)number(a, "SELECT count(*) FROM measurement WHERE kind = 'question'"));
+    add_rows(
+        a,
+        "SELECT json_extract(json,'$.proposer'), json_extract(json,'$.model'), count(*), "
+        "sum(json_extract(json,'$.source') IS NOT NULL), sum(json_extract(json,'$.tokens_in')), "
+        "sum(json_extract(json,'$.tokens_out')), sum(json_extract(json,'$.usd')), sum(json_extract(json,'$.seconds')) "
+        "FROM measurement WHERE kind = 'answer' AND json_valid(json) GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 40",
+        0, "%.6g", 200);
+    text_addf(t, ",\"questions\":%lld",
+              (long long)number(a, "SELECT count(*) FROM measurement WHERE kind = 'question'"));
     text_add(t, ",\"open\":");
-    add_rows(a, "SELECT id, island, parent1, parent2, proposer, origin, note, t FROM proposal p WHERE NOT EXISTS "
-                "(SELECT 1 FROM program WHERE program.id = p.id) AND id > (SELECT max(id) FROM proposal) - 500 ORDER BY id DESC LIMIT 64", 0, "%.6g", NOTE_MOST);
+    add_rows(a,
+             "SELECT id, island, parent1, parent2, proposer, origin, note, t FROM proposal p WHERE NOT EXISTS "
+             "(SELECT 1 FROM program WHERE program.id = p.id) AND id > (SELECT max(id) FROM proposal) - 500 ORDER BY "
+             "id DESC LIMIT 64",
+             0, "%.6g", NOTE_MOST);
     text_add(t, ",\"last_event\":");
-    add_rows(a, "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event "
-                "ORDER BY seq DESC LIMIT 1", 0, "%.6g", TEXT_MOST);
+    add_rows(a,
+             "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event "
+             "ORDER BY seq DESC LIMIT 1",
+             0, "%.6g", TEXT_MOST);
     text_add(t, ",\"events\":");
-    add_rows(a, "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event WHERE json NOT LIKE "
-                "'{\"event\":\"judged\"%' AND seq > (SELECT max(seq) FROM event) - 1000 ORDER BY seq DESC LIMIT 30", 0, "%.6g", TEXT_MOST);
+    add_rows(
+        a,
+        "SELECT seq, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM event WHERE json NOT LIKE "
+        "'{\"event\":\"judged\"%' AND seq > (SELECT max(seq) FROM event) - 1000 ORDER BY seq DESC LIMIT 30",
+        0, "%.6g", TEXT_MOST);
 }
 
 /* As arrays: names once, in "columns". */
-#define PROGRAM_COLUMNS "g.seq, g.id, generation, island, parent1, parent2, proposer, origin, note, state, stage, reason, " \
-    "score, score_low, score_high, error, workspace_bytes, profile, decode, cell, g.t, promoted, screened, same_as, "         \
+#define PROGRAM_COLUMNS                                                                                                \
+    "g.seq, g.id, generation, island, parent1, parent2, proposer, origin, note, state, stage, reason, "                \
+    "score, score_low, score_high, error, workspace_bytes, profile, decode, cell, g.t, promoted, screened, same_as, "  \
     "incumbent, seconds_build, seconds_judge"
 
 static void answer_programs(answer *a)
@@ -273,39 +291,54 @@ static void answer_programs(answer *a)
     text_add(a->out, "\"columns\":");
     api_text(a->out, PROGRAM_COLUMNS, strlen(PROGRAM_COLUMNS), 10000);
     text_add(a->out, ",\"rows\":");
-    add_rows(a, "SELECT " PROGRAM_COLUMNS " FROM program g JOIN proposal p ON p.id = g.id WHERE g.seq > ?1 ORDER BY g.seq",
+    add_rows(a,
+             "SELECT " PROGRAM_COLUMNS " FROM program g JOIN proposal p ON p.id = g.id WHERE g.seq > ?1 ORDER BY g.seq",
              a->q->number, "%.6g", NOTE_MOST);
 }
 
 static bool answer_program(answer *a)
 {
     text_add(a->out, "\"program\":");
-    bool found = add_object(a,
-        "SELECT g.id, seq, generation, incumbent, same_as, object_hash, correct, promoted, screened, state, stage, reason, evidence, "
-        "reproduce, compiler, score, score_low, score_high, error, workspace_bytes, profile, decode, cell, g.t, seconds_build, "
+    bool found = add_object(
+        a,
+        "SELECT g.id, seq, generation, incumbent, same_as, object_hash, correct, promoted, screened, state, stage, "
+        "reason, evidence, "
+        "reproduce, compiler, score, score_low, score_high, error, workspace_bytes, profile, decode, cell, g.t, "
+        "seconds_build, "
         "seconds_judge, p.island, p.parent1, p.parent2, p.proposer, p.origin, p.note, p.sha, p.flags, p.t AS proposed, "
         "b.text AS source, length(b.text) AS source_length, "
         "CASE WHEN json_valid(g.verdict) THEN g.verdict ELSE 'null' END AS verdict_raw, "
         "CASE WHEN json_valid(g.confirm) THEN g.confirm ELSE 'null' END AS confirm_raw "
-        "FROM program g JOIN proposal p ON p.id = g.id LEFT JOIN blob b ON b.sha = p.sha WHERE g.id = ?1", a->q->number);
+        "FROM program g JOIN proposal p ON p.id = g.id LEFT JOIN blob b ON b.sha = p.sha WHERE g.id = ?1",
+        a->q->number);
     text_add(a->out, ",\"parent_source\":");
-    add_object(a, "SELECT c.id, b.text AS source FROM proposal p JOIN proposal c ON c.id = p.parent1 "
-                  "JOIN blob b ON b.sha = c.sha WHERE p.id = ?1", a->q->number);
+    add_object(a,
+               "SELECT c.id, b.text AS source FROM proposal p JOIN proposal c ON c.id = p.parent1 "
+               "JOIN blob b ON b.sha = c.sha WHERE p.id = ?1",
+               a->q->number);
     text_add(a->out, ",\"cases\":");
-    add_rows(a, "SELECT case_index, log_ratio, log_low, log_high, log_speedup, pairs, ns_min, incumbent_ns_min, error, "
-                "workspace_bytes FROM case_result WHERE program = ?1 ORDER BY case_index", a->q->number, "%.7g", 100);
+    add_rows(a,
+             "SELECT case_index, log_ratio, log_low, log_high, log_speedup, pairs, ns_min, incumbent_ns_min, error, "
+             "workspace_bytes FROM case_result WHERE program = ?1 ORDER BY case_index",
+             a->q->number, "%.7g", 100);
     /* What was asked for this program: the answer that its source came out of, and the question of the same number. */
     text_add(a->out, ",\"asked\":");
     add_object(a,
-        "WITH got AS (SELECT m.json FROM measurement m, proposal p WHERE p.id = ?1 AND m.kind = 'answer' AND json_valid(m.json) AND "
-        "json_extract(m.json,'$.source') = p.sha ORDER BY m.id DESC LIMIT 1), put AS (SELECT q.json FROM measurement q, got WHERE "
-        "q.kind = 'question' AND json_valid(q.json) AND json_extract(q.json,'$.number') = json_extract(got.json,'$.number') AND "
-        "json_extract(q.json,'$.proposer') = json_extract(got.json,'$.proposer') LIMIT 1) "
-        "SELECT got.json AS record_raw, (SELECT text FROM blob WHERE sha = json_extract(got.json,'$.answer')) AS answer, "
-        "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.system')) AS system, "
-        "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.prompt')) AS prompt FROM got", a->q->number);
+               "WITH got AS (SELECT m.json FROM measurement m, proposal p WHERE p.id = ?1 AND m.kind = 'answer' AND "
+               "json_valid(m.json) AND "
+               "json_extract(m.json,'$.source') = p.sha ORDER BY m.id DESC LIMIT 1), put AS (SELECT q.json FROM "
+               "measurement q, got WHERE "
+               "q.kind = 'question' AND json_valid(q.json) AND json_extract(q.json,'$.number') = "
+               "json_extract(got.json,'$.number') AND "
+               "json_extract(q.json,'$.proposer') = json_extract(got.json,'$.proposer') LIMIT 1) "
+               "SELECT got.json AS record_raw, (SELECT text FROM blob WHERE sha = json_extract(got.json,'$.answer')) "
+               "AS answer, "
+               "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.system')) AS system, "
+               "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.prompt')) AS prompt FROM got",
+               a->q->number);
     text_add(a->out, ",\"children\":");
-    add_rows(a, "SELECT id FROM proposal WHERE parent1 = ?1 OR parent2 = ?1 ORDER BY id LIMIT 200", a->q->number, "%g", 100);
+    add_rows(a, "SELECT id FROM proposal WHERE parent1 = ?1 OR parent2 = ?1 ORDER BY id LIMIT 200", a->q->number, "%g",
+             100);
     return found;
 }
 
@@ -313,11 +346,15 @@ static bool answer_program(answer *a)
 static void answer_cases(answer *a)
 {
     text_add(a->out, "\"rows\":");
-    add_rows(a, "SELECT program, case_index, log_ratio, log_low, log_high, log_speedup, pairs, ns_min, incumbent_ns_min, error, "
-                "workspace_bytes FROM case_result WHERE program IN (SELECT g.id FROM program g JOIN proposal p ON p.id = g.id "
-                "WHERE p.proposer = 'start' OR g.generation = 0 UNION SELECT * FROM (SELECT id FROM program WHERE promoted "
-                "ORDER BY seq DESC LIMIT 24) UNION SELECT * FROM (SELECT id FROM program WHERE score IS NOT NULL "
-                "ORDER BY score_low DESC LIMIT 12))", 0, "%.7g", 100);
+    add_rows(
+        a,
+        "SELECT program, case_index, log_ratio, log_low, log_high, log_speedup, pairs, ns_min, incumbent_ns_min, "
+        "error, "
+        "workspace_bytes FROM case_result WHERE program IN (SELECT g.id FROM program g JOIN proposal p ON p.id = g.id "
+        "WHERE p.proposer = 'start' OR g.generation = 0 UNION SELECT * FROM (SELECT id FROM program WHERE promoted "
+        "ORDER BY seq DESC LIMIT 24) UNION SELECT * FROM (SELECT id FROM program WHERE score IS NOT NULL "
+        "ORDER BY score_low DESC LIMIT 12))",
+        0, "%.7g", 100);
 }
 
 static void answer_archive(answer *a)
@@ -333,21 +370,29 @@ static void answer_archive(answer *a)
 static void answer_verdicts(answer *a)
 {
     text_add(a->out, "\"rows\":");
-    add_rows(a, "SELECT c.state, c.stage, c.reason, c.n, c.last, g.evidence, g.reproduce FROM (SELECT state, stage, reason, "
-                "count(*) AS n, max(seq) AS last FROM program GROUP BY 1, 2, 3) c JOIN program g ON g.seq = c.last "
-                "ORDER BY c.n DESC", 0, "%g", 2000);
+    add_rows(
+        a,
+        "SELECT c.state, c.stage, c.reason, c.n, c.last, g.evidence, g.reproduce FROM (SELECT state, stage, reason, "
+        "count(*) AS n, max(seq) AS last FROM program GROUP BY 1, 2, 3) c JOIN program g ON g.seq = c.last "
+        "ORDER BY c.n DESC",
+        0, "%g", 2000);
 }
 
 /* Questions that nobody has answered yet, newest first, with what they ask. */
 static void answer_questions(answer *a)
 {
     text_add(a->out, "\"rows\":");
-    add_rows(a, "SELECT q.t, json_extract(q.json,'$.proposer'), json_extract(q.json,'$.number'), json_extract(q.json,'$.op'), q.program, "
-                "(SELECT text FROM blob WHERE sha = json_extract(q.json,'$.prompt')) FROM (SELECT * FROM measurement WHERE "
-                "kind = 'question' AND json_valid(json) ORDER BY id DESC LIMIT 200) q WHERE NOT EXISTS (SELECT 1 FROM measurement n "
-                "WHERE n.kind = 'answer' AND n.id > q.id AND json_valid(n.json) AND json_extract(n.json,'$.number') = "
-                "json_extract(q.json,'$.number') AND json_extract(n.json,'$.proposer') = json_extract(q.json,'$.proposer')) LIMIT 20",
-             0, "%.6g", 100000);
+    add_rows(
+        a,
+        "SELECT q.t, json_extract(q.json,'$.proposer'), json_extract(q.json,'$.number'), json_extract(q.json,'$.op'), "
+        "q.program, "
+        "(SELECT text FROM blob WHERE sha = json_extract(q.json,'$.prompt')) FROM (SELECT * FROM measurement WHERE "
+        "kind = 'question' AND json_valid(json) ORDER BY id DESC LIMIT 200) q WHERE NOT EXISTS (SELECT 1 FROM "
+        "measurement n "
+        "WHERE n.kind = 'answer' AND n.id > q.id AND json_valid(n.json) AND json_extract(n.json,'$.number') = "
+        "json_extract(q.json,'$.number') AND json_extract(n.json,'$.proposer') = json_extract(q.json,'$.proposer')) "
+        "LIMIT 20",
+        0, "%.6g", 100000);
 }
 
 static int problem(atn_text *t, int status, const char *error, const char *advice)
@@ -365,8 +410,11 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
 {
     atn_error err = {0};
     atn_status st = api_ready(r, NULL, &err);
-    if (st) return problem(out, 503, err.text, st == ATN_NOT_FOUND ? "This page goes on by itself as soon as the run is there."
-                                             : "Is that the right folder? Copy the file away before anything else touches it.");
+    if (st)
+        return problem(out, 503, err.text,
+                       st == ATN_NOT_FOUND
+                           ? "This page goes on by itself as soon as the run is there."
+                           : "Is that the right folder? Copy the file away before anything else touches it.");
     answer a = {r, out, q, false};
     bool found = true;
     text_addf(out, "{\"run\":%d,\"runs\":%d,", q->run, q->runs);
@@ -382,13 +430,15 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
     char *why = a.failed ? atn_format("cannot read '%s': %s", r->path, sqlite3_errmsg(r->db)) : NULL;
     sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL);
     if (a.failed) {
-        problem(out, 503, why, "The database is damaged or not a run of this version. Copy it away, then try: "
-                               "sqlite3 run.db .recover");
+        problem(out, 503, why,
+                "The database is damaged or not a run of this version. Copy it away, then try: "
+                "sqlite3 run.db .recover");
         free(why);
         shut(r); /* the next question opens it anew */
         return 503;
     }
     text_add(out, "}\n");
-    if (!found) return problem(out, 404, "there is no such thing in this run", "Look at the list of programs: #program");
+    if (!found)
+        return problem(out, 404, "there is no such thing in this run", "Look at the list of programs: #program");
     return 200;
 }

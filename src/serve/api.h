@@ -12,9 +12,9 @@
 
 typedef struct {
     char *folder, *path;
-    sqlite3 *db;               /* NULL while the run cannot be read */
-    uint64_t inode;            /* of the file that is open: a new run under the same name is noticed */
-    double next_check;         /* when to look again whether the file is still the same */
+    sqlite3 *db;       /* NULL while the run cannot be read */
+    uint64_t inode;    /* of the file that is open: a new run under the same name is noticed */
+    double next_check; /* when to look again whether the file is still the same */
 } api_run;
 
 void api_init(api_run *r, const char *folder);
@@ -23,14 +23,15 @@ void api_close(api_run *r);
 atn_status api_ready(api_run *r, bool *changed, atn_error *err);
 
 typedef struct {
-    const char *name;          /* "run", "programs", ... */
-    int64_t number;            /* program: id; programs: seq after which */
-    int run, runs;             /* which of how many */
+    const char *name; /* "run", "programs", ... */
+    int64_t number;   /* program: id; programs: seq after which */
+    int run, runs;    /* which of how many */
 } api_question;
 
 /* Appends the answer and returns the HTTP status: 200, 404 no such thing, 503 the run cannot be read (with error and try). */
 int api_answer(api_run *r, const api_question *q, atn_text *out);
 
-void api_text(atn_text *t, const char *s, size_t n, size_t most);   /* a JSON string; invalid bytes become U+FFFD; cut at `most` */
+void api_text(atn_text *t, const char *s, size_t n,
+              size_t most); /* a JSON string; invalid bytes become U+FFFD; cut at `most` */
 
 #endif

@@ -15,17 +15,17 @@ enum { RING = 512, BATCH = 500, LOOK_MS = 200, PING_S = 15 };
 
 typedef struct {
     int64_t seq;
-    char *text;                /* "id: 7\ndata: {...}\n\n" */
+    char *text; /* "id: 7\ndata: {...}\n\n" */
 } ring_event;
 
 struct events_listener {
     events_hub *hub;
     events_listener *before, *after;
     void *owner;
-    int64_t next;              /* the event that it has not had */
-    char *pending;             /* text being handed out, from `at` on */
+    int64_t next;  /* the event that it has not had */
+    char *pending; /* text being handed out, from `at` on */
     size_t at, n;
-    unsigned run, ping;        /* which it was told */
+    unsigned run, ping; /* which it was told */
     bool asleep, greeted;
 };
 
@@ -37,8 +37,8 @@ struct events_hub {
     void (*wake)(void *owner);
     events_listener *listeners;
     int n_listeners;
-    ring_event ring[RING];     /* seq % RING */
-    int64_t first, end;        /* events first .. end-1 are in the ring */
+    ring_event ring[RING]; /* seq % RING */
+    int64_t first, end;    /* events first .. end-1 are in the ring */
     unsigned run_count, ping_count;
     bool stop, broken;
 };
@@ -46,7 +46,8 @@ struct events_hub {
 static char *event_text(int64_t seq, const char *json)
 {
     char *s = atn_format("id: %lld\ndata: %s\n\n", (long long)seq, json ? json : "null");
-    for (char *c = strstr(s, "data:"); c[2]; c++) /* a stored line has no line ends; a damaged one must not forge a field */
+    for (char *c = strstr(s, "data:"); c[2];
+         c++) /* a stored line has no line ends; a damaged one must not forge a field */
         if (*c == '\n' || *c == '\r') *c = ' ';
     return s;
 }
@@ -65,8 +66,11 @@ static int read_events(events_hub *h, int64_t from, void (*use)(void *ctx, int64
 {
     sqlite3_stmt *q;
     int n = 0, rc;
-    if (sqlite3_prepare_v2(h->run.db, "SELECT seq, CASE WHEN json_valid(json) THEN json ELSE 'null' END FROM event "
-                                      "WHERE seq >= ?1 ORDER BY seq LIMIT ?2", -1, &q, NULL) != SQLITE_OK) return -1;
+    if (sqlite3_prepare_v2(h->run.db,
+                           "SELECT seq, CASE WHEN json_valid(json) THEN json ELSE 'null' END FROM event "
+                           "WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+                           -1, &q, NULL) != SQLITE_OK)
+        return -1;
     sqlite3_bind_int64(q, 1, from);
     sqlite3_bind_int(q, 2, BATCH);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
@@ -195,8 +199,8 @@ events_listener *events_listen(events_hub *h, int64_t after, void *owner)
 {
     events_listener *l = atn_alloc(sizeof *l);
     pthread_mutex_lock(&h->lock);
-    *l = (events_listener){.hub = h, .after = h->listeners, .owner = owner, .next = after + 1, .run = h->run_count,
-                           .ping = h->ping_count};
+    *l = (events_listener){
+        .hub = h, .after = h->listeners, .owner = owner, .next = after + 1, .run = h->run_count, .ping = h->ping_count};
     if (l->after) l->after->before = l;
     h->listeners = l;
     h->n_listeners++;
@@ -227,7 +231,7 @@ void events_unlisten(events_listener *l)
 
 typedef struct {
     atn_text text;
-    int64_t next, end;         /* not beyond what the ring has: else an event would come twice */
+    int64_t next, end; /* not beyond what the ring has: else an event would come twice */
 } backlog;
 
 static void into_backlog(void *ctx, int64_t seq, const char *json)

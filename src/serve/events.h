@@ -16,8 +16,8 @@ typedef struct events_listener events_listener;
 
 /* `wake` is called with the hub locked, for each listener that sleeps and has something to read. */
 events_hub *events_hub_create(const char *folder, void (*wake)(void *owner));
-void events_hub_stop(events_hub *h);      /* wakes all, who then read the end of the stream */
-void events_hub_destroy(events_hub *h);   /* after the last listener has gone */
+void events_hub_stop(events_hub *h);    /* wakes all, who then read the end of the stream */
+void events_hub_destroy(events_hub *h); /* after the last listener has gone */
 
 events_listener *events_listen(events_hub *h, int64_t after, void *owner);
 void events_unlisten(events_listener *l);

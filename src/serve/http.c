@@ -28,7 +28,7 @@ enum { CLIENTS_MAX = 4096, TOKEN = 32, CONNECTION_BYTES = 6144, STREAM_BLOCK = 1
 
 struct serve {
     struct MHD_Daemon *daemon;
-    api_run runs[SERVE_RUNS_MAX];          /* of the server's thread */
+    api_run runs[SERVE_RUNS_MAX]; /* of the server's thread */
     events_hub *hubs[SERVE_RUNS_MAX];
     int n_runs, port, listen_fd;
     bool loopback;
@@ -92,8 +92,14 @@ static bool token_ok(const serve *s, const char *given)
 
 /* ---- the event stream ---- */
 
-static void stream_wake(void *owner) { MHD_resume_connection(owner); }
-static void stream_sleep(void *owner) { MHD_suspend_connection(owner); }
+static void stream_wake(void *owner)
+{
+    MHD_resume_connection(owner);
+}
+static void stream_sleep(void *owner)
+{
+    MHD_suspend_connection(owner);
+}
 
 static ssize_t stream_read(void *ctx, uint64_t at, char *out, size_t room)
 {
@@ -102,7 +108,10 @@ static ssize_t stream_read(void *ctx, uint64_t at, char *out, size_t room)
     return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
 }
 
-static void stream_end(void *ctx) { events_unlisten(ctx); }
+static void stream_end(void *ctx)
+{
+    events_unlisten(ctx);
+}
 
 static enum MHD_Result stream(serve *s, struct MHD_Connection *c, int run)
 {
@@ -111,7 +120,8 @@ static enum MHD_Result stream(serve *s, struct MHD_Connection *c, int run)
     long long n = 0;
     if (after && (!text_to_i64(after, &n) || n < 0)) return say(c, 400, "after: the number of an event\n");
     events_listener *l = events_listen(s->hubs[run], n, c);
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, l, stream_end);
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, l, stream_end);
     return reply(c, 200, "text/event-stream", r);
 }
 
@@ -137,8 +147,8 @@ static enum MHD_Result answer(serve *s, struct MHD_Connection *c, const char *na
                  MHD_create_response_from_buffer(bytes, text_take(&t), MHD_RESPMEM_MUST_FREE));
 }
 
-static enum MHD_Result request(void *ctx, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                               const char *upload, size_t *upload_bytes, void **per_request)
+static enum MHD_Result request(void *ctx, struct MHD_Connection *c, const char *url, const char *method,
+                               const char *version, const char *upload, size_t *upload_bytes, void **per_request)
 {
     static int seen;
     serve *s = ctx;
@@ -209,7 +219,8 @@ static int port_of(int fd)
     struct sockaddr_storage a;
     socklen_t n = sizeof a;
     if (getsockname(fd, (struct sockaddr *)&a, &n)) return 0;
-    return ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port : ((struct sockaddr_in6 *)&a)->sin6_port);
+    return ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port
+                                        : ((struct sockaddr_in6 *)&a)->sin6_port);
 }
 
 static char *key_path(const serve *s)
@@ -256,19 +267,23 @@ static atn_status choose_address(serve *s, const serve_options *o, atn_error *er
     s->loopback = text_starts(address, "127.") || !strcmp(address, "::1");
     int before = key_read(s);
     if (!s->token[0])
-        snprintf(s->token, sizeof s->token, "%016llx%016llx", (unsigned long long)rng_secret(), (unsigned long long)rng_secret());
+        snprintf(s->token, sizeof s->token, "%016llx%016llx", (unsigned long long)rng_secret(),
+                 (unsigned long long)rng_secret());
     s->listen_fd = bind_to(address, o->port ? o->port : before, why, sizeof why);
     if (s->listen_fd < 0 && !o->port && before) {
-        snprintf(s->token, sizeof s->token, "%016llx%016llx", (unsigned long long)rng_secret(), (unsigned long long)rng_secret());
+        snprintf(s->token, sizeof s->token, "%016llx%016llx", (unsigned long long)rng_secret(),
+                 (unsigned long long)rng_secret());
         s->listen_fd = bind_to(address, 0, why, sizeof why);
     }
     if (s->listen_fd < 0)
-        return atn_fail(err, ATN_IO, "cannot listen on '%s', port %d: %s; leave --port out for any free one", address, o->port, why);
+        return atn_fail(err, ATN_IO, "cannot listen on '%s', port %d: %s; leave --port out for any free one", address,
+                        o->port, why);
     s->port = port_of(s->listen_fd);
     /* Cookies do not know ports: one name for each server, or two of them would log each other out. */
     snprintf(s->cookie, sizeof s->cookie, "attune_%d", s->port);
     const char *shown = !strcmp(address, "0.0.0.0") ? "127.0.0.1" : !strcmp(address, "::") ? "::1" : address;
-    s->url = atn_format(strchr(shown, ':') ? "http://[%s]:%d/?token=%s" : "http://%s:%d/?token=%s", shown, s->port, s->token);
+    s->url = atn_format(strchr(shown, ':') ? "http://[%s]:%d/?token=%s" : "http://%s:%d/?token=%s", shown, s->port,
+                        s->token);
     key_write(s);
     return ATN_OK;
 }
@@ -291,8 +306,8 @@ atn_status serve_start(const serve_options *o, serve **out, atn_error *err)
     }
     for (int i = 0; i < s->n_runs; i++) s->hubs[i] = events_hub_create(o->folders[i], stream_wake);
     s->daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
-                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                                 (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
                                  MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_END);
     if (!s->daemon) st = atn_fail(err, ATN_IO, "libmicrohttpd cannot start: %s", strerror(errno));
     else s->listen_fd = -1; /* the daemon closes it */
@@ -302,8 +317,14 @@ out:
     return st;
 }
 
-const char *serve_url(const serve *s) { return s->url; }
-bool serve_is_loopback(const serve *s) { return s->loopback; }
+const char *serve_url(const serve *s)
+{
+    return s->url;
+}
+bool serve_is_loopback(const serve *s)
+{
+    return s->loopback;
+}
 
 void serve_stop(serve *s)
 {

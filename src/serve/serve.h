@@ -17,18 +17,18 @@
 enum { SERVE_RUNS_MAX = 2 };
 
 typedef struct {
-    const char *folders[SERVE_RUNS_MAX];   /* output folders, or .db files; the second one is for comparison */
+    const char *folders[SERVE_RUNS_MAX]; /* output folders, or .db files; the second one is for comparison */
     int n_folders;
-    const char *listen;                    /* address; NULL: 127.0.0.1 */
-    int port;                              /* 0: that of serve.key if free, else any */
+    const char *listen; /* address; NULL: 127.0.0.1 */
+    int port;           /* 0: that of serve.key if free, else any */
 } serve_options;
 
 typedef struct serve serve;
 
 atn_status serve_start(const serve_options *o, serve **out, atn_error *err);
-const char *serve_url(const serve *s);     /* with the token: for the terminal of the user, never for a log */
+const char *serve_url(const serve *s); /* with the token: for the terminal of the user, never for a log */
 bool serve_is_loopback(const serve *s);
-void serve_stop(serve *s);                 /* NULL is fine */
+void serve_stop(serve *s); /* NULL is fine */
 
 /* The same pages as files that a browser opens from disk. *files (may be NULL): how many were written. */
 atn_status serve_static(const serve_options *o, const char *folder, int *files, atn_error *err);

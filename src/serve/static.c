@@ -44,7 +44,8 @@ static atn_status write_answer(writer *w, api_run *r, const api_question *q, boo
         st = write_file(w, name, script.s, script.n);
         free(name);
     } else {
-        st = atn_fail(w->err, ATN_IO, "cannot read the run in '%s'; is it there? Look with: attune show %s", r->folder, r->folder);
+        st = atn_fail(w->err, ATN_IO, "cannot read the run in '%s'; is it there? Look with: attune show %s", r->folder,
+                      r->folder);
     }
     text_free(&t);
     text_free(&script);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 typedef struct {
-    const char *name;          /* "index.html" */
+    const char *name; /* "index.html" */
     const char *type;
     const unsigned char *data;
     size_t n;
@@ -13,6 +13,6 @@ typedef struct {
 
 extern const web_file web_files[];
 extern const int web_file_count;
-extern const char web_policy[];    /* Content-Security-Policy */
+extern const char web_policy[]; /* Content-Security-Policy */
 
 #endif

@@ -18,10 +18,18 @@ enum { CASES = 6, ISLANDS = 4 };
 static const char *const suite = "f32 h4 s64 d64 causal; f32 h8/2 s256 d64 causal; f32 h16/8 s512 d64 causal; "
                                  "f32 h8 s1024 d64 causal; f32 h8/2 s1024 d64; f32 h4/1 s2048 d64";
 static const char *const attacks[] = {
-    "<script>window.pwned=1</script>", "<img src=x onerror=window.pwned=1>", "<svg/onload=window.pwned=1>",
-    "\"><iframe srcdoc=\"<script>parent.pwned=1</script>\">", "javascript:window.pwned=1", "</pre></main><style>*{display:none}</style>",
-    "\u202egnp.exe\u202c \u200bhidden\u200d \u2066isolated", "{{constructor.constructor('window.pwned=1')()}}", "=HYPERLINK(\"x\")",
-    "__proto__ 1 -> 2, constructor 1 -> 2, toString 3 -> 4", "\xff\xfe\x80 not utf8 \xed\xa0\x80", "a\nid: 999999\ndata: {\"event\":\"forged\"}\n\n",
+    "<script>window.pwned=1</script>",
+    "<img src=x onerror=window.pwned=1>",
+    "<svg/onload=window.pwned=1>",
+    "\"><iframe srcdoc=\"<script>parent.pwned=1</script>\">",
+    "javascript:window.pwned=1",
+    "</pre></main><style>*{display:none}</style>",
+    "\u202egnp.exe\u202c \u200bhidden\u200d \u2066isolated",
+    "{{constructor.constructor('window.pwned=1')()}}",
+    "=HYPERLINK(\"x\")",
+    "__proto__ 1 -> 2, constructor 1 -> 2, toString 3 -> 4",
+    "\xff\xfe\x80 not utf8 \xed\xa0\x80",
+    "a\nid: 999999\ndata: {\"event\":\"forged\"}\n\n",
 };
 
 static atn_store *s;
@@ -44,8 +52,9 @@ static char *source_of(int64_t id, int bk, bool hostile)
         while (t.n < 10000000) text_add(&t, "<b onclick=window.pwned=1>x</b>\xe2\x80\xae ");
         return text_take(&t);
     }
-    text_addf(&t, "/* program %lld%s */\n#define BK %d      // knob: 16 32 64 128\n#define UNROLL %lld   // knob: 1 2 4\n", (long long)id,
-              hostile ? attacks[id % ATN_COUNT(attacks)] : "", bk, (long long)(1 << id % 3));
+    text_addf(&t,
+              "/* program %lld%s */\n#define BK %d      // knob: 16 32 64 128\n#define UNROLL %lld   // knob: 1 2 4\n",
+              (long long)id, hostile ? attacks[id % ATN_COUNT(attacks)] : "", bk, (long long)(1 << id % 3));
     for (int i = 0; i < 40; i++) text_addf(&t, "static void step_%d(float *a) { a[%d] += %d; }\n", i, i, i);
     return text_take(&t);
 }
@@ -61,13 +70,21 @@ static void add_program(int64_t id, int n, bool hostile, double t)
     char note[256];
     snprintf(note, sizeof note, "%s", id == 1 ? "initial_program.c" : hostile ? bad : "");
     if (!note[0]) snprintf(note, sizeof note, "BK %d -> %d, UNROLL 1 -> %d", 16, bk, 1 << id % 3);
-    store_proposal p = {.island = (int)(id % ISLANDS), .parent1 = parent, .proposer = id == 1 ? "start" : "knobs",
-                        .origin = id == 1 ? "initial" : hostile ? (char *)bad : (char *)ops[rng_below(&r, 4)], .note = note,
-                        .source = source_of(id, bk, hostile), .flags = "", .t = t - 1};
+    store_proposal p = {.island = (int)(id % ISLANDS),
+                        .parent1 = parent,
+                        .proposer = id == 1 ? "start" : "knobs",
+                        .origin = id == 1   ? "initial"
+                                  : hostile ? (char *)bad
+                                            : (char *)ops[rng_below(&r, 4)],
+                        .note = note,
+                        .source = source_of(id, bk, hostile),
+                        .flags = "",
+                        .t = t - 1};
     must(store_proposal_add(s, &p, &err));
     free(p.source);
     bool failed = id > 1 && rng_below(&r, 3) == 0;
-    double reach = 2.2 * (1 - exp(-(double)id / (n * 0.15 + 5))), score = id == 1 ? 0 : reach - fabs(rng_normal(&r)) * 0.35;
+    double reach = 2.2 * (1 - exp(-(double)id / (n * 0.15 + 5))),
+           score = id == 1 ? 0 : reach - fabs(rng_normal(&r)) * 0.35;
     bool promoted = !failed && id > 1 && score > best + 0.01;
     double half = 0.004 + 0.05 / sqrt((double)id);
     store_case cases[CASES];
@@ -75,20 +92,57 @@ static void add_program(int64_t id, int n, bool hostile, double t)
     text_add(&v, "{\"stage\":\"race\",\"checks\":114,\"checks_passed\":114,\"error_of_tolerance\":0.31,\"cases\":[");
     for (int i = 0; i < CASES; i++) {
         double x = score - best + 0.05 * rng_normal(&r);
-        cases[i] = (store_case){i, x, x - 2 * half, x + 2 * half, best + x, 32, 2e5 * (i + 1) * exp(-best - x), 2e5 * (i + 1) * exp(-best), 4e-7 * (i + 1), 65536 << i};
-        text_addf(&v, "%s{\"case_index\":%d,\"log_ratio\":%g,\"log_low\":%g,\"log_high\":%g,\"pairs\":32}", i ? "," : "", i, x, x - half, x + half);
+        cases[i] = (store_case){i,
+                                x,
+                                x - 2 * half,
+                                x + 2 * half,
+                                best + x,
+                                32,
+                                2e5 * (i + 1) * exp(-best - x),
+                                2e5 * (i + 1) * exp(-best),
+                                4e-7 * (i + 1),
+                                65536 << i};
+        text_addf(&v, "%s{\"case_index\":%d,\"log_ratio\":%g,\"log_low\":%g,\"log_high\":%g,\"pairs\":32}",
+                  i ? "," : "", i, x, x - half, x + half);
     }
     text_add(&v, "]}");
     char cell[48] = "", evidence[400];
     if (!failed) snprintf(cell, sizeof cell, "p%+d w%d d%+d", (int)rng_below(&r, 5) - 2, 16 + (int)rng_below(&r, 6), 0);
-    snprintf(evidence, sizeof evidence, "%s", failed ? hostile ? bad : "f32 b2 h4 s20 d1, data normal: wrote past the end of o" : "");
-    store_program g = {.made = {.id = p.id}, .seq = id, .generation = (int)ATN_MIN(id - 1, 9), .incumbent = best_id, .correct = !failed, .promoted = promoted,
-        .state = failed ? "failed" : promoted || id == 1 ? "better" : "right", .stage = failed ? "full" : promoted ? "confirm" : "race",
-        .reason = failed ? hostile ? (char *)bad : (char *)reasons[rng_below(&r, 4)] : promoted || id == 1 ? "ok" : "not_better", .evidence = evidence,
-        .reproduce = failed ? "attune eval PROGRAM.c --case \"f32 b2 h4 s20 d1\" --data normal --seed 7" : "", .compiler = hostile ? (char *)bad : "gcc 12.2.0",
-        .score = failed ? (double)NAN : score, .score_low = failed ? (double)NAN : score - half, .score_high = failed ? (double)NAN : score + half, .error = 3e-7,
-        .workspace_bytes = 65536, .profile = 0.1, .decode = NAN, .cell = cell, .t = t, .seconds_build = 0.8, .seconds_judge = 0.4, .verdict = v.s,
-        .cases = failed ? NULL : cases, .n_cases = failed ? 0 : CASES};
+    snprintf(evidence, sizeof evidence, "%s",
+             failed ? hostile ? bad : "f32 b2 h4 s20 d1, data normal: wrote past the end of o" : "");
+    store_program g = {.made = {.id = p.id},
+                       .seq = id,
+                       .generation = (int)ATN_MIN(id - 1, 9),
+                       .incumbent = best_id,
+                       .correct = !failed,
+                       .promoted = promoted,
+                       .state = failed                ? "failed"
+                                : promoted || id == 1 ? "better"
+                                                      : "right",
+                       .stage = failed     ? "full"
+                                : promoted ? "confirm"
+                                           : "race",
+                       .reason = failed                ? hostile ? (char *)bad : (char *)reasons[rng_below(&r, 4)]
+                                                : promoted || id == 1 ? "ok"
+                                                       : "not_better",
+                       .evidence = evidence,
+                       .reproduce =
+                           failed ? "attune eval PROGRAM.c --case \"f32 b2 h4 s20 d1\" --data normal --seed 7" : "",
+                       .compiler = hostile ? (char *)bad : "gcc 12.2.0",
+                       .score = failed ? (double)NAN : score,
+                       .score_low = failed ? (double)NAN : score - half,
+                       .score_high = failed ? (double)NAN : score + half,
+                       .error = 3e-7,
+                       .workspace_bytes = 65536,
+                       .profile = 0.1,
+                       .decode = NAN,
+                       .cell = cell,
+                       .t = t,
+                       .seconds_build = 0.8,
+                       .seconds_judge = 0.4,
+                       .verdict = v.s,
+                       .cases = failed ? NULL : cases,
+                       .n_cases = failed ? 0 : CASES};
     snprintf(g.object_hash, sizeof g.object_hash, "%032llx", (unsigned long long)id);
     must(store_program_add(s, &g, &err));
     if (!failed && (promoted || rng_below(&r, 8) == 0)) must(store_cell_add(s, id, p.island, cell, p.id, &err));
@@ -97,7 +151,8 @@ static void add_program(int64_t id, int n, bool hostile, double t)
         best = score;
         best_id = p.id;
     }
-    char *event = atn_format("{\"event\":\"judged\",\"t\":%g,\"judged\":%lld,\"per_minute\":50.0,\"seconds_left\":%g,\"best\":%lld,\"program\":{\"id\":%lld,\"seq\":%lld}}",
+    char *event = atn_format("{\"event\":\"judged\",\"t\":%g,\"judged\":%lld,\"per_minute\":50.0,\"seconds_left\":%g,"
+                             "\"best\":%lld,\"program\":{\"id\":%lld,\"seq\":%lld}}",
                              t, (long long)id, 60.0, (long long)best_id, (long long)p.id, (long long)id);
     must(store_event_add(s, t, event, &err));
     free(event);
@@ -114,12 +169,16 @@ static void add_letters(bool hostile)
     must(store_blob_add(s, hostile ? attacks[0] : "Make it faster.", prompt, &err));
     must(store_blob_add(s, hostile ? attacks[2] : "Here it is.", answer, &err));
     for (int i = 1; i <= 2; i++) {
-        char *q = atn_format("{\"proposer\":\"mailbox\",\"number\":%d,\"op\":\"diff\",\"prompt\":\"%s\",\"system\":\"%s\"}", i, prompt, prompt);
+        char *q =
+            atn_format("{\"proposer\":\"mailbox\",\"number\":%d,\"op\":\"diff\",\"prompt\":\"%s\",\"system\":\"%s\"}",
+                       i, prompt, prompt);
         must(store_measurement_add(s, "question", 1, 0, i, q, &err));
         free(q);
     }
-    char *a = atn_format("{\"proposer\":\"mailbox\",\"number\":1,\"op\":\"diff\",\"model\":\"m\",\"tokens_in\":900,\"tokens_out\":500,\"usd\":0.02,"
-                         "\"seconds\":3,\"answer\":\"%s\",\"source\":\"%s\"}", answer, source);
+    char *a = atn_format("{\"proposer\":\"mailbox\",\"number\":1,\"op\":\"diff\",\"model\":\"m\",\"tokens_in\":900,"
+                         "\"tokens_out\":500,\"usd\":0.02,"
+                         "\"seconds\":3,\"answer\":\"%s\",\"source\":\"%s\"}",
+                         answer, source);
     must(store_measurement_add(s, "answer", 1, 0, 3, a, &err));
     free(a);
     store_program_clear(&p);
@@ -128,15 +187,24 @@ static void add_letters(bool hostile)
 static void add_result(int64_t n, double t)
 {
     atn_text j = {0};
-    text_addf(&j, "{\"speedup\":{\"median\":%g,\"low\":%g,\"high\":%g},\"speedup_is\":\"final comparison, full size\",\"cases\":[", exp(best), exp(best - 0.01), exp(best + 0.01));
+    text_addf(&j,
+              "{\"speedup\":{\"median\":%g,\"low\":%g,\"high\":%g},\"speedup_is\":\"final comparison, full "
+              "size\",\"cases\":[",
+              exp(best), exp(best - 0.01), exp(best + 0.01));
     for (int i = 0; i < CASES; i++) {
         const char *at = suite;
         for (int k = 0; k < i; k++) at = strstr(at, "; ") + 2;
-        text_addf(&j, "%s{\"case\":\"%.*s\",\"error\":4e-7,\"speedup\":%g,\"speedup_low\":%g,\"speedup_high\":%g,\"gflops\":120,\"peak_fraction\":0.5%d,\"ns\":%g,\"workspace_bytes\":65536}",
-                  i ? "," : "", (int)strcspn(at, ";"), at, exp(best), exp(best - 0.02), exp(best + 0.02), i, 2e5 * (i + 1));
+        text_addf(&j,
+                  "%s{\"case\":\"%.*s\",\"error\":4e-7,\"speedup\":%g,\"speedup_low\":%g,\"speedup_high\":%g,"
+                  "\"gflops\":120,\"peak_fraction\":0.5%d,\"ns\":%g,\"workspace_bytes\":65536}",
+                  i ? "," : "", (int)strcspn(at, ";"), at, exp(best), exp(best - 0.02), exp(best + 0.02), i,
+                  2e5 * (i + 1));
     }
     text_add(&j, "],\"machine\":{\"fma_peak_gflops\":217}}");
-    must(store_measurement_add(s, "control_end", 1, 1, t, "{\"aa_races\":3,\"aa_promoted\":0,\"plus_races\":3,\"plus_promoted\":3,\"aa_spread\":0.003,\"can_see_percent\":1.2}", &err));
+    must(store_measurement_add(s, "control_end", 1, 1, t,
+                               "{\"aa_races\":3,\"aa_promoted\":0,\"plus_races\":3,\"plus_promoted\":3,\"aa_spread\":0."
+                               "003,\"can_see_percent\":1.2}",
+                               &err));
     must(store_measurement_add(s, "result", best_id, 1, t, j.s, &err));
     must(store_event_add(s, t, "{\"event\":\"stop\",\"text\":\"time is up\"}", &err));
     text_free(&j);
@@ -149,7 +217,11 @@ int main(int argc, char **argv)
     int n = atoi(argv[2]);
     const char *kind = argc > 3 ? argv[3] : "finished";
     bool hostile = !strcmp(kind, "hostile"), add = !strcmp(kind, "add");
-    store_pair id[] = {{"machine", "a test machine"}, {"suite", suite}, {"compiler", "gcc 12.2.0"}, {"threads", "1"}, {"initial program", "1"}};
+    store_pair id[] = {{"machine", "a test machine"},
+                       {"suite", suite},
+                       {"compiler", "gcc 12.2.0"},
+                       {"threads", "1"},
+                       {"initial program", "1"}};
     must(store_open(argv[1], add ? STORE_RESUME : STORE_CREATE, id, ATN_COUNT(id), &s, &err));
     store_progress at = {0};
     must(store_progress_get(s, &at, &err));
@@ -169,7 +241,11 @@ int main(int argc, char **argv)
     must(store_meta_set(s, "started", "2026-01-01T00:00:00Z", &err));
     must(store_begin(s, &err));
     must(store_event_add(s, 0, "{\"event\":\"start\",\"t\":0}", &err));
-    if (n) must(store_measurement_add(s, "control", 1, 1, 1, "{\"aa_races\":3,\"aa_promoted\":0,\"plus_races\":3,\"plus_promoted\":3,\"aa_spread\":0.002,\"can_see_percent\":1.5}", &err));
+    if (n)
+        must(store_measurement_add(s, "control", 1, 1, 1,
+                                   "{\"aa_races\":3,\"aa_promoted\":0,\"plus_races\":3,\"plus_promoted\":3,\"aa_"
+                                   "spread\":0.002,\"can_see_percent\":1.5}",
+                                   &err));
     for (int i = 1; i <= n; i++) add_program(i, n, hostile, i * 1.2);
     if (n >= 9) add_letters(hostile);
     if (n && (!strcmp(kind, "finished") || hostile)) add_result(n, n * 1.2);

@@ -55,12 +55,17 @@ static int stop(void **state)
 static int dial(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
     return fd;
 }
 
-static void send_text(int fd, const char *text) { assert_int_equal(write(fd, text, strlen(text)), strlen(text)); }
+static void send_text(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
 
 /* What arrives within `ms` of silence or until `until` is in it. Caller frees. */
 static char *receive(int fd, const char *until, int ms)
@@ -81,7 +86,8 @@ static char *ask(const char *method, const char *path, const char *host, const c
 {
     int fd = dial();
     char *own = atn_format("127.0.0.1:%d", port);
-    char *text = atn_format("%s %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", method, path, host ? host : own, headers ? headers : "");
+    char *text = atn_format("%s %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", method, path,
+                            host ? host : own, headers ? headers : "");
     send_text(fd, text);
     char *answer = receive(fd, NULL, 5000);
     close(fd);
@@ -90,7 +96,10 @@ static char *ask(const char *method, const char *path, const char *host, const c
     return answer;
 }
 
-static char *cookie(void) { return atn_format("Cookie: a=b; attune_%d=%s\r\n", port, token); }
+static char *cookie(void)
+{
+    return atn_format("Cookie: a=b; attune_%d=%s\r\n", port, token);
+}
 
 static int status_of(const char *method, const char *path, const char *host, const char *headers)
 {
@@ -117,7 +126,8 @@ static void test_who_may_read(void **state)
 {
     (void)state;
     start("small");
-    char *c = cookie(), *with = atn_format("/?token=%s", token), *other = atn_format("localhost:%d", port), *wrong = strdup(c);
+    char *c = cookie(), *with = atn_format("/?token=%s", token), *other = atn_format("localhost:%d", port),
+         *wrong = strdup(c);
     assert_int_equal(status_of("GET", "/", NULL, NULL), 403);
     assert_int_equal(status_of("GET", "/api/run", NULL, NULL), 403);
     assert_int_equal(status_of("GET", "/api/events", NULL, NULL), 403);
@@ -127,19 +137,22 @@ static void test_who_may_read(void **state)
     wrong[strlen(wrong) - 3] ^= 1;
     assert_int_equal(status_of("GET", "/", NULL, wrong), 403);
     assert_int_equal(status_of("GET", "/?token=", NULL, NULL), 403);
-    const char *hosts[] = {"evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80", "192.168.0.1:80", ""};
+    const char *hosts[] = {"evil.example",   "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80",
+                           "192.168.0.1:80", ""};
     for (int i = 0; i < ATN_COUNT(hosts); i++) assert_int_equal(status_of("GET", with, hosts[i], c), 403);
     char *evil = atn_format("evil.example:%d", port);
     assert_int_equal(status_of("GET", with, evil, c), 403);
     const char *methods[] = {"POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
     for (int i = 0; i < ATN_COUNT(methods); i++) assert_int_equal(status_of(methods[i], "/api/run", NULL, c), 405);
     assert_int_equal(status_of("HEAD", "/", NULL, c), 200);
-    const char *none[] = {"/../../etc/passwd", "/run.db", "/serve.key", "/api/", "/api/nothing", "/%2e%2e/run.db", "/api/program?id=99999"};
+    const char *none[] = {"/../../etc/passwd", "/run.db",        "/serve.key",           "/api/",
+                          "/api/nothing",      "/%2e%2e/run.db", "/api/program?id=99999"};
     for (int i = 0; i < ATN_COUNT(none); i++) assert_int_equal(status_of("GET", none[i], NULL, c), 404);
     assert_int_equal(status_of("GET", "/api/run?run=7", NULL, c), 404);
     assert_int_equal(status_of("GET", "/api/program?id=1;drop", NULL, c), 400);
     char *page = ask("GET", with, NULL, NULL);
-    const char *headers[] = {"Content-Security-Policy: default-src 'none'; script-src 'self'", "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer",
+    const char *headers[] = {"Content-Security-Policy: default-src 'none'; script-src 'self'",
+                             "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer",
                              "HttpOnly; SameSite=Strict", "Cache-Control: no-store"};
     for (int i = 0; i < ATN_COUNT(headers); i++) assert_non_null(strstr(page, headers[i]));
     assert_null(strstr(page, "Access-Control"));
@@ -155,15 +168,18 @@ static void test_answers(void **state)
 {
     (void)state;
     start("small");
-    json_t *run = json_of("/api/run"), *programs = json_of("/api/programs"), *later = json_of("/api/programs?after=55"), *one = json_of("/api/program?id=7");
+    json_t *run = json_of("/api/run"), *programs = json_of("/api/programs"), *later = json_of("/api/programs?after=55"),
+           *one = json_of("/api/program?id=7");
     assert_string_equal(json_string_value(json_object_get(run, "state")), "finished");
     assert_int_equal(json_array_size(json_object_get(programs, "rows")), 60);
     assert_int_equal(json_array_size(json_object_get(later, "rows")), 5);
-    assert_true(text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
+    assert_true(
+        text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
     const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts", "/api/questions"};
     for (int i = 0; i < ATN_COUNT(rest); i++) json_decref(json_of(rest[i]));
     json_t *nine = json_of("/api/program?id=9"), *open = json_of("/api/questions");
-    assert_string_equal(json_string_value(json_object_get(json_object_get(nine, "asked"), "prompt")), "Make it faster.");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(nine, "asked"), "prompt")),
+                        "Make it faster.");
     assert_int_equal(json_array_size(json_object_get(open, "rows")), 1);
     json_decref(nine);
     json_decref(open);
@@ -203,8 +219,11 @@ static void test_hostile(void **state)
 static int listen_after(long after, bool by_header)
 {
     int fd = dial();
-    char *c = cookie(), *text = by_header ? atn_format("GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sLast-Event-ID: %ld\r\n\r\n", port, c, after)
-                                          : atn_format("GET /api/events?after=%ld HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", after, port, c);
+    char *c = cookie(),
+         *text = by_header
+                     ? atn_format("GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sLast-Event-ID: %ld\r\n\r\n",
+                                  port, c, after)
+                     : atn_format("GET /api/events?after=%ld HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", after, port, c);
     send_text(fd, text);
     free(c);
     free(text);
@@ -343,9 +362,12 @@ int main(int argc, char **argv)
     make("small", "60");
     make("hostile", "40 hostile");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_who_may_read, stop),       cmocka_unit_test_teardown(test_answers, stop),
-        cmocka_unit_test_teardown(test_hostile, stop),            cmocka_unit_test_teardown(test_stream, stop),
-        cmocka_unit_test_teardown(test_same_address_again, stop), cmocka_unit_test_teardown(test_thousand, stop),
+        cmocka_unit_test_teardown(test_who_may_read, stop),
+        cmocka_unit_test_teardown(test_answers, stop),
+        cmocka_unit_test_teardown(test_hostile, stop),
+        cmocka_unit_test_teardown(test_stream, stop),
+        cmocka_unit_test_teardown(test_same_address_again, stop),
+        cmocka_unit_test_teardown(test_thousand, stop),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     file_remove_tree(dir, NULL);
