@@ -141,10 +141,12 @@ static void list_trials(diagnosis *d)
         return;
     }
     char *mutants = file_join(zoo, "../mutants.c");
-    proof_add_zoo(&d->here, zoo, false);
-    if (proof_add_mutants(&d->here, mutants) < 0)
-        snprintf(d->proof_trouble, sizeof d->proof_trouble, "no mutants in '%.300s'", mutants);
+    proof_list animals = {0}, wrong = {0};
     add_honest(&d->here);
+    proof_add_zoo(&animals, zoo, false);
+    if (proof_add_mutants(&wrong, mutants) < 0)
+        snprintf(d->proof_trouble, sizeof d->proof_trouble, "no mutants in '%.300s'", mutants);
+    proof_merge(&d->here, &animals, &wrong);
     proof_add_zoo(&d->here, zoo, true);
     if (d->isolation == ISOLATION_FULL) {
         proof_add_zoo(&d->reduced, zoo, true);

@@ -78,6 +78,18 @@ void proof_add_honest(proof_list *l, const char *path)
     add(l, PROOF_HONEST, path, slash ? slash + 1 : path);
 }
 
+void proof_merge(proof_list *l, proof_list *a, proof_list *b)
+{
+    l->trials = atn_realloc(l->trials, (size_t)(l->n + a->n + b->n + 1) * sizeof *l->trials);
+    for (int i = 0; i < a->n || i < b->n; i++) {
+        if (i < a->n) l->trials[l->n++] = a->trials[i];
+        if (i < b->n) l->trials[l->n++] = b->trials[i];
+    }
+    free(a->trials);
+    free(b->trials);
+    *a = *b = (proof_list){0};
+}
+
 void proof_free(proof_list *l)
 {
     for (int i = 0; i < l->n; i++) free(l->trials[i].path);

@@ -41,6 +41,8 @@ int proof_add_zoo(proof_list *l, const char *folder, bool behind); /* how many *
 /* Rows "mutant N: words" of the file's first comment; MUTANT is defined as N. -1: not a file of mutants. */
 int proof_add_mutants(proof_list *l, const char *path);
 void proof_add_honest(proof_list *l, const char *path);
+/* Moves both lists to the end of *l, in turns: a short time then shows some of each. */
+void proof_merge(proof_list *l, proof_list *a, proof_list *b);
 /* Plays what is not done yet; reduced: without namespaces, private uid and sealed mappings. */
 atn_status proof_play(proof_list *l, bool reduced, double seconds, atn_error *err);
 void proof_free(proof_list *l);

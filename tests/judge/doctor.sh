@@ -21,7 +21,7 @@ for field in isolation zoo total refused survivors honest aa races promoted plus
 done
 flat=$(printf '%s' "$out" | tr -d ' \n')
 number() { printf '%s' "$flat" | sed -n "s/.*\"$1\":{[^}]*\"$2\":\([0-9]*\).*/\1/p"; }
-[ "$(number zoo total)" -ge 40 ] 2>/dev/null || fail "zoo met only '$(number zoo total)' animals in $seconds s"
+[ "$(number zoo total)" -ge 10 ] 2>/dev/null || fail "zoo met only '$(number zoo total)' animals in $seconds s"
 [ "$(number zoo total)" = "$(number zoo refused)" ] || fail "cheats survive"
 case $flat in *'"survivors":[]'*) ;; *) fail "survivors are named" ;; esac
 [ "$(number honest refused)" = 0 ] || fail "an honest kernel was refused"
