@@ -785,7 +785,7 @@ static bool indices_plain(const char *path)
 {
     for (const char *p = path; (p = strchr(p, '[')); p++) {
         size_t digits = strspn(p + 1, "0123456789");
-        if (digits > 3 || (digits > 1 && p[1] == '0')) return false;
+        if (digits < 1 || digits > 3 || p[1 + digits] != ']' || (digits > 1 && p[1] == '0')) return false;
     }
     return true;
 }
