@@ -6,9 +6,14 @@
  *
  * Cases are timed as one kv group (all query heads of one kv head of one batch entry; groups are independent and
  * equal) unless there are more threads than one; tokens/s are of the whole problem, groups one after the other. */
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -19,6 +24,7 @@
 #include "evolve/config.h"
 #include "judge/accuracy.h"
 #include "judge/judge.h"
+#include "judge/timing.h"
 
 enum { PAIRS = 20, SOURCE_MAX = 256 << 20 };
 
@@ -36,6 +42,7 @@ typedef struct {
     int stage;
     atn_verdict v;
     seed_metrics metrics;
+    json_t *module; /* --module: what attune-module printed, an array; else NULL */
     double start;
 } evaluation;
 
@@ -197,6 +204,108 @@ static bool is_valid(const evaluation *e)
            (e->v.reason == ATN_REASON_OK || e->v.reason == ATN_REASON_SLOWER || e->v.reason == ATN_REASON_NOT_BETTER);
 }
 
+/* ---- the module around the kernel ---------------------------------------------------------------------------------- */
+
+/* Starts attune-module with both objects; its lines come through *out. A program of its own: no candidate is loaded here. */
+static atn_status module_start(const evaluation *e, pid_t *pid, FILE **out, atn_error *err)
+{
+    extern char **environ;
+    char *path = file_beside_program("attune-module"), threads[16], objects[2][32], (*texts)[200] = NULL;
+    if (!file_exists(path)) {
+        free(path);
+        path = file_beside_program("../src/module/attune-module");
+    }
+    int pipe_ends[2], fds[2] = {e->program.so_fd, e->reference.so_fd}, n = 0;
+    const char **argv = atn_alloc(sizeof *argv * (size_t)(e->suite.count + 8));
+    texts = atn_alloc(sizeof *texts * (size_t)ATN_MAX(e->suite.count, 1));
+    snprintf(threads, sizeof threads, "%lld", config_int(e->config, "judge.threads"));
+    argv[n++] = "attune-module", argv[n++] = threads, argv[n++] = "0.4";
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (int i = 0; i < 2; i++) {
+        snprintf(objects[i], sizeof objects[i], "/proc/self/fd/%d", 3 + i);
+        posix_spawn_file_actions_adddup2(&actions, fds[i], 3 + i);
+        argv[n++] = objects[i];
+    }
+    argv[n++] = "--";
+    for (int i = 0; i < e->suite.count; i++) {
+        problem_print(&e->suite.cases[i].problem, texts[i], sizeof texts[i]);
+        argv[n++] = texts[i];
+    }
+    atn_status s = ATN_OK;
+    int failed = pipe2(pipe_ends, O_CLOEXEC) ? errno : 0;
+    if (!failed) {
+        posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
+        failed = posix_spawn(pid, path, &actions, NULL, (char **)argv, environ);
+        close(pipe_ends[1]);
+        if (failed) close(pipe_ends[0]);
+    }
+    if (failed) s = atn_fail(err, ATN_PROCESS, "cannot start '%s': %s; is attune installed whole?", path, strerror(failed));
+    else *out = fdopen(pipe_ends[0], "r");
+    posix_spawn_file_actions_destroy(&actions);
+    free(argv);
+    free(texts);
+    free(path);
+    return s;
+}
+
+static atn_status measure_module(evaluation *e, atn_error *err)
+{
+    pid_t pid;
+    FILE *out = NULL;
+    char line[1024];
+    int status = 0, lock = -1;
+    progress(e, "waiting for the timing lock");
+    atn_status s = timing_lock(&lock, err);
+    if (s) return s;
+    progress(e, "timing whole modules");
+    s = module_start(e, &pid, &out, err);
+    if (!s) {
+        e->module = json_array();
+        while (fgets(line, sizeof line, out)) {
+            json_t *row = json_loads(line, 0, NULL);
+            if (row) json_array_append_new(e->module, row);
+        }
+        fclose(out);
+        waitpid(pid, &status, 0);
+        if (WIFSIGNALED(status))
+            s = atn_fail(err, ATN_PROCESS, "attune-module was ended by signal %d (%s)", WTERMSIG(status),
+                         strsignal(WTERMSIG(status)));
+        else if (status) s = atn_fail(err, ATN_PROCESS, "attune-module failed; what it said stands above");
+    }
+    if (lock >= 0) close(lock);
+    return s;
+}
+
+/* For a program and its reference in turn: rows come as program, reference, program, reference ... or one skipped row. */
+static void print_module(const evaluation *e)
+{
+    size_t i;
+    json_t *row;
+    const char *blas = "";
+    printf("\nwhole modules (projections, norms, RoPE, cache, output projection) around this kernel and around the reference\n");
+    printf("%-34s %11s %9s %10s %14s %9s %12s\n", "case", "tokens/s", "ms", "attention", "its reference", "speedup",
+           "most possible");
+    json_array_foreach(e->module, i, row) {
+        const char *text = json_string_value(json_object_get(row, "case")),
+                   *skipped = json_string_value(json_object_get(row, "skipped"));
+        if (skipped) {
+            printf("%-34s %s\n", text, skipped);
+            continue;
+        }
+        const json_t *other = json_array_get(e->module, i + 1);
+        if (json_integer_value(json_object_get(row, "object")) != 0 || !other) continue;
+        double share = json_number_value(json_object_get(row, "attention_share")),
+               before = json_number_value(json_object_get(other, "attention_share"));
+        blas = json_string_value(json_object_get(row, "blas"));
+        printf("%-34s %11.0f %9.3f %9.1f%% %13.1f%% %8.2fx %11.2fx%s\n", text,
+               json_number_value(json_object_get(row, "tokens_per_s")), json_number_value(json_object_get(row, "ms")),
+               100 * share, 100 * before, json_number_value(json_object_get(row, "speedup")), 1 / (1 - before),
+               json_is_true(json_object_get(row, "own")) ? "" : "  (the kernel refused; the library's ran)");
+    }
+    printf("attention: its share of the module's time. most possible: with attention for nothing. projections by %s\n", blas);
+}
+
 /* ---- figures of a case ------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -297,6 +406,7 @@ static void print_json(const evaluation *e)
     json_t *cases = json_array();
     for (int i = 0; i < v->n_cases; i++) json_array_append_new(cases, case_json(e, &v->cases[i]));
     json_object_set_new(o, "cases", cases);
+    if (e->module) json_object_set(o, "module", e->module);
     json_object_set_new(o, "machine", machine_json(e));
     json_object_set_new(o, "run",
                         json_pack("{s:i, s:f, s:[]}", "candidates", 1, "minutes", (clock_s() - e->start) / 60,
@@ -393,6 +503,7 @@ static void print_table(const evaluation *e)
            term_set(stdout, TERM_GREEN), term_set(stdout, TERM_PLAIN), v->error, 100 * v->error_of_tolerance);
     printf(e->stage == 1 ? " (quick stage only)\n" : "\n");
     if (!e->checked_only && e->stage > 1) print_scores(e);
+    if (e->module) print_module(e);
     if (!e->cli->quiet)
         printf("\n%.1f s building, %.1f s checking, %.1f s timing\n", v->seconds_build, v->seconds_check,
                v->seconds_race);
@@ -409,6 +520,7 @@ int cmd_eval(const atn_cli *c)
                     .metrics = {NAN, NAN, NAN, NAN, NAN, NAN},
                     .start = clock_s()};
     atn_status s = evaluate(&e, &err);
+    if (!s && cli_has(c, "module") && e.stage == 4 && !e.checked_only && is_valid(&e)) s = measure_module(&e, &err);
     progress(&e, "");
     int code;
     if (s) {
@@ -421,6 +533,7 @@ int cmd_eval(const atn_cli *c)
     }
     build_release(&e.program);
     build_release(&e.reference);
+    json_decref(e.module);
     judge_free(e.judge);
     suite_free(&e.suite);
     config_free(e.config);
