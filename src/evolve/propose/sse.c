@@ -47,17 +47,19 @@ static void read_chunk(sse_reader *r, json_t *o)
     if (!json_is_object(delta)) delta = json_object_get(choice, "message");
     json_t *content = json_object_get(delta, "content");
     if (json_is_string(content)) {
-        text_addn(&r->text, json_string_value(content), strlen(json_string_value(content)));   /* \u0000 ends a piece */
+        text_addn(&r->text, json_string_value(content), strlen(json_string_value(content))); /* \u0000 ends a piece */
         r->started |= json_string_length(content) > 0;
     }
-    for (size_t i = 0; json_is_array(content) && i < json_array_size(content); i++) {           /* content in parts */
+    for (size_t i = 0; json_is_array(content) && i < json_array_size(content); i++) { /* content in parts */
         const char *part = json_string_value(json_object_get(json_array_get(content, i), "text"));
         if (part) text_add(&r->text, part), r->started = true;
     }
-    if (json_is_string(json_object_get(delta, "reasoning_content")) || json_is_string(json_object_get(delta, "reasoning")))
+    if (json_is_string(json_object_get(delta, "reasoning_content")) ||
+        json_is_string(json_object_get(delta, "reasoning")))
         r->started = true;
     json_t *tools = json_object_get(delta, "tool_calls");
-    if ((json_is_array(tools) && json_array_size(tools)) || json_is_object(json_object_get(delta, "function_call"))) r->tool = true;
+    if ((json_is_array(tools) && json_array_size(tools)) || json_is_object(json_object_get(delta, "function_call")))
+        r->tool = true;
     const char *why = json_string_value(json_object_get(choice, "finish_reason"));
     if (!why) return;
     r->done = true;
@@ -69,7 +71,7 @@ static void read_json(sse_reader *r, const char *s, size_t n)
 {
     json_error_t e;
     json_t *o = json_loadb(s, n, JSON_ALLOW_NUL, &e);
-    if (json_is_array(o) && json_array_size(o) == 1) {         /* some gateways wrap errors in an array */
+    if (json_is_array(o) && json_array_size(o) == 1) { /* some gateways wrap errors in an array */
         json_t *first = json_incref(json_array_get(o, 0));
         json_decref(o);
         o = first;
@@ -82,7 +84,7 @@ static void read_json(sse_reader *r, const char *s, size_t n)
 static void end_event(sse_reader *r)
 {
     if (!r->data.n) return;
-    r->data.s[--r->data.n] = 0;                                  /* the last newline */
+    r->data.s[--r->data.n] = 0; /* the last newline */
     r->events++;
     if (!strcmp(r->data.s, "[DONE]")) r->done = true;
     else read_json(r, r->data.s, r->data.n);
@@ -96,7 +98,7 @@ static void end_line(sse_reader *r)
         end_event(r);
     } else if (text_starts(s, "data:")) {
         s += 5 + (s[5] == ' ');
-        if (!strcmp(s, "[DONE]") && r->data.n) end_event(r);       /* servers that forget the empty line */
+        if (!strcmp(s, "[DONE]") && r->data.n) end_event(r); /* servers that forget the empty line */
         text_add(&r->data, s);
         text_addn(&r->data, "\n", 1);
     } else if (*s == '{' && !r->events) {
@@ -140,7 +142,7 @@ void sse_end(sse_reader *r)
     }
     if (r->line.n) end_line(r);
     if (!r->events && !r->data.n && !r->failed) fail(r, "the server sent no events");
-    if (r->data.n && !r->done) {       /* an event without its end: whole if it is JSON, else cut off */
+    if (r->data.n && !r->done) { /* an event without its end: whole if it is JSON, else cut off */
         json_t *o = json_loadb(r->data.s, r->data.n, JSON_ALLOW_NUL, NULL);
         bool whole = o || !strcmp(r->data.s, "[DONE]\n");
         json_decref(o);

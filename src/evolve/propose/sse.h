@@ -13,16 +13,16 @@
 #include "base/text.h"
 
 typedef struct {
-    bool json;                  /* the body is one JSON document (content type, or it begins with '{') */
-    atn_text body, line, data;  /* body: of a JSON answer */
+    bool json;                 /* the body is one JSON document (content type, or it begins with '{') */
+    atn_text body, line, data; /* body: of a JSON answer */
     bool skip_lf, begun;
-    atn_text text;              /* content so far */
-    bool done;                  /* [DONE] or a finish_reason */
-    bool cut;                   /* finish_reason "length" */
-    bool tool;                  /* it called a tool instead of answering */
+    atn_text text; /* content so far */
+    bool done;     /* [DONE] or a finish_reason */
+    bool cut;      /* finish_reason "length" */
+    bool tool;     /* it called a tool instead of answering */
     bool empty_choices;
-    bool started;               /* a first token came, thoughts included */
-    bool failed;                /* an error object, or what is no JSON at all */
+    bool started; /* a first token came, thoughts included */
+    bool failed;  /* an error object, or what is no JSON at all */
     bool has_usage;
     int64_t tokens_in, tokens_out;
     int events;

@@ -1,0 +1,231 @@
+/* The network client against a mock endpoint that misbehaves (mock_endpoint.py): every class of fault, and a thousand
+ * requests of which a fifth meet one. `PROGRAM MOCK.py` */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "evolve/propose/client.h"
+#include "evolve/propose/sse.h"
+
+static int port;
+static char url[80];
+extern char **environ;
+static pid_t mock;
+
+static void mock_start(const char *script)
+{
+    int in[2], out[2];
+    char line[32] = "";
+    if (pipe(in) || pipe(out)) abort();
+    posix_spawn_file_actions_t f;
+    posix_spawn_file_actions_init(&f);
+    posix_spawn_file_actions_adddup2(&f, in[0], 0);
+    posix_spawn_file_actions_adddup2(&f, out[1], 1);
+    posix_spawn_file_actions_addclose(&f, in[1]);
+    char *const argv[] = {"python3", (char *)script, NULL};
+    if (posix_spawnp(&mock, "python3", &f, NULL, argv, environ)) abort();
+    close(in[0]);
+    close(out[1]);
+    FILE *p = fdopen(out[0], "r");
+    if (!p || !fgets(line, sizeof line, p) || !(port = atoi(line))) {
+        printf("1..0 # SKIP no python3 for the mock endpoint\n");
+        exit(0);
+    }
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/chat/completions", port);
+}
+
+static client *open_client(int parallel)
+{
+    client *c;
+    atn_error err;
+    if (client_open((client_lane[]){{0, 0}}, 1, parallel, &c, &err)) fail_msg("%s", err.text);
+    return c;
+}
+
+static void send_one(client *c, int id, const char *script, int retries, void *tag)
+{
+    char *body = atn_format("{\"mock\": {\"id\": %d, \"script\": [%s], \"text\": \"answer %d \xc3\xa4 \xf0\x9f\x9a\x80\"}}", id, script, id);
+    client_send(c, &(client_request){.url = url, .key = "secret", .body = body, .first_token_s = 2, .stall_s = 2, .retries = retries,
+                                     .retry_delay_s = 0.05, .tag = tag});
+    free(body);
+}
+
+static bool wait_one(client *c, client_result *r, double seconds)
+{
+    for (double end = clock_s() + seconds; clock_s() < end;) {
+        if (client_next(c, r)) return true;
+        poll(&(struct pollfd){.fd = client_fd(c), .events = POLLIN}, 1, 50);
+    }
+    return false;
+}
+
+typedef struct {
+    const char *name, *script;
+    bool ok;
+    int tries;
+    double least_s;
+    const char *error;
+} fault;
+
+static const fault faults[] = {
+    {"normal", "\"ok\"", true, 1, 0, ""},
+    {"cut at every byte", "\"bytes\"", true, 1, 0, ""},
+    {"plain JSON", "\"json\"", true, 1, 0, ""},
+    {"no [DONE]", "\"nodone\"", true, 1, 0, ""},
+    {"429, Retry-After 1", "\"429:1\", \"ok\"", true, 2, 1.0, ""},
+    {"500", "\"500\", \"503\", \"ok\"", true, 3, 0, ""},
+    {"stall before the first token", "\"stall0\", \"ok\"", true, 2, 1.9, ""},
+    {"stall after it", "\"stall1\", \"ok\"", true, 2, 1.9, ""},
+    {"truncated", "\"truncated\", \"half\", \"ok\"", true, 3, 0, ""},
+    {"garbage", "\"garbage\", \"ok\"", true, 2, 0, ""},
+    {"a web page", "\"html\", \"ok\"", true, 2, 0, ""},
+    {"reset", "\"reset\", \"ok\"", true, 2, 0, ""},
+    {"empty choices", "\"empty\", \"ok\"", true, 2, 0, ""},
+    {"reaches its length", "\"cut\"", true, 1, 0, ""},
+    {"a tool call", "\"tool\"", false, 1, 0, "tool"},
+    {"huge", "\"huge\"", false, 1, 0, "longer than"},
+    {"400 is final", "\"400\", \"ok\"", false, 1, 0, "HTTP 400: no"},
+    {"401 is final", "\"401\", \"ok\"", false, 1, 0, "HTTP 401"},
+    {"never comes right", "\"500\"", false, 4, 0, "HTTP 500"},
+};
+
+static void each_fault(void **state)
+{
+    (void)state;
+    client *c = open_client(16);
+    int seen[ATN_COUNT(faults)] = {0};
+    for (int i = 0; i < ATN_COUNT(faults); i++) send_one(c, 10000 + i, faults[i].script, 3, (void *)(intptr_t)i);
+    client_result r;
+    for (int n = 0; n < ATN_COUNT(faults); n++) {
+        if (!wait_one(c, &r, 20)) fail_msg("only %d results", n);
+        int i = (int)(intptr_t)r.tag;
+        char want[60];
+        snprintf(want, sizeof want, "answer %d \xc3\xa4 \xf0\x9f\x9a\x80", 10000 + i);
+        if (seen[i]++ || r.ok != faults[i].ok || r.tries != faults[i].tries || r.seconds < faults[i].least_s ||
+            (r.ok ? strcmp(r.text, want) != 0 : !strstr(r.error, faults[i].error)))
+            fail_msg("%s: ok %d, %d tries, %.2f s, '%.60s', %s", faults[i].name, r.ok, r.tries, r.seconds, r.text, r.error);
+        if (strstr(r.error, "secret")) fail_msg("the key is in an error");
+        if (!strcmp(faults[i].script, "\"ok\"")) assert_true(r.tokens_in == 100 && r.tokens_out == 10);
+        assert_int_equal(r.cut, !strcmp(faults[i].script, "\"cut\""));
+        client_result_clear(&r);
+    }
+    assert_int_equal(client_flying(c), 0);
+    client_close(c);
+}
+
+/* How often the endpoint gave a whole answer, by its own count. */
+static void stats(int *total, int *ids, int *most)
+{
+    char command[120], *text = atn_alloc(1 << 20);
+    snprintf(command, sizeof command, "exec 3<>/dev/tcp/127.0.0.1/%d; printf 'GET /stats HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3", port);
+    char *quoted = atn_format("bash -c \"%s\"", command);
+    FILE *f = popen(quoted, "r");
+    size_t n = fread(text, 1, (1 << 20) - 1, f);
+    text[n] = 0;
+    pclose(f);
+    *total = *ids = *most = 0;
+    char *at = strstr(text, "\"whole\": {");
+    assert_non_null(at);
+    sscanf(strstr(text, "\"total\": "), "\"total\": %d", total);
+    for (at += 10; *at && *at != '}';) {
+        int id, count;
+        if (sscanf(at, "\"%d\": %d", &id, &count) == 2 && id < 10000) ++*ids, *most = ATN_MAX(*most, count);
+        at += strcspn(at, ",}");
+        if (*at == ',') at += 2;
+    }
+    free(text);
+    free(quoted);
+}
+
+static void thousand(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static const char *const bad[] = {"\"429:0\", \"ok\"", "\"500\", \"ok\"", "\"reset\", \"ok\"", "\"garbage\", \"ok\"", "\"half\", \"ok\"",
+                                      "\"empty\", \"ok\"", "\"truncated\", \"503\", \"ok\"", "\"html\", \"ok\""};
+    static int seen[N];
+    client *c = open_client(64);
+    double t0 = clock_s();
+    for (int i = 0; i < N; i++) send_one(c, i, i % 5 == 0 ? bad[i / 5 % ATN_COUNT(bad)] : "\"ok\"", 5, (void *)(intptr_t)i);
+    client_result r;
+    int tries = 0;
+    for (int n = 0; n < N; n++) {
+        if (!wait_one(c, &r, 25)) fail_msg("only %d of %d results", n, N);
+        int i = (int)(intptr_t)r.tag, id = -1;
+        if (!r.ok || sscanf(r.text, "answer %d", &id) != 1 || id != i || seen[i]++) fail_msg("request %d: '%s' %s", i, r.text, r.error);
+        tries += r.tries;
+        client_result_clear(&r);
+    }
+    double wall = clock_s() - t0;
+    int total, ids, most;
+    stats(&total, &ids, &most);
+    print_message("# 1000 requests, %d tries, %.2f s, network thread %.2f s of CPU\n", tries, wall, client_cpu_s(c));
+    assert_int_equal(ids, N);           /* none lost */
+    assert_int_equal(most, 1);          /* none paid twice */
+    assert_false(client_next(c, &r));   /* none used twice */
+    client_close(c);
+}
+
+static void many_in_flight(void **state)
+{
+    (void)state;
+    client *c = open_client(64);
+    double t0 = clock_s();
+    for (int i = 0; i < 64; i++) send_one(c, 20000 + i, "\"slow:60\"", 0, NULL);
+    client_result r;
+    for (int n = 0; n < 64; n++) {
+        if (!wait_one(c, &r, 20)) fail_msg("only %d of 64", n);
+        if (!r.ok) fail_msg("%s", r.error);
+        client_result_clear(&r);
+    }
+    double wall = clock_s() - t0, share = client_cpu_s(c) / wall;
+    print_message("# 64 streams of 20 events a second for %.1f s: network thread %.2f %% of a core\n", wall, 100 * share);
+    assert_true(wall < 15);
+    assert_true(share < 0.25);          /* loose: this machine may be busy with anything */
+    client_close(c);
+}
+
+/* Whatever the cuts, the same result. */
+static void every_cut(void **state)
+{
+    (void)state;
+    static const char stream[] = ": hello\r\n\r\nevent: x\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\xc3\xa4\"}}]}\r\n\r\n"
+                                 "data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"\\u0041\"},\"finish_reason\":\"stop\"}]}\r\r"
+                                 "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n";
+    for (size_t cut = 0; cut < sizeof stream; cut++)
+        for (size_t step = 1; step < 12; step += 5) {
+            sse_reader r = {0};
+            sse_feed(&r, stream, cut);
+            for (size_t i = cut; i < sizeof stream - 1; i += step) sse_feed(&r, stream + i, ATN_MIN(step, sizeof stream - 1 - i));
+            sse_end(&r);
+            if (!r.done || r.failed || strcmp(r.text.s, "a\xc3\xa4""A") || r.tokens_in != 5 || r.tokens_out != 7)
+                fail_msg("cut at %zu, steps of %zu: %s", cut, step, r.error);
+            sse_free(&r);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return fprintf(stderr, "usage: %s mock_endpoint.py\n", argv[0]), 2;
+    mock_start(argv[1]);
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut), cmocka_unit_test(each_fault), cmocka_unit_test(thousand),
+                                       cmocka_unit_test(many_in_flight)};
+    int bad = cmocka_run_group_tests(tests, NULL, NULL);
+    kill(mock, SIGTERM);
+    waitpid(mock, NULL, 0);
+    return bad;
+}
