@@ -154,9 +154,13 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
     if (access(best, F_OK) == 0) {
         text_addf(t, "  check it again     %s eval %s\n", program, best);
         text_add(t, "  use it from C      it is one file behind one table: include/attune/kernel.h\n");
+        text_add(t, "  from Python        attune.mlx, attune.torch: docs/integrations.md\n");
+        text_add(t, "  from llama.cpp     the plug-in libggml-attune.so: docs/integrations.md\n");
     }
     text_addf(t, "  evolve on          %s evolve --resume --minutes 10%s%s\n", program, folder ? " -o " : "",
               folder ? v->folder : "");
+    text_addf(t, "  ask a model        %s evolve --resume --minutes 10 --proposer knobs,llm -c YOUR.yaml%s%s\n", program,
+              folder ? " -o " : "", folder ? v->folder : "");
     text_addf(t, "  your own sizes     %s evolve --case \"f32 h32/8 s4096 d128 causal\" -o my_output\n", program);
     free(best);
 }
