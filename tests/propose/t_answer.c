@@ -37,7 +37,7 @@ static const char parent[] = "#include \"attune/kernel.h\"\n"
 typedef struct {
     const char *name, *answer;
     answer_outcome outcome;
-    const char *holds;   /* in the new program, or in the words of the refusal */
+    const char *holds; /* in the new program, or in the words of the refusal */
 } row;
 
 #define BLOCK(a, b) "<<<<<<< SEARCH\n" a "=======\n" b ">>>>>>> REPLACE\n"
@@ -48,17 +48,21 @@ static const row rows[] = {
     {"crlf", "<<<<<<< SEARCH\r\n        a[i] = 1;\r\n=======\r\n        a[i] = 9;\r\n>>>>>>> REPLACE\r\n", ANSWER_OK,
      "        a[i] = 9;\n"},
     {"trailing blanks", BLOCK("        a[i] += 2;\n    }\n", "        a[i] += 3;\n    }\n"), ANSWER_OK, "a[i] += 3;\n"},
-    {"shifted", BLOCK("for (int i = 0; i < 4; i++) {\n    a[i] = 1;\n", "for (int i = 0; i < 5; i++) {\n    a[i] = 9;\n"),
+    {"shifted",
+     BLOCK("for (int i = 0; i < 4; i++) {\n    a[i] = 1;\n", "for (int i = 0; i < 5; i++) {\n    a[i] = 9;\n"),
      ANSWER_OK, "    for (int i = 0; i < 5; i++) {\n        a[i] = 9;\n"},
     {"two blocks",
-     BLOCK("        a[i] = 1;\n", "        a[i] = 9;\n") BLOCK("        a[i] = 9;\n", "        a[i] = 10;\n"), ANSWER_OK,
-     "a[i] = 10;"},
+     BLOCK("        a[i] = 1;\n", "        a[i] = 9;\n") BLOCK("        a[i] = 9;\n", "        a[i] = 10;\n"),
+     ANSWER_OK, "a[i] = 10;"},
     {"deleting", BLOCK("        a[i] = 1;\n", ""), ANSWER_OK, "i++) {\n        a[i] += 2;"},
-    {"marker as context", BLOCK("// EVOLVE-BLOCK-START\nstatic void f(int *a)\n", "// EVOLVE-BLOCK-START\nstatic int g;\nstatic void f(int *a)\n"),
+    {"marker as context",
+     BLOCK("// EVOLVE-BLOCK-START\nstatic void f(int *a)\n",
+           "// EVOLVE-BLOCK-START\nstatic int g;\nstatic void f(int *a)\n"),
      ANSWER_OK, "START\nstatic int g;\n"},
     {"second block misses", BLOCK("        a[i] = 1;\n", "x\n") BLOCK("        a[j] = 1;\n", "y\n"), ANSWER_NO_MATCH,
      "block 2 of 2"},
-    {"nearest line", BLOCK("    for (int i = 0; i < 4; i++) {\n        a[i] = 3;\n", "x\n"), ANSWER_NO_MATCH, "'a[i] = 1;'"},
+    {"nearest line", BLOCK("    for (int i = 0; i < 4; i++) {\n        a[i] = 3;\n", "x\n"), ANSWER_NO_MATCH,
+     "'a[i] = 1;'"},
     {"ambiguous", BLOCK("    a[0] = 7;\n", "    a[0] = 8;\n"), ANSWER_AMBIGUOUS, "lines 10 and 11"},
     {"outside", BLOCK("static int before = 1;\n", "static int before = 2;\n"), ANSWER_OUTSIDE, "line 2"},
     {"after", BLOCK("static int after = 2;\n", "static int after = 3;\n"), ANSWER_OUTSIDE, "outside"},
@@ -73,13 +77,17 @@ static const row rows[] = {
     {"nothing", "", ANSWER_EMPTY, ""},
     {"no change", BLOCK("        a[i] = 1;\n", "        a[i] = 1;\n"), ANSWER_SAME, "nothing"},
     {"unified diff",
-     "--- a.c\n+++ b.c\n@@ -99,3 +99,3 @@ f\n     for (int i = 0; i < 4; i++) {\n-        a[i] = 1;\n+        a[i] = 9;\n", ANSWER_OK,
-     "a[i] = 9;"},
-    {"diff outside", "@@ -1,2 +1,2 @@\n #include \"attune/kernel.h\"\n-static int before = 1;\n+static int before = 5;\n",
+     "--- a.c\n+++ b.c\n@@ -99,3 +99,3 @@ f\n     for (int i = 0; i < 4; i++) {\n-        a[i] = 1;\n+        a[i] = "
+     "9;\n",
+     ANSWER_OK, "a[i] = 9;"},
+    {"diff outside",
+     "@@ -1,2 +1,2 @@\n #include \"attune/kernel.h\"\n-static int before = 1;\n+static int before = 5;\n",
      ANSWER_OUTSIDE, "line 2"},
-    {"only the block", "```c\nstatic void f(int *a) { a[0] = 1; }\n```\n", ANSWER_OK, "START\nstatic void f(int *a) { a[0] = 1; }\n// EVOLVE"},
+    {"only the block", "```c\nstatic void f(int *a) { a[0] = 1; }\n```\n", ANSWER_OK,
+     "START\nstatic void f(int *a) { a[0] = 1; }\n// EVOLVE"},
     {"whole",
-     "Here.\n```c\n#include \"attune/kernel.h\"\nstatic int before = 1;\n// EVOLVE-BLOCK-START\nstatic void f(int *a) { }\n"
+     "Here.\n```c\n#include \"attune/kernel.h\"\nstatic int before = 1;\n// EVOLVE-BLOCK-START\nstatic void f(int *a) "
+     "{ }\n"
      "// EVOLVE-BLOCK-END\nstatic int after = 2;\nconst atn_kernel attune_kernel = {0};\n```\n",
      ANSWER_OK, "static void f(int *a) { }\n"},
     {"whole, outside changed",
@@ -90,11 +98,13 @@ static const row rows[] = {
      "```c\n#include \"attune/kernel.h\"\nstatic int before = 1;\n// EVOLVE-BLOCK-START\nint x;\n// EVOLVE-BLOCK-END\n"
      "static int after = 2;\nconst atn_kernel attune_kernel = {0};\nint more;\n```\n",
      ANSWER_OUTSIDE, "after the last"},
-    {"whole without markers", "```c\n#include <x>\nconst atn_kernel attune_kernel = {0};\n```\n", ANSWER_OUTSIDE, "marker"},
+    {"whole without markers", "```c\n#include <x>\nconst atn_kernel attune_kernel = {0};\n```\n", ANSWER_OUTSIDE,
+     "marker"},
     {"open fence", "```c\nstatic void f(int *a) { a[0]", ANSWER_MALFORMED, "cut off"},
-    {"thoughts", "<think>" BLOCK("x\n", "y\n") "</think>" BLOCK("        a[i] = 1;\n", "        a[i] = 9;\n"), ANSWER_OK,
-     "a[i] = 9;"},
-    {"unicode", "Größer → schneller 🚀\n" BLOCK("        a[i] = 1;\n", "        a[i] = 9; // größer\n"), ANSWER_OK, "größer"},
+    {"thoughts", "<think>" BLOCK("x\n", "y\n") "</think>" BLOCK("        a[i] = 1;\n", "        a[i] = 9;\n"),
+     ANSWER_OK, "a[i] = 9;"},
+    {"unicode", "Größer → schneller 🚀\n" BLOCK("        a[i] = 1;\n", "        a[i] = 9; // größer\n"), ANSWER_OK,
+     "größer"},
 };
 
 static void each_form(void **state)
@@ -145,7 +155,8 @@ static void mangled(void **state)
     int taken = 0;
     for (int n = 0; n < 20000; n++) {
         atn_rng r = rng_make(seed, 7, (uint64_t)n);
-        const char *from = rows[rng_below(&r, ATN_COUNT(rows))].answer, *other = rows[rng_below(&r, ATN_COUNT(rows))].answer;
+        const char *from = rows[rng_below(&r, ATN_COUNT(rows))].answer,
+                   *other = rows[rng_below(&r, ATN_COUNT(rows))].answer;
         atn_text t = {0};
         size_t len = strlen(from), at = len ? rng_below(&r, (uint32_t)len) : 0;
         text_addn(&t, from, at);
@@ -156,7 +167,9 @@ static void mangled(void **state)
         answer_program a;
         if (answer_apply(answer, parent, NULL, &a)) {
             char *now = outside_of(a.source);
-            if (strcmp(now, outside)) fail_msg("case %d changed what is outside:\n%s\nrerun: %s %llu", n, answer, program, (unsigned long long)seed);
+            if (strcmp(now, outside))
+                fail_msg("case %d changed what is outside:\n%s\nrerun: %s %llu", n, answer, program,
+                         (unsigned long long)seed);
             free(now);
             taken++;
         } else {
@@ -175,6 +188,7 @@ int main(int argc, char **argv)
     program = argv[0];
     if (argc > 1) seed = strtoull(argv[1], NULL, 0);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_form), cmocka_unit_test(notes_and_caps), cmocka_unit_test(mangled)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_form), cmocka_unit_test(notes_and_caps),
+                                       cmocka_unit_test(mangled)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,9 +57,17 @@ static client *open_client(int parallel)
 
 static void send_one(client *c, int id, const char *script, int retries, void *tag)
 {
-    char *body = atn_format("{\"mock\": {\"id\": %d, \"script\": [%s], \"text\": \"answer %d \xc3\xa4 \xf0\x9f\x9a\x80\"}}", id, script, id);
-    client_send(c, &(client_request){.url = url, .key = "secret", .body = body, .first_token_s = 2, .stall_s = 2, .retries = retries,
-                                     .retry_delay_s = 0.05, .tag = tag});
+    char *body =
+        atn_format("{\"mock\": {\"id\": %d, \"script\": [%s], \"text\": \"answer %d \xc3\xa4 \xf0\x9f\x9a\x80\"}}", id,
+                   script, id);
+    client_send(c, &(client_request){.url = url,
+                                     .key = "secret",
+                                     .body = body,
+                                     .first_token_s = 2,
+                                     .stall_s = 2,
+                                     .retries = retries,
+                                     .retry_delay_s = 0.05,
+                                     .tag = tag});
     free(body);
 }
 
@@ -116,7 +124,8 @@ static void each_fault(void **state)
         snprintf(want, sizeof want, "answer %d \xc3\xa4 \xf0\x9f\x9a\x80", 10000 + i);
         if (seen[i]++ || r.ok != faults[i].ok || r.tries != faults[i].tries || r.seconds < faults[i].least_s ||
             (r.ok ? strcmp(r.text, want) != 0 : !strstr(r.error, faults[i].error)))
-            fail_msg("%s: ok %d, %d tries, %.2f s, '%.60s', %s", faults[i].name, r.ok, r.tries, r.seconds, r.text, r.error);
+            fail_msg("%s: ok %d, %d tries, %.2f s, '%.60s', %s", faults[i].name, r.ok, r.tries, r.seconds, r.text,
+                     r.error);
         if (strstr(r.error, "secret")) fail_msg("the key is in an error");
         if (!strcmp(faults[i].script, "\"ok\"")) assert_true(r.tokens_in == 100 && r.tokens_out == 10);
         assert_int_equal(r.cut, !strcmp(faults[i].script, "\"cut\""));
@@ -130,7 +139,8 @@ static void each_fault(void **state)
 static void stats(int *total, int *ids, int *most)
 {
     char command[120], *text = atn_alloc(1 << 20);
-    snprintf(command, sizeof command, "exec 3<>/dev/tcp/127.0.0.1/%d; printf 'GET /stats HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3", port);
+    snprintf(command, sizeof command,
+             "exec 3<>/dev/tcp/127.0.0.1/%d; printf 'GET /stats HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3", port);
     char *quoted = atn_format("bash -c \"%s\"", command);
     FILE *f = popen(quoted, "r");
     size_t n = fread(text, 1, (1 << 20) - 1, f);
@@ -154,18 +164,26 @@ static void thousand(void **state)
 {
     (void)state;
     enum { N = 1000 };
-    static const char *const bad[] = {"\"429:0\", \"ok\"", "\"500\", \"ok\"", "\"reset\", \"ok\"", "\"garbage\", \"ok\"", "\"half\", \"ok\"",
-                                      "\"empty\", \"ok\"", "\"truncated\", \"503\", \"ok\"", "\"html\", \"ok\""};
+    static const char *const bad[] = {"\"429:0\", \"ok\"",
+                                      "\"500\", \"ok\"",
+                                      "\"reset\", \"ok\"",
+                                      "\"garbage\", \"ok\"",
+                                      "\"half\", \"ok\"",
+                                      "\"empty\", \"ok\"",
+                                      "\"truncated\", \"503\", \"ok\"",
+                                      "\"html\", \"ok\""};
     static int seen[N];
     client *c = open_client(64);
     double t0 = clock_s();
-    for (int i = 0; i < N; i++) send_one(c, i, i % 5 == 0 ? bad[i / 5 % ATN_COUNT(bad)] : "\"ok\"", 5, (void *)(intptr_t)i);
+    for (int i = 0; i < N; i++)
+        send_one(c, i, i % 5 == 0 ? bad[i / 5 % ATN_COUNT(bad)] : "\"ok\"", 5, (void *)(intptr_t)i);
     client_result r;
     int tries = 0;
     for (int n = 0; n < N; n++) {
         if (!wait_one(c, &r, 25)) fail_msg("only %d of %d results", n, N);
         int i = (int)(intptr_t)r.tag, id = -1;
-        if (!r.ok || sscanf(r.text, "answer %d", &id) != 1 || id != i || seen[i]++) fail_msg("request %d: '%s' %s", i, r.text, r.error);
+        if (!r.ok || sscanf(r.text, "answer %d", &id) != 1 || id != i || seen[i]++)
+            fail_msg("request %d: '%s' %s", i, r.text, r.error);
         tries += r.tries;
         client_result_clear(&r);
     }
@@ -173,9 +191,9 @@ static void thousand(void **state)
     int total, ids, most;
     stats(&total, &ids, &most);
     print_message("# 1000 requests, %d tries, %.2f s, network thread %.2f s of CPU\n", tries, wall, client_cpu_s(c));
-    assert_int_equal(ids, N);           /* none lost */
-    assert_int_equal(most, 1);          /* none paid twice */
-    assert_false(client_next(c, &r));   /* none used twice */
+    assert_int_equal(ids, N);         /* none lost */
+    assert_int_equal(most, 1);        /* none paid twice */
+    assert_false(client_next(c, &r)); /* none used twice */
     client_close(c);
 }
 
@@ -192,9 +210,10 @@ static void many_in_flight(void **state)
         client_result_clear(&r);
     }
     double wall = clock_s() - t0, share = client_cpu_s(c) / wall;
-    print_message("# 64 streams of 20 events a second for %.1f s: network thread %.2f %% of a core\n", wall, 100 * share);
+    print_message("# 64 streams of 20 events a second for %.1f s: network thread %.2f %% of a core\n", wall,
+                  100 * share);
     assert_true(wall < 15);
-    assert_true(share < 0.25);          /* loose: this machine may be busy with anything */
+    assert_true(share < 0.25); /* loose: this machine may be busy with anything */
     client_close(c);
 }
 
@@ -202,16 +221,21 @@ static void many_in_flight(void **state)
 static void every_cut(void **state)
 {
     (void)state;
-    static const char stream[] = ": hello\r\n\r\nevent: x\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\xc3\xa4\"}}]}\r\n\r\n"
-                                 "data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"\\u0041\"},\"finish_reason\":\"stop\"}]}\r\r"
-                                 "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n";
+    static const char stream[] =
+        ": hello\r\n\r\nevent: x\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\xc3\xa4\"}}]}\r\n\r\n"
+        "data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"\\u0041\"},\"finish_reason\":\"stop\"}]}\r\r"
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n";
     for (size_t cut = 0; cut < sizeof stream; cut++)
         for (size_t step = 1; step < 12; step += 5) {
             sse_reader r = {0};
             sse_feed(&r, stream, cut);
-            for (size_t i = cut; i < sizeof stream - 1; i += step) sse_feed(&r, stream + i, ATN_MIN(step, sizeof stream - 1 - i));
+            for (size_t i = cut; i < sizeof stream - 1; i += step)
+                sse_feed(&r, stream + i, ATN_MIN(step, sizeof stream - 1 - i));
             sse_end(&r);
-            if (!r.done || r.failed || strcmp(r.text.s, "a\xc3\xa4""A") || r.tokens_in != 5 || r.tokens_out != 7)
+            if (!r.done || r.failed ||
+                strcmp(r.text.s, "a\xc3\xa4"
+                                 "A") ||
+                r.tokens_in != 5 || r.tokens_out != 7)
                 fail_msg("cut at %zu, steps of %zu: %s", cut, step, r.error);
             sse_free(&r);
         }
@@ -222,8 +246,8 @@ int main(int argc, char **argv)
     if (argc < 2) return fprintf(stderr, "usage: %s mock_endpoint.py\n", argv[0]), 2;
     mock_start(argv[1]);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut), cmocka_unit_test(each_fault), cmocka_unit_test(thousand),
-                                       cmocka_unit_test(many_in_flight)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut), cmocka_unit_test(each_fault),
+                                       cmocka_unit_test(thousand), cmocka_unit_test(many_in_flight)};
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     kill(mock, SIGTERM);
     waitpid(mock, NULL, 0);

@@ -49,12 +49,15 @@ typedef struct {
     model models[MIND_MODELS];
     flight *flights[256];
     int n, parallel, flying, failures;
+    int64_t gave_up_at; /* the best program of that moment; 0: going on */
+    int forgiven;
     double first_token, stall, budget, reserved;
     char *proxy, *version;
     char complained[300];
     bool broke;
 } llm;
 
+static const int USELESS_MAX = 40;
 static const int FAILURES_MAX = 12; /* in a row, retries apart, before it gives up */
 
 /* ---- settings ---- */
@@ -284,6 +287,23 @@ static propose_answer llm_propose(atn_proposer *p, const atn_propose_context *c,
     if (!any && !paused && !l->flying && !l->broke) {
         l->broke = true;
         mind_host(l->m)->warn(mind_host(l->m)->ctx, "llm: the budget is spent (llm.max_budget_usd)");
+    }
+    /* Models that only repeat themselves would spend the whole budget on it: they are asked again after a new best. */
+    if (l->gave_up_at && c->best && c->best->id == l->gave_up_at) return PROPOSE_EXHAUSTED;
+    int useless = mind_useless(l->m);
+    if (l->gave_up_at) l->forgiven = useless;
+    l->gave_up_at = 0;
+    l->forgiven = ATN_MIN(l->forgiven, useless);
+    if (useless - l->forgiven >= USELESS_MAX) {
+        any = false;
+        if (!l->flying && c->best) {
+            char text[120];
+            snprintf(text, sizeof text, "llm: %d answers in a row led to no new program; waiting for a new best",
+                     useless);
+            mind_host(l->m)->warn(mind_host(l->m)->ctx, text);
+            l->gave_up_at = c->best->id;
+            return PROPOSE_EXHAUSTED;
+        }
     }
     if (!l->flying && l->failures >= FAILURES_MAX) return PROPOSE_EXHAUSTED;
     int most = c->iterations_left >= 0 ? ATN_MIN(l->parallel, c->iterations_left) : l->parallel;

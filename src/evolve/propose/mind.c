@@ -24,7 +24,8 @@ enum {
     LESSON_FAILURES = 5,
     FAMILY_POINTS = 256,
     REPAIRS_MAX = 1,
-    EVIDENCE_MAX = 4000
+    EVIDENCE_MAX = 4000,
+    LESSONS_S = 2
 };
 
 static const char *const op_word[MIND_OPERATORS] = {"diff", "full", "cross", "fix"};
@@ -71,6 +72,7 @@ struct mind {
     mind_question **repairs;
     int n_repairs;
     int64_t asked;
+    int useless; /* answers in a row that led to no program */
     double spent;
     double lessons_written;
     char *contract, *vectors;
@@ -82,6 +84,7 @@ atn_status mind_create(const char *proposer, const atn_config *c, mind **out, at
 {
     mind *m = atn_alloc(sizeof *m);
     snprintf(m->name, sizeof m->name, "%s", proposer);
+    m->lessons_written = -LESSONS_S;
     m->config = c;
     m->templates = config_text(c, "prompt.template_dir") ? atn_strdup(config_text(c, "prompt.template_dir")) : NULL;
     bool diff = config_bool(c, "diff_based_evolution"), full = config_bool(c, "allow_full_rewrites");
@@ -158,6 +161,10 @@ int mind_ready(const mind *m)
 int mind_repairs(const mind *m)
 {
     return m->n_repairs;
+}
+int mind_useless(const mind *m)
+{
+    return m->useless;
 }
 double mind_spent_usd(const mind *m)
 {
@@ -433,14 +440,15 @@ static int by_gain(const void *a, const void *b)
 static void say_lessons(const mind *m, atn_text *t)
 {
     const memory **gains = atn_alloc(sizeof *gains * (size_t)(m->n_past + 1));
-    int n = 0, failures = 0, reasons[64] = {0};
+    int n = 0, reasons[64] = {0};
     for (int i = ATN_MAX(0, m->n_past - HISTORY); i < m->n_past; i++) {
         const memory *x = &m->past[i];
         if (!isnan(x->gain) && x->gain > 0.002 && x->note[0]) gains[n++] = x;
-        if (x->asked && !x->correct) reasons[x->reason]++, failures++;
+        if (x->asked && !x->correct) reasons[x->reason]++;
     }
     qsort(gains, (size_t)n, sizeof *gains, by_gain);
-    if (n || failures) text_add(t, "# Lessons of this run\n");
+    text_add(t, "# Lessons of this run\n");
+    size_t empty = t->n;
     for (int i = 0; i < ATN_MIN(n, LESSON_GAINS); i++) {
         text_addf(t, "- paid %.2fx over its parent: ", exp(gains[i]->gain));
         prompt_word(t, gains[i]->note, 150);
@@ -456,7 +464,12 @@ static void say_lessons(const mind *m, atn_text *t)
     }
     for (int r = 1; r < 64; r++)
         if (reasons[r] > 1) text_addf(t, "- %d answers failed this way: %s\n", reasons[r], reason_text((atn_reason)r));
-    if (n || failures) text_add(t, "\n");
+    if (t->n == empty) {
+        t->n -= strlen("# Lessons of this run\n");
+        t->s[t->n] = 0;
+    } else {
+        text_add(t, "\n");
+    }
     free(gains);
 }
 
@@ -464,7 +477,7 @@ static void say_lessons(const mind *m, atn_text *t)
 static void write_lessons(mind *m)
 {
     double now = m->host.now ? m->host.now(m->host.ctx) : 0;
-    if (!m->host.folder || now < m->lessons_written + 2) return;
+    if (!m->host.folder || now < m->lessons_written + LESSONS_S) return;
     m->lessons_written = now;
     atn_text t = {0};
     say_lessons(m, &t);
@@ -808,7 +821,7 @@ mind_question *mind_repair(mind *m)
 
 /* ---- answers ---- */
 
-/* The program that it is nearly the same as; 0: new. */
+/* The program that it is the same as but for names, blanks and comments; -1: one on its way; 0: new. */
 static int64_t known_as(const mind *m, const char *source)
 {
     novelty_sketch s;
@@ -816,7 +829,10 @@ static int64_t known_as(const mind *m, const char *source)
     for (int i = m->n_past - 1; i >= 0; i--)
         if (m->past[i].sketch.shape == s.shape) return m->past[i].id;
     for (int i = 0; i < m->n_ready; i++)
-        if (!strcmp(m->ready[i].p.source, source)) return m->ready[i].p.parents[0];
+        if (!strcmp(m->ready[i].p.source, source)) return -1;
+    uint64_t h = hash_bytes(source, strlen(source));
+    for (int i = 0; i < m->n_pending; i++)
+        if (m->pending[i].hash == h) return -1; /* proposed, and no verdict yet, or it would be among the past */
     return 0;
 }
 
@@ -852,7 +868,8 @@ mind_outcome mind_take(mind *m, const mind_question *q, const mind_answer *a, bo
     answer_limits limits = {.source_max = (size_t)config_int(m->config, "max_code_length")};
     bool ok = answer_apply(a->text, q->source, &limits, &p);
     int64_t known = ok ? known_as(m, p.source) : 0;
-    if (known)
+    if (known < 0) snprintf(p.problem, sizeof p.problem, "the same program was proposed a moment ago");
+    if (known > 0)
         snprintf(p.problem, sizeof p.problem,
                  "the program is the same as #%" PRId64 " but for names, blanks and comments", known);
     json_t *o = answer_record(m, q, a, known ? "known" : answer_word(p.outcome));
@@ -868,9 +885,11 @@ mind_outcome mind_take(mind *m, const mind_question *q, const mind_answer *a, bo
     keep(m, "answer", q, o);
     if (problem && room) snprintf(problem, room, "%s", p.problem);
     if (ok && !known) {
+        m->useless = 0;
         add_ready(m, p.source, q->flags, q, p.note);
         return MIND_PROPOSED;
     }
+    m->useless++;
     answer_free(&p);
     bandit_reward(&m->ops, (int)q->op, 0);
     bandit_reward(&m->models, q->model, 0);

@@ -63,6 +63,7 @@ void mind_lost(mind *m, const mind_question *q, const mind_answer *a, const char
 bool mind_next(mind *m, atn_proposal *out);
 int mind_ready(const mind *m);
 int mind_repairs(const mind *m);
+int mind_useless(const mind *m);              /* answers in a row that led to no program: repeated, malformed */
 double mind_spent_usd(const mind *m);         /* of the whole run, sessions before this one too */
 int64_t mind_asked(const mind *m);            /* number of the last question */
 void mind_number_from(mind *m, int64_t last); /* the next question has a number beyond it */

@@ -12,13 +12,16 @@ enum { SHINGLE = 5 };
 
 void novelty_make(const char *source, novelty_sketch *out)
 {
-    uint64_t last[SHINGLE] = {0};
+    uint64_t last[SHINGLE] = {0}, calls = 0;
     int n = 0;
-    out->shape = program_shape_hash(source);
+    bool name = false;
     memset(out->least, 0xff, sizeof out->least);
     lex_state l = lex_start(source);
     for (lex_token t = lex_next(&l); t.kind != LEX_END; t = lex_next(&l)) {
         if (t.kind == LEX_COMMENT || t.kind == LEX_NEWLINE) continue;
+        /* The shape forgets names; which function is called is no mere name. */
+        if (name && lex_is(source, t, "(")) calls = rng_mix(calls ^ last[SHINGLE - 1]);
+        name = t.kind == LEX_NAME;
         memmove(last, last + 1, sizeof last - sizeof *last);
         last[SHINGLE - 1] = hash_bytes(source + t.at, t.end - t.at);
         if (++n < SHINGLE) continue;
@@ -30,6 +33,7 @@ void novelty_make(const char *source, novelty_sketch *out)
             if (x < out->least[i]) out->least[i] = x;
         }
     }
+    out->shape = rng_mix(program_shape_hash(source) ^ calls);
 }
 
 double novelty_alike(const novelty_sketch *a, const novelty_sketch *b)
