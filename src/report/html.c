@@ -115,8 +115,8 @@ static void add_table(atn_text *t, const run_view *v)
         cell(t, "%.4g", c->initial_ms);
         cell(t, "%.4g", c->best_ms);
         cell(t, "%.2f×", c->speedup.median);
-        cell(t, "%.2f", c->speedup.low);
-        cell(t, "%.2f", c->speedup.high);
+        cell(t, "%.2f", view_has_bounds(c) ? c->speedup.low : (double)NAN);
+        cell(t, "%.2f", view_has_bounds(c) ? c->speedup.high : (double)NAN);
         cell(t, "%.1f", c->gflops);
         cell(t, "%.1f", 100 * c->peak_fraction);
         cell(t, "%.0f", c->tokens_per_s);

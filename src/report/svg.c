@@ -66,7 +66,7 @@ void svg_cases(atn_text *t, const run_view *v)
         snprintf(s, sizeof s, "%s: %.2fx, between %.2fx and %.2fx", c->label, c->speedup.median, c->speedup.low,
                  c->speedup.high);
         bar(t, LEFT, y + 2, c->speedup.median * scale, 14, "best", s);
-        if (isfinite(c->speedup.low) && isfinite(c->speedup.high)) {
+        if (view_has_bounds(c) && isfinite(c->speedup.low) && isfinite(c->speedup.high)) {
             double a = LEFT + fmax(0, c->speedup.low) * scale, b = LEFT + c->speedup.high * scale;
             line(t, a, middle, b, middle, "whisker");
             line(t, a, middle - 4, a, middle + 4, "whisker");

@@ -58,7 +58,9 @@ static void add_cases(atn_text *t, const run_view *v, const char *bold, const ch
         add_ms(t, c->initial_ms);
         add_ms(t, c->best_ms);
         char s[64];
-        snprintf(s, sizeof s, "%.2fx [%.2f, %.2f]", c->speedup.median, c->speedup.low, c->speedup.high);
+        if (view_has_bounds(c))
+            snprintf(s, sizeof s, "%.2fx [%.2f, %.2f]", c->speedup.median, c->speedup.low, c->speedup.high);
+        else snprintf(s, sizeof s, "%.2fx [one pair]", c->speedup.median);
         text_addf(t, " %24s", s);
         add_number(t, "%.1f", 8, c->gflops);
         add_number(t, "%.1f", 7, 100 * c->peak_fraction);
@@ -159,8 +161,8 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
     }
     text_addf(t, "  evolve on          %s evolve --resume --minutes 10%s%s\n", program, folder ? " -o " : "",
               folder ? v->folder : "");
-    text_addf(t, "  ask a model        %s evolve --resume --minutes 10 --proposer knobs,llm -c YOUR.yaml%s%s\n", program,
-              folder ? " -o " : "", folder ? v->folder : "");
+    text_addf(t, "  ask a model        %s evolve --resume --minutes 10 --proposer knobs,llm -c YOUR.yaml%s%s\n",
+              program, folder ? " -o " : "", folder ? v->folder : "");
     text_addf(t, "  your own sizes     %s evolve --case \"f32 h32/8 s4096 d128 causal\" -o my_output\n", program);
     free(best);
 }

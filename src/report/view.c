@@ -246,3 +246,8 @@ double view_best_peak_fraction(const run_view *v)
         if (!(v->cases[i].peak_fraction <= best)) best = v->cases[i].peak_fraction;
     return best;
 }
+
+bool view_has_bounds(const view_case *c)
+{
+    return c->speedup.median == 1 || c->speedup.low < c->speedup.high;
+}

@@ -49,6 +49,9 @@ typedef struct {
 atn_status view_read(const char *folder, run_view *v, atn_error *err);
 void view_free(run_view *v);
 
+/* False where a case got a single pair before time ran out: its bounds are then its median, and say nothing. Equal code
+ * (exactly 1) needs no bounds. */
+bool view_has_bounds(const view_case *c);
 /* Where the winner began, in words: "the initial program", "flash_qvec.c, which comes with attune". */
 void view_root_words(const run_view *v, char *out, size_t room);
 /* What a case is called in a narrow column, and its sizes. */
