@@ -87,6 +87,8 @@ static atn_status give_up(atn_engine *e, atn_error *err)
 static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
 {
     double stop_at = 0, late_at = deadline(e, c);
+    if (c->what == CALL_CONTROLS) engine_now_at(e, 0, "controls");
+    else if (c->full_size) engine_now_at(e, 0, "final comparison");
     desk_start(e->desk, call_judge, c);
     while (!desk_done(e->desk)) {
         bool idle;
@@ -99,6 +101,7 @@ static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
         engine_wait(e, true, stop_at > 0 ? 20 : 200);
         engine_tick(e);
     }
+    if (c->what == CALL_CONTROLS || c->full_size) engine_now_at(e, 0, NULL);
     if (c->status && err) *err = c->err;
     return c->status;
 }
@@ -174,14 +177,18 @@ static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, 
     const build_result *incumbent = e->incumbent ? &e->incumbent_built : NULL;
     memset(race, 0, sizeof *race);
     *has_confirm = *promoted = false;
+    engine_now_at(e, s->made.id, "candidate");
     atn_status st = engine_candidate(e, &s->built, incumbent, ATN_STAGE_RACE, race, err);
+    engine_now_at(e, 0, NULL);
     race->seconds_build = s->built.seconds;
     if (st || !race->correct || !race->promoted || !incumbent) return st;
     if (engine_stopping(e))
         return ATN_CANCELLED; /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
     int pairs = race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
+    engine_now_at(e, s->made.id, "confirm");
     st = engine_compare(e, &s->built, incumbent, pairs, true, false, 0, confirm, err);
+    engine_now_at(e, 0, NULL);
     *has_confirm = !st;
     *promoted = !st && confirmed(confirm);
     return st;

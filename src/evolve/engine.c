@@ -107,6 +107,8 @@ void engine_emit(atn_engine *e, evolve_event *ev)
         ev->best_high = exp(best->high);
     }
     if (!ev->text) ev->text = "";
+    if (ev->type == EVOLVE_PHASE) snprintf(e->phase, sizeof e->phase, "%s", ev->text);
+    engine_now_write(e, ev);
     e->last_tick = clock_s();
     if (ev->type != EVOLVE_TICK && !e->disk_full) {
         char *json = evolve_event_json(ev);
@@ -134,7 +136,14 @@ void engine_warn(atn_engine *e, const char *format, ...)
 
 void engine_tick(atn_engine *e)
 {
-    if (clock_s() - e->last_tick >= 1) engine_emit(e, &(evolve_event){.type = EVOLVE_TICK});
+    if (clock_s() - e->last_tick >= 1) {
+        engine_emit(e, &(evolve_event){.type = EVOLVE_TICK});
+        engine_beliefs_write(e, false);
+        return;
+    }
+    evolve_event ev = {.counts = e->counts};
+    outlook(e, engine_now(e), &ev);
+    engine_now_write(e, &ev);
 }
 
 /* ---- a verdict takes effect ---- */

@@ -85,6 +85,14 @@ typedef struct {
     bool disk_full;
     atn_controls controls_start, controls_end;
     bool has_controls_start, has_controls_end;
+    char phase[80];
+    struct {
+        int64_t id;       /* at the judge; 0: none of the candidates */
+        const char *what; /* "candidate", "confirm", ...; NULL: the judge rests */
+        int stage;
+        double since, stage_since, written, believed;
+        uint64_t hash, belief[EVOLVE_PROPOSERS_MAX];
+    } now; /* now.c */
 } atn_engine;
 
 /* ---- engine.c: state, events, and a verdict taking effect ---- */
@@ -128,6 +136,7 @@ atn_status engine_conclude(atn_engine *e, const engine_judgement *j, atn_error *
 
 /* *idle: nothing is under way and nobody has anything to propose. */
 atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err);
+int engine_build_jobs(const atn_engine *e);
 bool engine_starting(const atn_engine *e); /* starting programs are still on their way */
 void engine_step_builds(atn_engine *e);
 engine_slot *engine_ready_slot(atn_engine *e); /* the next candidate for the judge; NULL: none is ready */
@@ -152,6 +161,12 @@ void engine_control(atn_engine *e, bool at_end);
 bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
 void engine_wait(atn_engine *e, bool judging, int most_ms);
+
+/* ---- now.c: for who watches ---- */
+
+void engine_now_at(atn_engine *e, int64_t id, const char *what); /* what the judge is about; a literal or NULL */
+void engine_now_write(atn_engine *e, const evolve_event *ev);
+void engine_beliefs_write(atn_engine *e, bool at_once);
 
 /* ---- host.c: proposers get what they may use, and their turn to take what came in ---- */
 

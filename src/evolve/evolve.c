@@ -109,6 +109,7 @@ static void engine_close(atn_engine *e)
     }
     free(e->program);
     free(e->by_id);
+    engine_clear_pairs(e);
     store_proposals_free(e->start, e->n_start);
     archive_free(&e->archive);
     store_close(e->store);
@@ -137,6 +138,7 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
         e->serving = false;
         if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
         e->t_stopped = engine_now(e); /* what follows is not evolving, and a resumed run has not spent it */
+        engine_beliefs_write(e, true);
         engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});
         for (int i = 0; i < ENGINE_SLOTS; i++)
             engine_slot_clear(e, &e->slot[i]); /* in the store, judged by the next --resume */

@@ -166,6 +166,8 @@ struct evolve_judge {
      * own. */
     atn_status (*compare)(void *ctx, const build_result *candidate, const build_result *incumbent, int pairs,
                           bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err);
+    /* How far the running `candidate` has come; any thread. May be NULL. */
+    atn_stage (*stage)(void *ctx);
     atn_status (*controls)(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err);
     void (*peaks)(void *ctx, atn_peaks *out);
     /* The seed's metrics of a verdict. Here and below: may be NULL. */

@@ -166,7 +166,7 @@ static atn_status propose_one(atn_engine *e, int64_t number, bool *got, atn_erro
     return st;
 }
 
-static int build_jobs(const atn_engine *e)
+int engine_build_jobs(const atn_engine *e)
 {
     int jobs = e->o->build_jobs > 0 ? e->o->build_jobs : machine_get()->cpus - 1;
     return ATN_MAX(1, ATN_MIN(jobs, ENGINE_SLOTS / 2));
@@ -184,7 +184,7 @@ bool engine_starting(const atn_engine *e)
 /* *idle: nothing is under way and nobody has anything to propose. */
 atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
 {
-    int jobs = build_jobs(e);
+    int jobs = engine_build_jobs(e);
     atn_status st = ATN_OK;
     *idle = false;
     engine_service(e);

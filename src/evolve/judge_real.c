@@ -76,6 +76,11 @@ static atn_status real_candidate(void *ctx, const build_result *candidate, const
     return judge_candidate(((real_judge *)ctx)->judge, candidate, incumbent, upto, v, err);
 }
 
+static atn_stage real_stage(void *ctx)
+{
+    return judge_stage(((real_judge *)ctx)->judge);
+}
+
 static void real_initial_ns(void *ctx, int c, double ns)
 {
     if (c >= 0 && c < ATN_CASES_MAX) ((real_judge *)ctx)->initial_ns[c] = ns;
@@ -194,6 +199,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
                         .build_cancel = real_build_cancel,
                         .build_release = real_build_release,
                         .candidate = real_candidate,
+                        .stage = real_stage,
                         .compare = real_compare,
                         .controls = real_controls,
                         .peaks = real_peaks,

@@ -6,6 +6,7 @@
 #include "judge/judge.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct atn_judge {
     atn_problem *problems; /* as timed, one per case */
     uint64_t seed, campaigns;
     int cpu;
+    atomic_int stage; /* for who asks from another thread */
 };
 
 judge_options judge_defaults(void)
@@ -362,16 +364,29 @@ static void verdict_end(const atn_judge *j, atn_verdict *v)
         snprintf(v->reproduce, sizeof v->reproduce, "attune eval %s", j->o.program ? j->o.program : "PROGRAM.c");
 }
 
+static void stage_is(atn_judge *j, atn_stage stage)
+{
+    atomic_store_explicit(&j->stage, (int)stage, memory_order_relaxed);
+}
+
+atn_stage judge_stage(const atn_judge *j)
+{
+    return (atn_stage)atomic_load_explicit(&j->stage, memory_order_relaxed);
+}
+
 static atn_status timed_stages(atn_judge *j, const build_result *candidate, const build_result *incumbent,
                                atn_stage upto, atn_verdict *v, atn_error *err)
 {
     int lock = -1;
     atn_status s = timing_lock(&lock, err);
     double start = clock_s();
+    stage_is(j, incumbent ? ATN_STAGE_SCREEN : ATN_STAGE_RACE);
     if (s == ATN_OK && !incumbent) s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
     else if (s == ATN_OK) s = screen(j, candidate->so_fd, incumbent->so_fd, v, err);
-    if (s == ATN_OK && incumbent && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_RACE)
+    if (s == ATN_OK && incumbent && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_RACE) {
+        stage_is(j, ATN_STAGE_RACE);
         s = race(j, candidate->so_fd, incumbent->so_fd, v, err);
+    }
     v->seconds_race = clock_s() - start;
     if (lock >= 0) close(lock);
     return s;
@@ -403,8 +418,10 @@ atn_status judge_candidate(atn_judge *j, const build_result *candidate, const bu
     if (v->reason == ATN_REASON_OK && upto >= ATN_STAGE_QUICK) {
         double start = clock_s();
         check_context c = context(j, false);
+        stage_is(j, ATN_STAGE_QUICK);
         s = accuracy_quick(&c, candidate->so_fd, v, err);
         if (s == ATN_OK && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_FULL) {
+            stage_is(j, ATN_STAGE_FULL);
             s = accuracy_full(&c, candidate->so_fd, v, err);
             v->correct = s == ATN_OK && v->reason == ATN_REASON_OK;
         }

@@ -40,6 +40,9 @@ int judge_screen_cases(const atn_judge *j, int out[ATN_CASES_MAX]);
 atn_status judge_candidate(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
                            atn_verdict *v, atn_error *err);
 
+/* How far the judge_candidate of now has come; any thread may ask. For people only. */
+atn_stage judge_stage(const atn_judge *j);
+
 /* Races two correct programs on the whole suite to the given number of pairs per case (fresh processes, fresh
  * seeds): for final tables and for CONFIRM. Held-out sizes are checked for correctness first when `confirm`. */
 atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,

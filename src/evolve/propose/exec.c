@@ -183,6 +183,11 @@ static void exec_attach(atn_proposer *p, const propose_host *h)
     mind_attach(((runner *)p)->m, h);
 }
 
+static char *exec_tell(const atn_proposer *p)
+{
+    return mind_tell(((const runner *)p)->m);
+}
+
 static void exec_destroy(atn_proposer *p)
 {
     runner *r = (runner *)p;
@@ -204,7 +209,8 @@ atn_proposer *proposer_exec_create(const struct atn_config *c, atn_error *err)
                              .learn = exec_learn,
                              .destroy = exec_destroy,
                              .attach = exec_attach,
-                             .service = exec_service};
+                             .service = exec_service,
+                             .tell = exec_tell};
     r->timeout = config_real(c, "exec.timeout");
     r->parallel = ATN_MIN((int)config_int(c, "exec.parallel"), JOBS_MAX);
     const char *command = config_text(c, "exec.command");

@@ -788,11 +788,36 @@ static void search_destroy(atn_proposer *base)
     free(s);
 }
 
+/* Shares of the operators in the family that was searched most. */
+static char *search_tell(const atn_proposer *base)
+{
+    const searcher *s = (const searcher *)base;
+    const family *f = NULL;
+    for (int i = 0; i < s->n; i++)
+        if (!f || s->families[i]->n > f->n) f = s->families[i];
+    if (!f || !(f->measured + f->failed)) return NULL;
+    double total = 0;
+    for (int i = 0; i < OP_COUNT; i++) total += f->reward[i];
+    atn_text t = {0};
+    text_addf(&t, "{\"proposer\":\"knobs\",\"tried\":%d,\"measured\":%d,\"failed\":%d,\"since_gain\":%d,\"arms\":[",
+              f->measured + f->failed, f->measured, f->failed, f->since_gain);
+    for (int i = 0; i < OP_COUNT; i++) {
+        int n = 0;
+        for (int k = 0; k < f->n; k++) n += f->points[k].operator_used == i;
+        text_addf(&t, "%s{\"group\":\"operator\",\"name\":\"%s\",\"share\":%.4f,\"rate\":%.4f,\"n\":%d}", i ? "," : "",
+                  operator_word[i],
+                  OPERATOR_FLOOR + (1 - OP_COUNT * OPERATOR_FLOOR) * (total > 0 ? f->reward[i] / total : 1.0 / OP_COUNT),
+                  f->reward[i], n);
+    }
+    text_add(&t, "]}");
+    return text_take(&t);
+}
+
 atn_proposer *proposer_knobs_create(void)
 {
     searcher *s = atn_alloc(sizeof *s);
     s->base = (atn_proposer){.name = "knobs", .propose = search_propose, .learn = search_learn,
-                             .destroy = search_destroy};
+                             .destroy = search_destroy, .tell = search_tell};
     s->best = -INFINITY;
     flags_index(s, "");
     flags_index(s, "-O2");

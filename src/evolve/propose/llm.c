@@ -338,6 +338,11 @@ static int llm_fd(atn_proposer *p)
     return client_fd(((llm *)p)->net);
 }
 
+static char *llm_tell(const atn_proposer *p)
+{
+    return mind_tell(((const llm *)p)->m);
+}
+
 static void llm_destroy(atn_proposer *p)
 {
     llm *l = (llm *)p;
@@ -374,7 +379,8 @@ atn_proposer *proposer_llm_create(const struct atn_config *c, atn_error *err)
                              .poll_fd = llm_fd,
                              .destroy = llm_destroy,
                              .attach = llm_attach,
-                             .service = llm_service};
+                             .service = llm_service,
+                             .tell = llm_tell};
     l->parallel = (int)config_int(c, "llm.parallel");
     l->first_token = config_real(c, "llm.first_token_timeout");
     l->stall = config_real(c, "llm.stall_timeout");

@@ -328,6 +328,11 @@ static void mail_attach(atn_proposer *p, const propose_host *h)
     mind_number_from(b->m, last);
 }
 
+static char *mail_tell(const atn_proposer *p)
+{
+    return mind_tell(((const mailbox *)p)->m);
+}
+
 static void mail_destroy(atn_proposer *p)
 {
     mailbox *b = (mailbox *)p;
@@ -345,7 +350,8 @@ atn_proposer *proposer_mailbox_create(const struct atn_config *c, atn_error *err
                              .learn = mail_learn,
                              .destroy = mail_destroy,
                              .attach = mail_attach,
-                             .service = mail_service};
+                             .service = mail_service,
+                             .tell = mail_tell};
     b->open_max = ATN_MIN((int)config_int(c, "mailbox.open"), OPEN_MAX);
     b->folder = config_text(c, "mailbox.folder") ? atn_strdup(config_text(c, "mailbox.folder")) : NULL;
     if (mind_create("mailbox", c, &b->m, err)) {

@@ -487,6 +487,50 @@ static void write_lessons(mind *m)
     text_free(&t);
 }
 
+static void tell_arms(json_t *arms, const char *group, const bandit *b, const char *(*name)(const mind *, int),
+                      const mind *m)
+{
+    double share[BANDIT_ARMS];
+    bandit_shares(b, NULL, share);
+    for (int i = 0; i < b->n; i++) {
+        json_t *o = json_pack("{s:s,s:f,s:f,s:f,s:f,s:i,s:f}", "group", group, "prior", b->arm[i].prior, "share", share[i],
+                              "rate", b->arm[i].n > 0 ? b->arm[i].reward / b->arm[i].n : 0, "n", b->arm[i].n, "pulls",
+                              b->arm[i].pulls, "cost", b->arm[i].cost);
+        json_t *n = json_string(name(m, i));
+        json_object_set_new(o, "name", n ? n : json_string("?"));
+        json_array_append_new(arms, o);
+    }
+}
+static const char *name_of_op(const mind *m, int i)
+{
+    (void)m;
+    return op_word[i];
+}
+static const char *name_of_model(const mind *m, int i)
+{
+    return m->model_name[i];
+}
+
+char *mind_tell(const mind *m)
+{
+    if (!m->asked) return NULL;
+    json_t *o = json_object(), *arms = json_array();
+    atn_text lessons = {0};
+    say_lessons(m, &lessons);
+    tell_arms(arms, "operator", &m->ops, name_of_op, m);
+    tell_arms(arms, "model", &m->models, name_of_model, m);
+    json_object_set_new(o, "proposer", json_string(m->name));
+    json_object_set_new(o, "asked", json_integer(m->asked));
+    json_object_set_new(o, "usd", json_real(m->spent));
+    json_object_set_new(o, "arms", arms);
+    json_t *said = json_string(lessons.n ? lessons.s : "");
+    json_object_set_new(o, "lessons", said ? said : json_string(""));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    json_decref(o);
+    text_free(&lessons);
+    return text;
+}
+
 /* Timings of the parent's knobs: for each value the best speedup that was seen with it. */
 static void say_knobs(const mind *m, const char *source, atn_text *t)
 {

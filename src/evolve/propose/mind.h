@@ -65,6 +65,7 @@ int mind_ready(const mind *m);
 int mind_repairs(const mind *m);
 int mind_useless(const mind *m);              /* answers in a row that led to no program: repeated, malformed */
 double mind_spent_usd(const mind *m);         /* of the whole run, sessions before this one too */
+char *mind_tell(const mind *m);               /* shares of operators and models, lessons: propose.h, tell */
 int64_t mind_asked(const mind *m);            /* number of the last question */
 void mind_number_from(mind *m, int64_t last); /* the next question has a number beyond it */
 /* A verdict for a program of ours: the number of its question, 0: not ours (of this session). */

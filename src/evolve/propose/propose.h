@@ -73,6 +73,9 @@ struct atn_proposer {
      * no room for proposals: what came in is taken, written down, and poll_fd is quiet afterwards. */
     void (*attach)(atn_proposer *p, const propose_host *h);
     void (*service)(atn_proposer *p);
+    /* What it believes now, as one JSON object for people: {"proposer", "arms": [{"group", "name", "share", "rate", "n", ...}],
+     * "lessons"}. NULL: nothing to tell yet. The caller frees. May be NULL. */
+    char *(*tell)(const atn_proposer *p);
 };
 
 /* The embedded default: searches the knobs of every known program family, and crosses families' values where knob names are shared. */
