@@ -25,6 +25,38 @@ bool accuracy_mandatory(const atn_problem *p)
            p->D == p->Dv && p->D <= 256;
 }
 
+static bool is_decode(const atn_problem *p)
+{
+    return p->Sq <= 16 && p->Skv >= 4 * p->Sq;
+}
+
+bool accuracy_special(const atn_suite *scope)
+{
+    for (int i = 0; scope && i < scope->count; i++)
+        if (accuracy_mandatory(&scope->cases[i].problem) && !is_decode(&scope->cases[i].problem)) return false;
+    return scope && scope->count > 0;
+}
+
+/* Of the same kind as a timed case: types, features and head sizes, and no more rows per kv head where all is decode. */
+static bool same_kind(const atn_problem *p, const atn_problem *timed)
+{
+    bool rows = !is_decode(timed) ||
+                (int64_t)(p->Hq / p->Hkv) * p->Sq <= (int64_t)(timed->Hq / timed->Hkv) * timed->Sq;
+    return rows && p->dtype_q == timed->dtype_q && p->dtype_kv == timed->dtype_kv && p->D == timed->D &&
+           p->Dv == timed->Dv && p->causal == timed->causal && p->mask == timed->mask && p->sinks == timed->sinks &&
+           p->alibi == timed->alibi && p->lse == timed->lse && (p->softcap > 0) == (timed->softcap > 0) &&
+           (p->window_left >= 0) == (timed->window_left >= 0) && (p->window_right >= 0) == (timed->window_right >= 0);
+}
+
+bool accuracy_in_scope(const check_context *c, const atn_problem *p)
+{
+    if (c->specialist) return false;
+    if (!accuracy_special(c->scope)) return accuracy_mandatory(p);
+    for (int i = 0; i < c->scope->count; i++)
+        if (same_kind(p, &c->scope->cases[i].problem)) return true;
+    return false;
+}
+
 double accuracy_timeout(const atn_problem *p)
 {
     return 1 + problem_flops(p) / 2e7;
@@ -92,7 +124,7 @@ static bool compare(campaign *k, int job, const check_item *item)
     reference_compare(args, small ? 0 : ROWS_OF_LARGE, &rng, &r);
     atn_tolerance tol = tolerance_for(&item->problem, item->data, k->c->tolerance);
     atn_verdict *v = k->v;
-    if (accuracy_mandatory(&item->problem) && item->group == CHECK_ACCURACY && !(r.rel_l2 <= v->error))
+    if (accuracy_in_scope(k->c, &item->problem) && item->group == CHECK_ACCURACY && !(r.rel_l2 <= v->error))
         v->error = r.rel_l2;
     double share = ATN_MAX(r.rel_l2 / tol.rel_l2, r.row_worst / tol.row_worst);
     if (!(share <= v->error_of_tolerance)) v->error_of_tolerance = share;
@@ -145,9 +177,9 @@ static bool check(campaign *k, int job, const check_item *item)
         check_locate(k->v, k->stage, k->c, item);
         return false;
     }
-    if (!can_run && accuracy_mandatory(&item->problem) && !k->c->specialist) {
-        check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item,
-                   "can_run says no; every kernel must cover plain f32 attention");
+    if (!can_run && accuracy_in_scope(k->c, &item->problem)) {
+        check_fail(k->v, k->stage, ATN_REASON_REFUSED, k->c, item, "can_run says no; every kernel must cover %s",
+                   accuracy_special(k->c->scope) ? "problems of the timed cases' kinds" : "plain f32 attention");
         return false;
     }
     if (!can_run) {
@@ -278,14 +310,13 @@ static bool laws_plannable(law_player *p)
     return true;
 }
 
-static atn_status check_laws(const check_context *c, const char *text, int so_fd, atn_verdict *v, atn_error *err)
+static atn_status check_laws(const check_context *c, const atn_problem *given, int so_fd, atn_verdict *v, atn_error *err)
 {
     campaign k = {.c = c, .stage = ATN_STAGE_FULL, .v = v};
     law_player p = {.k = &k, .recording = true, .item = {.data = ATN_DATA_NORMAL, .seed = c->seed}};
-    atn_problem problem;
+    atn_problem problem = *given;
     atn_law laws[ATN_LAWS];
-    atn_status s = problem_parse(text, &problem, err);
-    if (s != ATN_OK) return s;
+    atn_status s;
     laws_check(&problem, c->seed, c->tolerance, law_run, &p, laws);
     p.recording = false;
     s = p.n ? campaign_open(&k, so_fd, p.jobs, p.n, err) : ATN_OK;
@@ -336,6 +367,31 @@ static atn_status add_suite(item_list *l, const char *name, check_group group, a
     return s;
 }
 
+/* A plain problem in the kind of a timed case: its types, mask and features; its head sizes for 64, the suites' usual one. */
+static atn_problem in_kind_of(atn_problem p, const atn_problem *timed)
+{
+    p.dtype_q = timed->dtype_q, p.dtype_kv = timed->dtype_kv;
+    p.mask = timed->mask, p.softcap = timed->softcap;
+    p.sinks = timed->sinks, p.alibi = timed->alibi, p.lse = timed->lse;
+    if (p.D == 64) p.D = timed->D, p.Dv = timed->Dv;
+    if (timed->causal != p.causal && p.Sq > 1) p.causal = timed->causal;
+    if (timed->window_left >= 0) p.window_left = ATN_MIN(timed->window_left, p.Skv / 3);
+    if (timed->window_right >= 0) p.window_right = ATN_MIN(timed->window_right, p.Skv / 3);
+    if (is_decode(timed)) p.Hq = p.Hkv * (timed->Hq / timed->Hkv), p.Sq = ATN_MIN(p.Sq, timed->Sq);
+    return p;
+}
+
+/* In a run for special cases: every plain problem of the list once more, in the kind of one of the timed cases. */
+static void add_kinds(item_list *l, const check_context *c)
+{
+    if (!accuracy_special(c->scope)) return;
+    for (int i = 0, n = l->n, k = 0; i < n; i++) {
+        if (!accuracy_mandatory(&l->items[i].problem)) continue;
+        atn_problem p = in_kind_of(l->items[i].problem, &c->scope->cases[k++ % c->scope->count].problem);
+        if (problem_check(&p, NULL) == ATN_OK) add_item(l, &p, l->items[i].data, l->items[i].group);
+    }
+}
+
 /* Shapes that nobody lists: a kernel that is right only for the sizes of the suites falls here. */
 static void add_random_shapes(item_list *l, int count)
 {
@@ -367,6 +423,7 @@ atn_status accuracy_quick(const check_context *c, int so_fd, atn_verdict *v, atn
         ATN_CHECK(problem_parse(rows[i].text, &p, NULL) == ATN_OK);
         add_item(&l, &p, rows[i].data, CHECK_ACCURACY);
     }
+    add_kinds(&l, c);
     atn_status s = accuracy_items(c, ATN_STAGE_QUICK, so_fd, l.items, l.n, v, err);
     if (v->reason == ATN_REASON_OK) { /* FULL counts again, from nothing */
         v->checks = counts.checks;
@@ -385,10 +442,17 @@ atn_status accuracy_full(const check_context *c, int so_fd, atn_verdict *v, atn_
     if (s == ATN_OK) s = add_suite(&l, "robustness", CHECK_ROBUSTNESS, err);
     if (s == ATN_OK) {
         add_random_shapes(&l, RANDOM_SHAPES);
+        add_kinds(&l, c);
         s = accuracy_items(c, ATN_STAGE_FULL, so_fd, l.items, l.n, v, err);
     }
-    for (int i = 0; i < ATN_COUNT(law_problems) && s == ATN_OK && v->reason == ATN_REASON_OK; i++)
-        s = check_laws(c, law_problems[i], so_fd, v, err);
+    for (int i = 0; i < ATN_COUNT(law_problems) && s == ATN_OK && v->reason == ATN_REASON_OK; i++) {
+        atn_problem p;
+        ATN_CHECK(problem_parse(law_problems[i], &p, NULL) == ATN_OK);
+        s = check_laws(c, &p, so_fd, v, err);
+        if (i || !accuracy_special(c->scope) || s != ATN_OK || v->reason != ATN_REASON_OK) continue;
+        p = in_kind_of(p, &c->scope->cases[0].problem);
+        s = check_laws(c, &p, so_fd, v, err);
+    }
     free(l.items);
     return s;
 }
@@ -399,6 +463,7 @@ atn_status accuracy_heldout(const check_context *c, int so_fd, atn_verdict *v, a
     atn_status s = add_suite(&l, "heldout", CHECK_HELDOUT, err);
     if (s == ATN_OK) {
         add_random_shapes(&l, 2 * RANDOM_SHAPES);
+        add_kinds(&l, c);
         s = accuracy_items(c, ATN_STAGE_CONFIRM, so_fd, l.items, l.n, v, err);
     }
     free(l.items);

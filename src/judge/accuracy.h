@@ -13,6 +13,7 @@
 #include "judge/verdict.h"
 #include "problem/data.h"
 #include "problem/problem.h"
+#include "problem/suite.h"
 
 typedef struct {
     double tolerance; /* factor on the tolerances */
@@ -20,7 +21,10 @@ typedef struct {
     int cpu;             /* pin the worker there; -1: anywhere */
     uint64_t seed;       /* of this campaign */
     const char *program; /* for reproduce lines */
-    bool specialist;     /* may refuse what every kernel must cover: checked on what it takes */
+    bool specialist;     /* may refuse everything: checked on what it takes */
+    const atn_suite *scope; /* the timed cases; NULL or with one plain f32 prefill among them: every plain f32 problem
+                             * must be covered. Else (bf16, decode only, windows ...) what must be covered are problems
+                             * of the timed cases' kinds, and the suites are played in those kinds as well */
 } check_context;
 
 typedef enum { CHECK_ACCURACY, CHECK_STABILITY, CHECK_ROBUSTNESS, CHECK_HELDOUT } check_group;
@@ -41,6 +45,9 @@ atn_status accuracy_items(const check_context *c, atn_stage stage, int so_fd, co
 
 /* Problems that every kernel must cover: f32, full or causal attention of any sizes and strides up to head size 256. */
 bool accuracy_mandatory(const atn_problem *p);
+/* The same in a run whose timed cases ask for less, or for something else: see check_context.scope. */
+bool accuracy_special(const atn_suite *scope);
+bool accuracy_in_scope(const check_context *c, const atn_problem *p);
 /* A generous time for one call: what 20 MFLOP/s would need, and a second. */
 double accuracy_timeout(const atn_problem *p);
 

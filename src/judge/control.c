@@ -8,11 +8,19 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
-static timing_case control_case(int length, int calls, int calls_incumbent)
+/* A small problem that the program must cover: plain f32, or of the first timed case's kind in a run for special cases. */
+static timing_case control_case(const check_context *c, int length, int calls, int calls_incumbent)
 {
     atn_problem p = problem_default();
     p.Sq = p.Skv = length;
     p.D = p.Dv = 64;
+    if (accuracy_special(c->scope)) {
+        const atn_problem *timed = &c->scope->cases[0].problem;
+        p = *timed;
+        p.B = p.Hkv = 1, p.Hq = timed->Hq / timed->Hkv;
+        p.Sq = ATN_MIN(timed->Sq, length), p.Skv = length;
+        p.cache_rows = 0;
+    }
     return (timing_case){.problem = p, .calls = {calls, calls_incumbent}};
 }
 
@@ -28,7 +36,7 @@ atn_status control_length(const check_context *c, const atn_peaks *peaks, int so
     for (int round = 0; round < 2; round++) {
         atn_verdict v = {0};
         atn_timing *t = NULL;
-        timing_case one = control_case(*length, calls, calls);
+        timing_case one = control_case(c, *length, calls, calls);
         atn_status s = timing_open(c, ATN_STAGE_RACE, peaks, &one, 1, so_fd, -1, &t, &v, err);
         if (s == ATN_OK && t) s = timing_pairs(t, 0, 4, 0.2, &v, err);
         double got = t ? timing_get(t, 0)->ns_min : 0;
@@ -45,7 +53,7 @@ atn_status control_run(const check_context *c, const atn_peaks *peaks, const rac
 {
     atn_verdict v = {0};
     atn_timing *t = NULL;
-    timing_case one = control_case(length, calls, calls_incumbent);
+    timing_case one = control_case(c, length, calls, calls_incumbent);
     double start = clock_s();
     *out = (control_race){.decision = RACE_GO_ON};
     atn_status s = timing_open(c, ATN_STAGE_RACE, peaks, &one, 1, so_fd, so_fd, &t, &v, err);

@@ -113,7 +113,8 @@ static check_context context(atn_judge *j, bool pinned)
                            .threads = j->o.threads,
                            .cpu = pinned ? j->cpu : -1,
                            .seed = rng_mix(j->seed + j->campaigns++),
-                           .program = j->o.program};
+                           .program = j->o.program,
+                           .scope = j->o.timing};
 }
 
 static int by_flops(const void *a, const void *b, void *j)
