@@ -28,6 +28,7 @@ typedef struct {
     int pairs;
     double seconds;
     atn_verdict verdict;
+    race_pairs *race_pairs;
     atn_controls controls;
     atn_status status;
     atn_error err;
@@ -43,7 +44,11 @@ static void call_judge(void *arg)
     else if (c->what == CALL_COMPARE)
         c->status = j->compare(j->ctx, &c->candidate, incumbent, c->pairs, c->confirm, c->full_size, c->seconds,
                                &c->verdict, &c->err);
-    else c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
+    else {
+        c->status = j->controls(j->ctx, &c->candidate, c->pairs, &c->controls, &c->err);
+        return;
+    }
+    if (j->take_pairs) c->race_pairs = j->take_pairs(j->ctx);
 }
 
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
@@ -121,7 +126,29 @@ static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error
     atn_status st = judge_wait(e, c, err);
     if (e->abandoned) return st;
     *v = c->verdict;
+    if (c->race_pairs) e->pairs[e->n_pairs++] = c->race_pairs;
     free(c);
+    return st;
+}
+
+void engine_clear_pairs(atn_engine *e)
+{
+    while (e->n_pairs > 0) race_pairs_free(e->pairs[--e->n_pairs]);
+}
+
+atn_status engine_store_pairs(atn_engine *e, const char *kind, int64_t program, int64_t against, atn_error *err)
+{
+    atn_status st = ATN_OK;
+    for (int i = 0; i < e->n_pairs; i++)
+        for (int c = 0; c < e->pairs[i]->n && !st; c++) {
+            const race_case *x = &e->pairs[i]->cases[c];
+            store_race r = {.program = program, .against = against, .case_index = x->case_index};
+            r.n = x->n;
+            r.effect = x->effect;
+            r.d = x->d;
+            snprintf(r.kind, sizeof r.kind, "%s", kind ? kind : e->pairs[i]->kind);
+            st = store_race_add(e->store, &r, err);
+        }
     return st;
 }
 
@@ -130,6 +157,7 @@ atn_status engine_candidate(atn_engine *e, const build_result *candidate, const 
 {
     if (e->abandoned) return ATN_CANCELLED;
     judge_call *c = new_call(e, CALL_CANDIDATE, candidate, incumbent);
+    engine_clear_pairs(e);
     c->upto = upto;
     return judged(e, c, v, err);
 }
@@ -139,6 +167,7 @@ atn_status engine_compare(atn_engine *e, const build_result *candidate, const bu
 {
     if (e->abandoned) return ATN_CANCELLED;
     judge_call *c = new_call(e, CALL_COMPARE, candidate, incumbent);
+    if (!confirm || e->n_pairs == ATN_COUNT(e->pairs)) engine_clear_pairs(e);
     c->pairs = pairs;
     c->confirm = confirm;
     c->full_size = full_size;

@@ -76,6 +76,8 @@ typedef struct {
     bool store_failed;
     double last_tick;
     atn_desk *desk;
+    race_pairs *pairs[2];      /* of the judge's last calls: race and confirmation of one candidate, or a comparison */
+    int n_pairs;
     bool abandoned;            /* a call of the judge goes on behind our back: nothing that it uses may be freed */
     bool serving;              /* proposals and builds go on while the judge works */
     atn_status service_status; /* what failed meanwhile */
@@ -156,7 +158,16 @@ atn_status engine_candidate(atn_engine *e, const build_result *candidate, const 
                             atn_verdict *v, atn_error *err);
 atn_status engine_compare(atn_engine *e, const build_result *candidate, const build_result *incumbent, int pairs,
                           bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err);
+/* Every pair of the candidate's race and confirmation, or (kind given) of the last comparison, into the store. */
+atn_status engine_store_pairs(atn_engine *e, const char *kind, int64_t program, int64_t against, atn_error *err);
+void engine_clear_pairs(atn_engine *e);
 atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err);
+/* The slot's verdict takes effect and the slot is free again. confirm may be NULL. */
+atn_status engine_settle(atn_engine *e, engine_slot *s, const atn_verdict *race, const atn_verdict *confirm,
+                         double seconds, atn_error *err);
+/* Without any race: the same code was judged before, or it did not build. false: it has to be judged. */
+bool engine_settled(atn_engine *e, engine_slot *s, atn_verdict *race, atn_status *st, atn_error *err);
+bool engine_confirmed(const atn_verdict *confirm);
 void engine_control(atn_engine *e, bool at_end);
 bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */

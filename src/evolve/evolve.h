@@ -168,6 +168,8 @@ struct evolve_judge {
                           bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err);
     /* How far the running `candidate` has come; any thread. May be NULL. */
     atn_stage (*stage)(void *ctx);
+    /* Every pair of the last candidate or compare, to be freed by race_pairs_free. May be NULL and may give NULL. */
+    race_pairs *(*take_pairs)(void *ctx);
     atn_status (*controls)(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err);
     void (*peaks)(void *ctx, atn_peaks *out);
     /* The seed's metrics of a verdict. Here and below: may be NULL. */

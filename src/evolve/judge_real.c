@@ -25,6 +25,7 @@ typedef struct {
     atn_judge *judge, *final;
     atn_suite suite, final_suite; /* own copies: an abandoned call may outlive the caller's */
     double initial_ns[ATN_CASES_MAX];
+    race_pairs *pairs; /* of the last call, whichever judge did it */
     bool has_final;
 } real_judge;
 
@@ -70,15 +71,32 @@ static void real_build_release(void *ctx, build_result *r)
     build_release(r);
 }
 
+static void keep_pairs(real_judge *r, atn_judge *j)
+{
+    race_pairs_free(r->pairs);
+    r->pairs = judge_take_pairs(j);
+}
+
 static atn_status real_candidate(void *ctx, const build_result *candidate, const build_result *incumbent,
                                  atn_stage upto, atn_verdict *v, atn_error *err)
 {
-    return judge_candidate(((real_judge *)ctx)->judge, candidate, incumbent, upto, v, err);
+    real_judge *r = ctx;
+    atn_status st = judge_candidate(r->judge, candidate, incumbent, upto, v, err);
+    keep_pairs(r, r->judge);
+    return st;
 }
 
 static atn_stage real_stage(void *ctx)
 {
     return judge_stage(((real_judge *)ctx)->judge);
+}
+
+static race_pairs *real_take_pairs(void *ctx)
+{
+    real_judge *r = ctx;
+    race_pairs *p = r->pairs;
+    r->pairs = NULL;
+    return p;
 }
 
 static void real_initial_ns(void *ctx, int c, double ns)
@@ -130,16 +148,19 @@ static atn_status real_compare(void *ctx, const build_result *candidate, const b
                                bool confirm, bool full_size, double seconds, atn_verdict *v, atn_error *err)
 {
     real_judge *r = ctx;
-    if (!full_size && seconds <= 0) return judge_compare(r->judge, candidate, incumbent, pairs, confirm, v, err);
-    if (full_size) {
-        atn_status st = final_judge(r, seconds > 0 ? seconds : 30, err);
-        return st ? st : judge_compare(r->final, candidate, incumbent, pairs, confirm, v, err);
+    if (full_size || seconds <= 0) {
+        atn_status st = full_size ? final_judge(r, seconds > 0 ? seconds : 30, err) : ATN_OK;
+        atn_judge *by = full_size ? r->final : r->judge;
+        if (!st) st = judge_compare(by, candidate, incumbent, pairs, confirm, v, err);
+        if (by) keep_pairs(r, by);
+        return st;
     }
     judge_options o = r->options;
     o.case_seconds_max = seconds / o.timing->count;
     atn_judge *j = NULL;
     atn_status st = judge_create(&o, &j, err);
     if (!st) st = judge_compare(j, candidate, incumbent, pairs, confirm, v, err);
+    if (j) keep_pairs(r, j);
     judge_free(j);
     return st;
 }
@@ -171,6 +192,7 @@ static void real_destroy(void *ctx)
     real_judge *r = ctx;
     judge_free(r->judge);
     judge_free(r->final);
+    race_pairs_free(r->pairs);
     free(r->final_suite.cases);
     free(r->suite.cases);
     free(r->cc);
@@ -199,6 +221,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
                         .build_cancel = real_build_cancel,
                         .build_release = real_build_release,
                         .candidate = real_candidate,
+                        .take_pairs = real_take_pairs,
                         .stage = real_stage,
                         .compare = real_compare,
                         .controls = real_controls,

@@ -46,7 +46,8 @@ static bool compare(atn_engine *e, const char *kind, engine_program *a, engine_p
     e->judge->build_release(e->judge->ctx, &y);
     if (st) goto failed;
     char *json = verdict_json(v);
-    if (store_measurement_add(e->store, kind, a->id, b->id, engine_now(e), json, NULL))
+    if (store_measurement_add(e->store, kind, a->id, b->id, engine_now(e), json, NULL) ||
+        engine_store_pairs(e, kind, a->id, b->id, NULL))
         e->disk_full = e->disk_full || store_full(e->store);
     free(json);
     bool failing = v->reason != ATN_REASON_OK && v->reason != ATN_REASON_SLOWER && v->reason != ATN_REASON_NOT_BETTER &&

@@ -40,6 +40,7 @@ struct atn_judge {
     uint64_t seed, campaigns;
     int cpu;
     atomic_int stage; /* for who asks from another thread */
+    race_pairs *pairs; /* of the last timed campaign; NULL: none, or taken */
 };
 
 judge_options judge_defaults(void)
@@ -93,6 +94,7 @@ atn_status judge_create(const judge_options *o, atn_judge **out, atn_error *err)
 void judge_free(atn_judge *j)
 {
     if (!j) return;
+    race_pairs_free(j->pairs);
     free(j->problems);
     free(j);
 }
@@ -199,6 +201,39 @@ static void field_score(const field *f, const race_rules *rules, atn_verdict *v)
     }
 }
 
+/* The pairs outlive the campaign: they are evidence. */
+static void keep_pairs(field *f, atn_stage stage)
+{
+    atn_judge *j = f->j;
+    race_pairs_free(j->pairs);
+    j->pairs = NULL;
+    if (!f->t || f->alone) return;
+    j->pairs = atn_alloc(sizeof *j->pairs);
+    *j->pairs = (race_pairs){.kind = stage_name(stage), .cases = atn_alloc((size_t)ATN_MAX(f->n, 1) * sizeof(race_case))};
+    for (int i = 0; i < f->n; i++) {
+        const timing_samples *s = timing_get(f->t, i);
+        if (s->n == 0) continue;
+        race_case *c = &j->pairs->cases[j->pairs->n++];
+        *c = (race_case){.case_index = f->which[i], .n = s->n, .effect = s->raw[0] - s->d[0]};
+        c->d = atn_alloc((size_t)s->n * sizeof *c->d);
+        for (int k = 0; k < s->n; k++) c->d[k] = (float)s->d[k];
+    }
+}
+
+static void field_close(field *f, atn_stage stage)
+{
+    keep_pairs(f, stage);
+    timing_close(f->t);
+    f->t = NULL;
+}
+
+race_pairs *judge_take_pairs(atn_judge *j)
+{
+    race_pairs *p = j->pairs;
+    j->pairs = NULL;
+    return p;
+}
+
 static void say_speed(const atn_judge *j, const atn_verdict *v, char *out, size_t room)
 {
     int least = RACE_PAIRS_MAX, most = 0;
@@ -254,7 +289,7 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
         field_score(&f, &j->o.rules, v);
         if (v->suite_high < SCREEN_SLACK) decide_slower(&f, v, "clearly slower in screening");
     }
-    timing_close(f.t);
+    field_close(&f, ATN_STAGE_SCREEN);
     return s;
 }
 
@@ -325,7 +360,7 @@ static atn_status race(atn_judge *j, int candidate_fd, int incumbent_fd, atn_ver
                      j->o.timing->cases[slow->case_index].name);
         else snprintf(v->evidence, sizeof v->evidence, "%s", speed);
     }
-    timing_close(f.t);
+    field_close(&f, ATN_STAGE_RACE);
     return s;
 }
 
@@ -343,7 +378,7 @@ static atn_status measure(atn_judge *j, atn_stage stage, int candidate_fd, int i
         if (incumbent_fd >= 0) s = timing_restart(f.t, v, err);
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) field_score(&f, &j->o.rules, v);
-    timing_close(f.t);
+    field_close(&f, stage);
     return s;
 }
 
@@ -415,6 +450,7 @@ atn_status judge_candidate(atn_judge *j, const build_result *candidate, const bu
                            atn_verdict *v, atn_error *err)
 {
     verdict_start(v, candidate);
+    race_pairs_free(judge_take_pairs(j));
     atn_status s = ATN_OK;
     if (v->reason == ATN_REASON_OK && upto >= ATN_STAGE_QUICK) {
         double start = clock_s();
@@ -445,6 +481,7 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
     int lock = -1;
     atn_status s = ATN_OK;
     verdict_start(v, candidate);
+    race_pairs_free(judge_take_pairs(j));
     if (v->reason == ATN_REASON_OK && confirm) {
         double start = clock_s();
         check_context c = context(j, false);

@@ -48,6 +48,10 @@ atn_stage judge_stage(const atn_judge *j);
 atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
                          bool confirm, atn_verdict *v, atn_error *err);
 
+/* Every pair of the last timed stage of the last call of judge_candidate or judge_compare; NULL: nothing was raced. The
+ * caller takes it (race_pairs_free); a second call gives NULL. */
+race_pairs *judge_take_pairs(atn_judge *j);
+
 /* Controls: A against A (its own copy) and A against A slowed by a known factor, `races` each; fills promoted
  * counts. */
 typedef struct {

@@ -208,3 +208,11 @@ void race_suite(const double *const *d, const int *n, int cases, double alpha, u
         free(s[c].cdf);
     }
 }
+
+void race_pairs_free(race_pairs *p)
+{
+    if (!p) return;
+    for (int i = 0; i < p->n; i++) free(p->cases[i].d);
+    free(p->cases);
+    free(p);
+}

@@ -38,4 +38,17 @@ race_decision race_look(const race_rules *r, const double *d, int n);
 void race_suite(const double *const *d, const int *n, int cases, double alpha, unsigned long long seed, double *mean,
                 double *low, double *high);
 
+/* Every pair of one campaign, case by case: what medians and bounds were made of. */
+typedef struct {
+    int case_index, n;
+    double effect; /* of order, which race_balance took out: as measured, pair i was d[i] + effect where race_order(i) is 0 */
+    float *d;
+} race_case;
+typedef struct {
+    const char *kind; /* "screen", "race", "confirm": a word that lives as long as the program */
+    int n;
+    race_case *cases;
+} race_pairs;
+void race_pairs_free(race_pairs *p); /* NULL is fine */
+
 #endif

@@ -1,17 +1,17 @@
 -- run.db: everything that happened in one run. Rows are only ever added (meta apart). Times t are seconds since the
 -- run began, not counting the time between sessions. Speedups are natural logarithms over the initial program.
 
-CREATE TABLE meta(
+CREATE TABLE IF NOT EXISTS meta(
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE blob(              -- sources, prompts, answers; sha = XXH3-128 of the text
+CREATE TABLE IF NOT EXISTS blob(              -- sources, prompts, answers; sha = XXH3-128 of the text
   sha  TEXT PRIMARY KEY,
   text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE proposal(          -- committed before its evaluation starts
+CREATE TABLE IF NOT EXISTS proposal(          -- committed before its evaluation starts
   id       INTEGER PRIMARY KEY,
   island   INTEGER NOT NULL,
   parent1  INTEGER,
@@ -24,7 +24,7 @@ CREATE TABLE proposal(          -- committed before its evaluation starts
   t        REAL NOT NULL
 ) STRICT;
 
-CREATE TABLE program(           -- a proposal that has its verdict
+CREATE TABLE IF NOT EXISTS program(           -- a proposal that has its verdict
   id              INTEGER PRIMARY KEY REFERENCES proposal(id),
   seq             INTEGER NOT NULL UNIQUE,   -- order of judgement
   generation      INTEGER NOT NULL,
@@ -54,10 +54,10 @@ CREATE TABLE program(           -- a proposal that has its verdict
   verdict         TEXT NOT NULL,             -- JSON
   confirm         TEXT                       -- JSON
 ) STRICT;
-CREATE INDEX program_score ON program(score_low DESC) WHERE score IS NOT NULL;
-CREATE INDEX program_object ON program(object_hash);
+CREATE INDEX IF NOT EXISTS program_score ON program(score_low DESC) WHERE score IS NOT NULL;
+CREATE INDEX IF NOT EXISTS program_object ON program(object_hash);
 
-CREATE TABLE case_result(
+CREATE TABLE IF NOT EXISTS case_result(
   program          INTEGER NOT NULL REFERENCES program(id),
   case_index       INTEGER NOT NULL,
   log_ratio        REAL,                     -- ln(t_incumbent / t_program): median and bounds
@@ -72,19 +72,39 @@ CREATE TABLE case_result(
   PRIMARY KEY (program, case_index)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE cell(              -- how the archive changed: program took the cell at seq; NULL: the cell was given up
+-- Every pair of every race, one row per timed case. d: n IEEE float32, little-endian, in the order of time; d[i] =
+-- ln(t_against / t_program) of pair i, the effect of order taken out. The program ran first in pair i where i has an
+-- even number of one bits (Thue-Morse), else second; as measured it was d[i] + effect there, d[i] - effect else.
+CREATE TABLE IF NOT EXISTS race(
+  id         INTEGER PRIMARY KEY,
+  program    INTEGER NOT NULL REFERENCES program(id),
+  against    INTEGER NOT NULL REFERENCES program(id),
+  kind       TEXT NOT NULL,                  -- 'screen', 'race', 'confirm', or the kind of a comparison in measurement
+  case_index INTEGER NOT NULL,
+  n          INTEGER NOT NULL CHECK (length(d) = 4 * n),
+  effect     REAL NOT NULL,
+  d          BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS race_program ON race(program, kind, case_index);
+
+CREATE TABLE IF NOT EXISTS evidence(   -- what compiler, object code and counters say of a program
+  program INTEGER PRIMARY KEY REFERENCES program(id),
+  json    TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS cell(              -- how the archive changed: program took the cell at seq; NULL: the cell was given up
   n       INTEGER PRIMARY KEY,
   seq     INTEGER NOT NULL,
   island  INTEGER NOT NULL,
   key     TEXT NOT NULL,
   program INTEGER
 ) STRICT;
-CREATE INDEX cell_key ON cell(island, key, n);
-CREATE VIEW grid AS             -- owners of now
+CREATE INDEX IF NOT EXISTS cell_key ON cell(island, key, n);
+CREATE VIEW IF NOT EXISTS grid AS             -- owners of now
   SELECT island, key, program FROM cell
   WHERE n IN (SELECT max(n) FROM cell GROUP BY island, key) AND program IS NOT NULL;
 
-CREATE TABLE migration(
+CREATE TABLE IF NOT EXISTS migration(
   n           INTEGER PRIMARY KEY,
   seq         INTEGER NOT NULL,
   from_island INTEGER NOT NULL,
@@ -92,7 +112,7 @@ CREATE TABLE migration(
   program     INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE measurement(       -- controls and comparisons beside the cascade
+CREATE TABLE IF NOT EXISTS measurement(       -- controls and comparisons beside the cascade
   id      INTEGER PRIMARY KEY,
   kind    TEXT NOT NULL,
   program INTEGER,
@@ -101,7 +121,7 @@ CREATE TABLE measurement(       -- controls and comparisons beside the cascade
   json    TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE event(
+CREATE TABLE IF NOT EXISTS event(
   seq  INTEGER PRIMARY KEY,
   t    REAL NOT NULL,
   json TEXT NOT NULL

@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-enum { APPLICATION_ID = 0x61746e65 /* "atne" */, SCHEMA_VERSION = 1 };
+enum { APPLICATION_ID = 0x61746e65 /* "atne" */, SCHEMA_VERSION = 2, SCHEMA_OLDEST = 1 };
 
 static const char schema_sql[] =
 #include "schema.inc"
@@ -43,6 +43,10 @@ static const char schema_sql[] =
     X(PROGRAM_GET, "SELECT p.*, g.*, b.text FROM program g JOIN proposal p ON p.id=g.id JOIN blob b ON b.sha=p.sha "   \
                    "WHERE g.id=?1")                                                                                    \
     X(CASES, "SELECT * FROM case_result WHERE program=?1 ORDER BY case_index")                                         \
+    X(RACE_ADD, "INSERT INTO race VALUES(NULL,?1,?2,?3,?4,?5,?6,?7)")                                                  \
+    X(RACES, "SELECT * FROM race WHERE program=?1 AND (?2 IS NULL OR kind=?2) ORDER BY case_index,id")                 \
+    X(EVIDENCE_ADD, "INSERT INTO evidence VALUES(?1,?2)")                                                              \
+    X(EVIDENCE_GET, "SELECT json FROM evidence WHERE program=?1")                                                      \
     X(CELL_ADD, "INSERT INTO cell VALUES(NULL,?1,?2,?3,?4)")                                                           \
     X(CELLS, "SELECT island,key,program FROM grid ORDER BY island,key")                                                \
     X(MIGRATION_ADD, "INSERT INTO migration VALUES(NULL,?1,?2,?3,?4)")                                                 \
@@ -71,7 +75,7 @@ struct atn_store {
     sqlite3 *db;
     sqlite3_stmt *q[Q_COUNT];
     char *path, *aside;
-    int lock_fd;
+    int lock_fd, schema;
     bool full, in_transaction;
 };
 
@@ -201,9 +205,10 @@ static atn_status holds_run(atn_store *s, bool *run, atn_error *err)
             err, ATN_MISMATCH,
             "'%s' was written by a newer attune (schema %d, this one knows %d); use that version or another -o",
             s->path, version, SCHEMA_VERSION);
-    if (version < SCHEMA_VERSION)
+    if (version < SCHEMA_OLDEST)
         return atn_fail(err, ATN_MISMATCH, "'%s' has schema %d, this attune needs %d; use another -o", s->path, version,
                         SCHEMA_VERSION);
+    s->schema = version;
     *run = true;
     return ATN_OK;
 }
@@ -216,11 +221,13 @@ static atn_status open_db(atn_store *s, int flags, atn_error *err)
     return ATN_OK;
 }
 
+/* A new file, or what an older one lacks: identity pairs are written to a new one only (n = 0 else). */
 static atn_status create_schema(atn_store *s, const store_pair *id, int n, atn_error *err)
 {
     char pragmas[96];
     snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
              SCHEMA_VERSION);
+    s->schema = SCHEMA_VERSION;
     atn_status st = store_begin(s, err);
     if (!st) st = exec(s, schema_sql, err);
     if (!st) st = exec(s, pragmas, err);
@@ -318,6 +325,7 @@ static atn_status open_write(atn_store *s, const char *folder, store_mode mode, 
               err);
     if (!st) st = exec(s, "PRAGMA foreign_keys=ON", err);
     if (!st && !run) st = create_schema(s, id, n, err);
+    else if (!st && s->schema < SCHEMA_VERSION) st = create_schema(s, NULL, 0, err);
     return st;
 }
 
@@ -706,6 +714,79 @@ void store_programs_free(store_program *list, int n)
 {
     for (int i = 0; i < n; i++) store_program_clear(&list[i]);
     free(list);
+}
+
+/* ---- races and evidence ---- */
+
+atn_status store_race_add(atn_store *s, const store_race *r, atn_error *err)
+{
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "pairs are stored as little-endian float32"
+#endif
+    sqlite3_stmt *q = statement(s, Q_RACE_ADD, err);
+    if (!q) return ATN_IO;
+    bind_id(q, 1, r->program);
+    bind_id(q, 2, r->against);
+    bind_text(q, 3, r->kind);
+    sqlite3_bind_int(q, 4, r->case_index);
+    sqlite3_bind_int(q, 5, r->n);
+    sqlite3_bind_double(q, 6, isfinite(r->effect) ? r->effect : 0);
+    sqlite3_bind_blob(q, 7, r->d, r->n * (int)sizeof *r->d, SQLITE_STATIC);
+    return run_once(s, q, err);
+}
+
+atn_status store_races(atn_store *s, int64_t program, const char *kind, store_race **list, int *n, atn_error *err)
+{
+    *list = NULL;
+    *n = 0;
+    if (s->schema < 2) return ATN_OK;
+    sqlite3_stmt *q = statement(s, Q_RACES, err);
+    if (!q) return ATN_IO;
+    sqlite3_bind_int64(q, 1, program);
+    if (kind) bind_text(q, 2, kind);
+    int rc;
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
+        *list = grow(*list, *n, sizeof **list);
+        store_race *r = &(*list)[(*n)++];
+        int bytes = sqlite3_column_bytes(q, 7);
+        const void *d = sqlite3_column_blob(q, 7);
+        *r = (store_race){.program = sqlite3_column_int64(q, 1),
+                          .against = sqlite3_column_int64(q, 2),
+                          .case_index = sqlite3_column_int(q, 4),
+                          .n = bytes / (int)sizeof *r->d,
+                          .effect = sqlite3_column_double(q, 6)};
+        snprintf(r->kind, sizeof r->kind, "%s", (const char *)sqlite3_column_text(q, 3));
+        r->d = atn_alloc((size_t)ATN_MAX(r->n, 1) * sizeof *r->d);
+        if (r->n) memcpy(r->d, d, (size_t)r->n * sizeof *r->d);
+    }
+    atn_status st = rc == SQLITE_DONE ? ATN_OK : fail(s, err);
+    sqlite3_reset(q);
+    return st;
+}
+
+void store_races_free(store_race *list, int n)
+{
+    for (int i = 0; i < n; i++) free(list[i].d);
+    free(list);
+}
+
+atn_status store_evidence_add(atn_store *s, int64_t program, const char *json, atn_error *err)
+{
+    sqlite3_stmt *q = statement(s, Q_EVIDENCE_ADD, err);
+    if (!q) return ATN_IO;
+    sqlite3_bind_int64(q, 1, program);
+    bind_text(q, 2, json);
+    return run_once(s, q, err);
+}
+
+char *store_evidence_get(atn_store *s, int64_t program)
+{
+    sqlite3_stmt *q = s->schema < 2 ? NULL : statement(s, Q_EVIDENCE_GET, NULL);
+    if (!q) return NULL;
+    sqlite3_bind_int64(q, 1, program);
+    char *json = sqlite3_step(q) == SQLITE_ROW ? text_of(q, 0) : NULL;
+    sqlite3_reset(q);
+    return json;
 }
 
 /* ---- archive, measurements, events ---- */

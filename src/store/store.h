@@ -24,7 +24,7 @@ typedef struct atn_store atn_store;
 
 typedef enum {
     STORE_CREATE, /* a new run; an earlier run of the same identity is kept aside as run-<time>.db (store_kept_aside) */
-    STORE_RESUME, /* go on with the run that is there; NOT_FOUND if there is none */
+    STORE_RESUME, /* go on with the run that is there; NOT_FOUND if there is none. An older schema is brought up to date */
     STORE_READ    /* read-only, no lock, no identity check: `attune show`, report, serve; also while a run goes on */
 } store_mode;
 
@@ -122,6 +122,37 @@ atn_status store_program_get(atn_store *s, int64_t id, store_program *out,
                              atn_error *err); /* with cases and source; NOT_FOUND */
 void store_program_clear(store_program *p);
 void store_programs_free(store_program *list, int n);
+
+/* Every pair of a race, in the order of time: what medians and bounds were made of. One record is one timed case of one
+ * race of `program` against `against`.
+ *
+ *     store_race *r; int n;
+ *     store_races(s, id, "confirm", &r, &n, &err);         // in order of case_index, within a case in order of time
+ *     for (int i = 0; i < r[0].n; i++) plot(r[0].d[i]);     // ln(t_against / t_program): > 0, the program was faster
+ *     store_races_free(r, n);
+ *
+ * d has the effect of order taken out, as the bounds do: its median is case_result.log_ratio of the same race. The
+ * program ran first in pair i where i has an even number of one bits; as measured it was d[i] + effect there, and
+ * d[i] - effect where it ran second. A program with a confirmation has the pairs of both, kinds "race" and "confirm";
+ * one dropped early has "screen" alone; "final", "ancestor", "final_ancestor" and "portfolio" are the comparisons at the
+ * end of a run, as in store_measurements. A run recorded before pairs were kept (schema 1) gives n = 0. */
+typedef struct {
+    int64_t program, against;
+    char kind[16];
+    int case_index;
+    int n;
+    double effect;
+    float *d;
+} store_race;
+
+atn_status store_race_add(atn_store *s, const store_race *r, atn_error *err);
+/* kind NULL: all. Programs unknown or never raced: n = 0. */
+atn_status store_races(atn_store *s, int64_t program, const char *kind, store_race **list, int *n, atn_error *err);
+void store_races_free(store_race *list, int n);
+
+/* Evidence beside the verdict, as JSON (judge/evidence.h says of what shape). Caller frees; NULL where absent. */
+atn_status store_evidence_add(atn_store *s, int64_t program, const char *json, atn_error *err);
+char *store_evidence_get(atn_store *s, int64_t program);
 
 /* The archive as it changed: `program` took (or, 0, left) the cell at `seq`. The view `grid` holds
  * the owners of now. */
