@@ -44,7 +44,8 @@ static void put_before(const char *variable, const char *value)
 int cmd_workloads(const atn_cli *c)
 {
     static const char *const given[] = {"model",      "runtime",    "evolved-program", "rounds",
-                                        "new-tokens", "max-prompt", "prompt-tokens",   "threads", "svg"};
+                                        "new-tokens", "max-prompt", "prompt-tokens",   "generate",
+                                        "prompt",     "threads",    "svg"};
     const char *argv[ARGUMENTS];
     char *python, *path;
     atn_error err = {0};

@@ -348,6 +348,8 @@ def main(argv=None):
     p.add_argument("--max-prompt", type=int, default=0, help="cut prompts after N tokens")
     p.add_argument("--prompt-tokens", type=int, default=0, help="repeat and cut prompts to exactly N tokens")
     p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--generate", type=int, default=0, help="only write that many tokens after --prompt, with both kinds")
+    p.add_argument("--prompt", default="The three primary colours are")
     p.add_argument("--json", action="store_true")
     p.add_argument("--svg", help="write a chart there")
     o = p.parse_args(argv)
@@ -356,6 +358,9 @@ def main(argv=None):
     o.context = max(2048, o.prompt_tokens + 4 * o.new_tokens)
     try:
         runtime = RUNTIMES[o.runtime](o)
+        if o.generate:
+            from . import generate
+            return generate.main(runtime, o.runtime, o.prompt, o.generate, o.json)
         texts = {w: open(os.path.join(os.path.dirname(__file__), "prompts", w + ".txt")).read() for w in WORKLOADS}
         ids = {w: runtime.tokens(t) for w, t in texts.items()}
         sample = ids["long"][:o.max_prompt or 256][:256]
