@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "problem/problem.h"
+#include "report/peers.h"
+#include "serve/mail.h"
 #include "store/store.h"
 
-enum { TEXT_MOST = 1 << 20, NOTE_MOST = 240 };
+enum { TEXT_MOST = 1 << 20, NOTE_MOST = 240, PROMPT_MOST = 400000 };
 
 /* ---- JSON ---- */
 
@@ -225,6 +229,132 @@ static int64_t number(answer *a, const char *sql)
     return n;
 }
 
+/* The text of a meta key; caller frees. "" where absent. */
+static char *meta_text(answer *a, const char *key)
+{
+    sqlite3_stmt *q = query(a, "SELECT value FROM meta WHERE key = ?1");
+    if (q) sqlite3_bind_text(q, 1, key, -1, SQLITE_STATIC);
+    char *s = atn_strdup(next(a, q) && sqlite3_column_text(q, 0) ? (const char *)sqlite3_column_text(q, 0) : "");
+    sqlite3_finalize(q);
+    return s;
+}
+
+/* The timed cases: text, arithmetic in flop, traffic in bytes; what a roofline needs. */
+static void add_suite(answer *a)
+{
+    char *suite = meta_text(a, "identity.suite"), *rest = suite;
+    int n = 0;
+    text_add(a->out, "[");
+    for (char *one; (one = strsep(&rest, ";"));) {
+        one += strspn(one, " ");
+        atn_problem p;
+        if (!*one) continue;
+        bool known = problem_parse(one, &p, NULL) == ATN_OK;
+        text_add(a->out, n++ ? ",[" : "[");
+        add_string(a->out, one);
+        text_add(a->out, ",");
+        add_real(a->out, known ? problem_flops(&p) : (double)NAN, "%.9g");
+        text_add(a->out, ",");
+        add_real(a->out, known ? problem_bytes(&p) : (double)NAN, "%.9g");
+        text_add(a->out, "]");
+    }
+    text_add(a->out, "]");
+    free(suite);
+}
+
+static void answer_peers(answer *a)
+{
+    char *machine = meta_text(a, "identity.machine"), *threads = meta_text(a, "identity.threads");
+    peer_table t;
+    struct stat sb;
+    bool folder = !stat(a->r->folder, &sb) && S_ISDIR(sb.st_mode);
+    peers_read(folder ? a->r->folder : "/nonexistent", machine, atoi(threads), &t);
+    text_add(a->out, "\"source\":");
+    add_string(a->out, t.source);
+    text_addf(a->out, ",\"own\":%s,\"suite\":", t.own ? "true" : "false");
+    add_suite(a);
+    text_add(a->out, ",\"rows\":[");
+    for (int i = 0; i < t.n; i++) {
+        const peer_row *r = &t.rows[i];
+        const char *texts[] = {r->name, r->version, r->note, r->label};
+        text_add(a->out, i ? ",\n[" : "[");
+        for (int k = 0; k < 4; k++) {
+            add_string(a->out, texts[k]);
+            text_add(a->out, ",");
+        }
+        add_real(a->out, r->ms, "%.6g");
+        text_add(a->out, ",");
+        add_real(a->out, r->low, "%.5g");
+        text_add(a->out, ",");
+        add_real(a->out, r->high, "%.5g");
+        text_add(a->out, "]");
+    }
+    text_add(a->out, "]");
+    peers_free(&t);
+    free(machine);
+    free(threads);
+}
+
+static bool has_table(answer *a, const char *name)
+{
+    sqlite3_stmt *q = query(a, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1");
+    if (q) sqlite3_bind_text(q, 1, name, -1, SQLITE_STATIC);
+    bool there = next(a, q);
+    sqlite3_finalize(q);
+    return there;
+}
+
+/* Every pair of every race of a program, in the order of time. Runs of before pairs were kept have none. */
+static void answer_races(answer *a)
+{
+    sqlite3_stmt *q = has_table(a, "race") ? query(a, "SELECT kind, against, case_index, n, effect, d FROM race WHERE "
+                                                      "program = ?1 ORDER BY case_index, id LIMIT 2000")
+                                           : NULL;
+    if (q) sqlite3_bind_int64(q, 1, a->q->number);
+    text_add(a->out, "\"rows\":[");
+    for (int n = 0; next(a, q); n++) {
+        text_add(a->out, n ? ",\n[" : "[");
+        for (int i = 0; i < 3; i++) {
+            add_column(a->out, q, i, "%g", 40);
+            text_add(a->out, ",");
+        }
+        add_real(a->out, sqlite3_column_double(q, 4), "%.4g");
+        text_add(a->out, ",[");
+        int pairs = sqlite3_column_bytes(q, 5) / 4;
+        const char *d = sqlite3_column_blob(q, 5);
+        for (int i = 0; i < pairs; i++) {
+            float x;
+            memcpy(&x, d + 4 * i, sizeof x);
+            if (i) text_add(a->out, ",");
+            add_real(a->out, (double)x, "%.5g");
+        }
+        text_add(a->out, "]]");
+    }
+    text_add(a->out, "]");
+    sqlite3_finalize(q);
+}
+
+/* What proposers believe: the newest of each whole, and how their shares moved. */
+static void answer_beliefs(answer *a)
+{
+    text_add(a->out, "\"now\":");
+    add_rows(a,
+             "SELECT t, json AS raw FROM measurement WHERE id IN (SELECT max(id) FROM measurement WHERE kind = 'belief' "
+             "AND json_valid(json) GROUP BY json_extract(json,'$.proposer')) ORDER BY id",
+             0, "%.6g", TEXT_MOST);
+    text_add(a->out, ",\"history\":");
+    add_rows(a,
+             "SELECT t, json_remove(json,'$.lessons') AS raw FROM (SELECT * FROM measurement WHERE kind = 'belief' AND "
+             "json_valid(json) ORDER BY id DESC LIMIT 400) ORDER BY id",
+             0, "%.6g", TEXT_MOST);
+}
+
+static double free_bytes(const char *folder)
+{
+    struct statvfs v;
+    return statvfs(folder, &v) ? (double)NAN : (double)v.f_bavail * (double)v.f_frsize;
+}
+
 static void answer_run(answer *a)
 {
     atn_text *t = a->out;
@@ -243,12 +373,14 @@ static void answer_run(answer *a)
                               "coalesce((SELECT t FROM program ORDER BY seq DESC LIMIT 1), 0)") > 0;
     text_addf(t, ",\"state\":\"%s\",\"seq\":%lld,\"event_seq\":%lld", run_state(a->r, finished),
               (long long)number(a, "SELECT max(seq) FROM program"), (long long)number(a, "SELECT max(seq) FROM event"));
+    text_add(t, ",\"free_bytes\":");
+    add_real(t, free_bytes(a->r->folder), "%.0f");
     text_add(t, ",\"measurements\":");
     /* Controls and results: the last 40 of each kind. */
     add_rows(a,
              "SELECT kind, program, against, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM "
              "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement WHERE kind NOT "
-             "IN ('question', 'answer')) WHERE k <= 40 ORDER BY id",
+             "IN ('question', 'answer', 'belief')) WHERE k <= 40 ORDER BY id",
              0, "%.7g", TEXT_MOST);
     /* Who was asked, and what that cost: proposer, model, answers, taken, tokens in and out, dollars, seconds. */
     text_add(t, ",\"asked\":");
@@ -336,6 +468,11 @@ static bool answer_program(answer *a)
                "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.system')) AS system, "
                "(SELECT text FROM blob, put WHERE sha = json_extract(put.json,'$.prompt')) AS prompt FROM got",
                a->q->number);
+    text_add(a->out, ",\"evidence\":");
+    if (has_table(a, "evidence"))
+        add_object(a, "SELECT CASE WHEN json_valid(json) THEN json ELSE 'null' END AS json_raw FROM evidence WHERE program = ?1",
+                   a->q->number);
+    else text_add(a->out, "null");
     text_add(a->out, ",\"children\":");
     add_rows(a, "SELECT id FROM proposal WHERE parent1 = ?1 OR parent2 = ?1 ORDER BY id LIMIT 200", a->q->number, "%g",
              100);
@@ -381,8 +518,7 @@ static void answer_verdicts(answer *a)
 /* Questions that nobody has answered yet, newest first, with what they ask. */
 static void answer_questions(answer *a)
 {
-    text_add(a->out, "\"rows\":");
-    add_rows(
+    sqlite3_stmt *q = query(
         a,
         "SELECT q.t, json_extract(q.json,'$.proposer'), json_extract(q.json,'$.number'), json_extract(q.json,'$.op'), "
         "q.program, "
@@ -391,8 +527,22 @@ static void answer_questions(answer *a)
         "measurement n "
         "WHERE n.kind = 'answer' AND n.id > q.id AND json_valid(n.json) AND json_extract(n.json,'$.number') = "
         "json_extract(q.json,'$.number') AND json_extract(n.json,'$.proposer') = json_extract(q.json,'$.proposer')) "
-        "LIMIT 20",
-        0, "%.6g", 100000);
+        "LIMIT 20");
+    text_add(a->out, "\"rows\":");
+    text_add(a->out, "[");
+    for (int n = 0; next(a, q); n++) {
+        text_add(a->out, n ? ",\n[" : "[");
+        for (int i = 0; i < sqlite3_column_count(q); i++) {
+            add_column(a->out, q, i, "%.6g", PROMPT_MOST);
+            text_add(a->out, ",");
+        }
+        const char *who = (const char *)sqlite3_column_text(q, 1);
+        if (who && !strcmp(who, "mailbox")) mail_state(a->r->folder, sqlite3_column_int64(q, 2), a->out);
+        else text_add(a->out, "null");
+        text_add(a->out, "]");
+    }
+    text_add(a->out, "]");
+    sqlite3_finalize(q);
 }
 
 static int problem(atn_text *t, int status, const char *error, const char *advice)
@@ -426,6 +576,9 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
     else if (!strcmp(q->name, "archive")) answer_archive(&a);
     else if (!strcmp(q->name, "verdicts")) answer_verdicts(&a);
     else if (!strcmp(q->name, "questions")) answer_questions(&a);
+    else if (!strcmp(q->name, "peers")) answer_peers(&a);
+    else if (!strcmp(q->name, "races")) answer_races(&a);
+    else if (!strcmp(q->name, "beliefs")) answer_beliefs(&a);
     else found = false;
     char *why = a.failed ? atn_format("cannot read '%s': %s", r->path, sqlite3_errmsg(r->db)) : NULL;
     sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL);

@@ -24,7 +24,7 @@ atn_status api_ready(api_run *r, bool *changed, atn_error *err);
 
 typedef struct {
     const char *name; /* "run", "programs", ... */
-    int64_t number;   /* program: id; programs: seq after which */
+    int64_t number;   /* program, races: id; programs: seq after which */
     int run, runs;    /* which of how many */
 } api_question;
 

@@ -25,7 +25,7 @@ struct events_listener {
     int64_t next;  /* the event that it has not had */
     char *pending; /* text being handed out, from `at` on */
     size_t at, n;
-    unsigned run, ping; /* which it was told */
+    unsigned run, ping, now; /* which it was told */
     bool asleep, greeted;
 };
 
@@ -39,7 +39,8 @@ struct events_hub {
     int n_listeners;
     ring_event ring[RING]; /* seq % RING */
     int64_t first, end;    /* events first .. end-1 are in the ring */
-    unsigned run_count, ping_count;
+    unsigned run_count, ping_count, now_count;
+    char *now; /* what the run is doing, as it says itself: the newest only, without a number */
     bool stop, broken;
 };
 
@@ -102,6 +103,25 @@ static int64_t last_event(events_hub *h)
     return n;
 }
 
+/* True where it changed. */
+static bool look_now(events_hub *h)
+{
+    sqlite3_stmt *q;
+    bool changed = false;
+    if (sqlite3_prepare_v2(h->run.db, "SELECT value FROM meta WHERE key = 'now' AND json_valid(value)", -1, &q, NULL) !=
+        SQLITE_OK)
+        return false;
+    const char *text = sqlite3_step(q) == SQLITE_ROW ? (const char *)sqlite3_column_text(q, 0) : NULL;
+    if (text && (!h->now || strcmp(h->now, text) != 0)) {
+        free(h->now);
+        h->now = atn_strdup(text);
+        h->now_count++;
+        changed = true;
+    }
+    sqlite3_finalize(q);
+    return changed;
+}
+
 static void wake_all(events_hub *h)
 {
     for (events_listener *l = h->listeners; l; l = l->after) {
@@ -125,7 +145,7 @@ static bool look(events_hub *h)
     int64_t before = h->end;
     int n = read_events(h, h->end, into_ring, h);
     if (n < 0) h->broken = true;
-    return h->end != before;
+    return look_now(h) || h->end != before;
 }
 
 static void *watch(void *ctx)
@@ -181,6 +201,7 @@ void events_hub_destroy(events_hub *h)
 {
     ATN_ASSERT(!h->n_listeners);
     ring_clear(h, 0);
+    free(h->now);
     api_close(&h->run);
     pthread_cond_destroy(&h->change);
     pthread_mutex_destroy(&h->lock);
@@ -269,6 +290,13 @@ static char *next_text(events_hub *h, events_listener *l)
         text_free(&b.text);
     }
     if (l->next >= h->first && l->next < h->end) return atn_strdup(h->ring[l->next++ % RING].text);
+    if (l->now != h->now_count) {
+        l->now = h->now_count;
+        char *s = atn_format("event: now\ndata: %s\n\n", h->now);
+        for (char *c = strstr(s, "data:"); c[2]; c++)
+            if (*c == '\n' || *c == '\r') *c = ' ';
+        return s;
+    }
     if (l->ping != h->ping_count) {
         l->ping = h->ping_count;
         return atn_strdup(": ping\n\n");

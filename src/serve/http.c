@@ -2,7 +2,9 @@
  *
  * Who may read: a request must name this machine as its host (else a foreign page could reach us by rebinding its name),
  * and hold the token, in the URL once and from then on in a cookie that scripts cannot read and other sites cannot send.
- * Nothing can be written: every method but GET and HEAD is refused. */
+ * One request writes: POST /api/answer, an answer to a question of the run's mailbox. It needs the cookie, and the Origin that a
+ * browser adds must be this very address: a foreign page can neither send the cookie nor forge that. Every other method but GET
+ * and HEAD is refused. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +23,7 @@
 #include "base/rng.h"
 #include "serve/api.h"
 #include "serve/events.h"
+#include "serve/mail.h"
 #include "serve/serve.h"
 #include "serve/web.h"
 
@@ -56,6 +59,7 @@ static enum MHD_Result say(struct MHD_Connection *c, unsigned status, const char
 {
     struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
     if (status == 405) MHD_add_response_header(r, "Allow", "GET, HEAD");
+    if (status == 413) MHD_add_response_header(r, "Connection", "close");
     return reply(c, status, "text/plain; charset=utf-8", r);
 }
 
@@ -147,23 +151,97 @@ static enum MHD_Result answer(serve *s, struct MHD_Connection *c, const char *na
                  MHD_create_response_from_buffer(bytes, text_take(&t), MHD_RESPMEM_MUST_FREE));
 }
 
-static enum MHD_Result request(void *ctx, struct MHD_Connection *c, const char *url, const char *method,
-                               const char *version, const char *upload, size_t *upload_bytes, void **per_request)
+/* ---- the one thing that can be written ---- */
+
+/* What a request brought so far. Only the body of an answer is kept, and only while it may still be taken. */
+typedef struct {
+    atn_text body;
+    bool keep, too_long;
+} upload;
+
+static bool is_answer(const char *url, const char *method)
 {
-    static int seen;
+    return !strcmp(method, "POST") && !strcmp(url, "/api/answer");
+}
+
+/* The page itself asks, not another one: browsers name the origin of every POST. */
+static bool origin_ok(const serve *s, struct MHD_Connection *c)
+{
+    const char *origin = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin"),
+               *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host"),
+               *site = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Sec-Fetch-Site");
+    return origin && text_starts(origin, "http://") && host && !strcmp(origin + strlen("http://"), host) &&
+           host_ok(s, host) && (!site || !strcmp(site, "same-origin"));
+}
+
+static bool may_answer(const serve *s, struct MHD_Connection *c)
+{
+    return token_ok(s, MHD_lookup_connection_value(c, MHD_COOKIE_KIND, s->cookie)) && origin_ok(s, c);
+}
+
+static upload *upload_begin(const serve *s, struct MHD_Connection *c, const char *url, const char *method)
+{
+    upload *u = atn_alloc(sizeof *u);
+    const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+    long long n = 0;
+    u->keep = is_answer(url, method) && may_answer(s, c);
+    u->too_long = length && text_to_i64(length, &n) && n > (long long)mail_answer_max();
+    return u;
+}
+
+static void upload_part(upload *u, const char *data, size_t n)
+{
+    if (!u->keep || u->too_long) return;
+    if (u->body.n + n > mail_answer_max()) {
+        u->too_long = true;
+        text_free(&u->body);
+        return;
+    }
+    text_addn(&u->body, data, n);
+}
+
+static void upload_end(void *ctx, struct MHD_Connection *c, void **per_request, enum MHD_RequestTerminationCode why)
+{
+    (void)ctx;
+    (void)c;
+    (void)why;
+    upload *u = *per_request;
+    if (u) text_free(&u->body);
+    free(u);
+    *per_request = NULL;
+}
+
+static enum MHD_Result take_answer(serve *s, struct MHD_Connection *c, const upload *u)
+{
+    const char *run = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "run"),
+               *number = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "number"), *why;
+    long long r = 0, n = 0;
+    if (!may_answer(s, c))
+        return say(c, 403, "Answers are taken from this server's own page only, with its token in the cookie.\n");
+    if ((run && !text_to_i64(run, &r)) || !number || !text_to_i64(number, &n)) return say(c, 400, "a number, please\n");
+    if (r < 0 || r >= s->n_runs) return say(c, 404, "no such run\n");
+    if (u->too_long) return say(c, 413, "the answer is too long\n");
+    int status = mail_answer(s->runs[r].folder, n, u->body.s ? u->body.s : "", u->body.n, &why);
+    return say(c, (unsigned)status, why);
+}
+
+static enum MHD_Result request(void *ctx, struct MHD_Connection *c, const char *url, const char *method,
+                               const char *version, const char *sent, size_t *upload_bytes, void **per_request)
+{
     serve *s = ctx;
     (void)version;
-    (void)upload;
     if (!*per_request) {
-        *per_request = &seen;
+        *per_request = upload_begin(s, c, url, method);
         return MHD_YES;
     }
     if (*upload_bytes) {
+        upload_part(*per_request, sent, *upload_bytes);
         *upload_bytes = 0;
         return MHD_YES;
     }
     if (!host_ok(s, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host")))
         return say(c, 403, "This server answers only under the address that attune printed.\n");
+    if (is_answer(url, method)) return take_answer(s, c, *per_request);
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) return say(c, 405, "Nothing can be written here.\n");
     bool by_url = token_ok(s, MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "token"));
     if (!by_url && !token_ok(s, MHD_lookup_connection_value(c, MHD_COOKIE_KIND, s->cookie)))
@@ -308,7 +386,8 @@ atn_status serve_start(const serve_options *o, serve **out, atn_error *err)
     s->daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
                                  MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
                                  (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_END);
+                                 MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED, upload_end, NULL,
+                                 MHD_OPTION_END);
     if (!s->daemon) st = atn_fail(err, ATN_IO, "libmicrohttpd cannot start: %s", strerror(errno));
     else s->listen_fd = -1; /* the daemon closes it */
 out:

@@ -32,7 +32,7 @@ static atn_status write_answer(writer *w, api_run *r, const api_question *q, boo
 {
     atn_text t = {0}, script = {0};
     char key[64], *name;
-    if (!strcmp(q->name, "program")) snprintf(key, sizeof key, "program-%lld", (long long)q->number);
+    if (q->number) snprintf(key, sizeof key, "%s-%lld", q->name, (long long)q->number);
     else snprintf(key, sizeof key, "%s", q->name);
     int status = api_answer(r, q, &t);
     atn_status st = ATN_OK;
@@ -54,16 +54,20 @@ static atn_status write_answer(writer *w, api_run *r, const api_question *q, boo
 
 static atn_status write_run(writer *w, api_run *r, int run, int runs)
 {
-    static const char *const names[] = {"run", "programs", "cases", "archive", "verdicts", "questions"};
+    static const char *const names[] = {"run",      "programs",  "cases", "archive",
+                                        "verdicts", "questions", "peers", "beliefs"};
     char *folder = atn_format("%s/data/%d", w->folder, run);
     atn_status st = file_mkdirs(folder, w->err);
     free(folder);
     for (int i = 0; !st && i < ATN_COUNT(names); i++)
         st = write_answer(w, r, &(api_question){.name = names[i], .run = run, .runs = runs}, true);
     sqlite3_stmt *q = NULL;
-    if (st || sqlite3_prepare_v2(r->db, "SELECT id FROM program ORDER BY id", -1, &q, NULL) != SQLITE_OK) return st;
-    while (!st && sqlite3_step(q) == SQLITE_ROW)
+    if (st || sqlite3_prepare_v2(r->db, "SELECT id, state <> 'failed' FROM program ORDER BY id", -1, &q, NULL) != SQLITE_OK) return st;
+    while (!st && sqlite3_step(q) == SQLITE_ROW) {
         st = write_answer(w, r, &(api_question){"program", sqlite3_column_int64(q, 0), run, runs}, false);
+        if (!st && sqlite3_column_int(q, 1))
+            st = write_answer(w, r, &(api_question){"races", sqlite3_column_int64(q, 0), run, runs}, false);
+    }
     sqlite3_finalize(q);
     return st;
 }
