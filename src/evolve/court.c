@@ -57,7 +57,8 @@ void engine_wait(atn_engine *e, bool judging, int most_ms)
     struct pollfd p[ENGINE_SLOTS + EVOLVE_PROPOSERS_MAX + 1];
     nfds_t n = 0;
     if (judging) p[n++] = (struct pollfd){.fd = desk_fd(e->desk), .events = POLLIN};
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
+    if (e->judge->width) p[n++] = (struct pollfd){.fd = e->judge->fd(e->judge->ctx), .events = POLLIN};
+    for (int i = 0; i < e->n_slots && !e->judge->width; i++) {
         if (e->slot[i].state != SLOT_BUILDING) continue;
         int fd = e->judge->build_fd(e->judge->ctx, e->slot[i].build);
         if (fd >= 0) p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
@@ -94,8 +95,10 @@ static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
     double stop_at = 0, late_at = deadline(e, c);
     if (c->what == CALL_CONTROLS) engine_now_at(e, 0, "controls");
     else if (c->full_size) engine_now_at(e, 0, "final comparison");
-    desk_start(e->desk, call_judge, c);
-    while (!desk_done(e->desk)) {
+    /* Elsewhere: it only waits for somebody's answer, and heeds the user's wish for an end itself. */
+    if (e->judge->width) call_judge(c);
+    else desk_start(e->desk, call_judge, c);
+    while (!e->judge->width && !desk_done(e->desk)) {
         bool idle;
         if (engine_stopping(e) && stop_at == 0) stop_at = clock_s() + STOP_GRACE_S;
         if ((stop_at > 0 && clock_s() >= stop_at) || clock_s() > late_at) return give_up(e, err);
@@ -177,8 +180,7 @@ atn_status engine_compare(atn_engine *e, const build_result *candidate, const bu
 
 /* ---- candidates ---- */
 
-/* A judged program with the same object code; 0: none. */
-static int64_t same_code(const atn_engine *e, const build_result *b)
+int64_t engine_same_code(const atn_engine *e, const build_result *b)
 {
     for (int i = 0; b->reason == ATN_REASON_OK && b->object_hash[0] && i < e->n_programs; i++)
         if (!e->program[i]->same_as && !strcmp(e->program[i]->object_hash, b->object_hash)) return e->program[i]->id;
@@ -199,6 +201,11 @@ static bool confirmed(const atn_verdict *c)
     return engine_only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK;
 }
 
+int engine_confirm_pairs(const atn_verdict *race)
+{
+    return race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
+}
+
 /* The verdict of a built candidate into *race, and *confirm with its fresh races where the first one was won. */
 static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, atn_verdict *confirm, bool *has_confirm,
                               bool *promoted, atn_error *err)
@@ -214,9 +221,8 @@ static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, 
     if (engine_stopping(e))
         return ATN_CANCELLED; /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
-    int pairs = race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
     engine_now_at(e, s->made.id, "confirm");
-    st = engine_compare(e, &s->built, incumbent, pairs, true, false, 0, confirm, err);
+    st = engine_compare(e, &s->built, incumbent, engine_confirm_pairs(race), true, false, 0, confirm, err);
     engine_now_at(e, 0, NULL);
     *has_confirm = !st;
     *promoted = !st && confirmed(confirm);
@@ -241,13 +247,13 @@ static void keep_incumbent(atn_engine *e, engine_slot *s)
     e->has_initial_built = true;
 }
 
-atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
+atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome *elsewhere, atn_error *err)
 {
     atn_verdict race, confirm;
     bool has_confirm = false, promoted = false, first = e->initial == 0;
     double t0 = clock_s();
     atn_status st = ATN_OK;
-    if (s->has_built && !s->same_as) s->same_as = same_code(e, &s->built);
+    if (s->has_built && !s->same_as) s->same_as = engine_same_code(e, &s->built);
     if (s->same_as) {
         engine_program *same = engine_find(e, s->same_as);
         const atn_verdict *v = engine_verdict(e, same);
@@ -257,6 +263,10 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
         if (same->id != e->incumbent && !archive_holds(&e->archive, same->id)) engine_forget(same);
     } else if (s->built.reason != ATN_REASON_OK) {
         build_verdict(&s->built, &race);
+    } else if (elsewhere) {
+        race = elsewhere->race;
+        if ((has_confirm = elsewhere->has_confirm)) confirm = elsewhere->confirm;
+        promoted = has_confirm && confirmed(&confirm);
     } else {
         st = judge_built(e, s, &race, &confirm, &has_confirm, &promoted, err);
         if (st) return st;
@@ -272,7 +282,7 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err)
                           .race = &race,
                           .confirm = has_confirm ? &confirm : NULL,
                           .promoted = promoted,
-                          .seconds_judge = clock_s() - t0};
+                          .seconds_judge = elsewhere ? elsewhere->seconds : clock_s() - t0};
     st = engine_conclude(e, &j, err);
     e->store_failed = st != ATN_OK;
     if (!st && (promoted || first)) keep_incumbent(e, s);

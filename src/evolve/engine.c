@@ -93,9 +93,9 @@ void engine_emit(atn_engine *e, evolve_event *ev)
     e->counts.seconds = now;
     e->counts.per_minute = per_minute(e, now);
     e->counts.building = e->counts.waiting = 0;
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
+    for (int i = 0; i < e->n_slots; i++) {
         e->counts.building += e->slot[i].state == SLOT_BUILDING;
-        e->counts.waiting += e->slot[i].state == SLOT_BUILT;
+        e->counts.waiting += e->slot[i].state == SLOT_BUILT || e->slot[i].state == SLOT_JUDGED;
     }
     ev->counts = e->counts;
     outlook(e, now, ev);
@@ -205,6 +205,14 @@ void engine_view(atn_engine *e, engine_program *p, atn_program_view *out)
                               .score = p->valid ? p->low : -INFINITY};
 }
 
+/* Whom a race was against: the incumbent, or where races are long on their way an earlier one. */
+static const evolve_score *score_against(const atn_engine *e, int64_t id)
+{
+    for (int i = e->n_reigns - 1; i >= 0; i--)
+        if (e->reign[i].id == id) return &e->reign[i].score;
+    return &e->incumbent_score;
+}
+
 /* The next program in order of judgement. `v` is its effective verdict; *log says what the archive changed. */
 void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve_score *score, archive_log *log)
 {
@@ -216,7 +224,7 @@ void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve
         *score = (evolve_score){.valid = same->valid, .score = same->score, .low = same->low, .high = same->high};
         memcpy(p->cell, same->cell, sizeof p->cell);
     } else {
-        score_make(&e->kinds, v, initial ? NULL : &e->incumbent_score, score);
+        score_make(&e->kinds, v, initial ? NULL : score_against(e, p->against), score);
         if (score->valid) score_cell(score, v->workspace_bytes, p->cell, sizeof p->cell);
     }
     p->valid = score->valid;
@@ -237,6 +245,8 @@ void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve
     if (initial || p->promoted) {
         e->incumbent = p->id;
         e->incumbent_score = *score;
+        e->reign = atn_realloc(e->reign, (size_t)(e->n_reigns + 1) * sizeof *e->reign);
+        e->reign[e->n_reigns++] = (engine_reign){p->id, p->seq, *score};
         e->counts.promoted += !initial;
         e->counts.since_best = 0;
         memset(e->exhausted, 0, sizeof e->exhausted);
@@ -348,7 +358,7 @@ atn_status engine_conclude(atn_engine *e, const engine_judgement *j, atn_error *
     *p->verdict = v;
     if (s->has_built) memcpy(p->object_hash, s->built.object_hash, sizeof p->object_hash);
     else if (s->same_as) memcpy(p->object_hash, engine_find(e, s->same_as)->object_hash, sizeof p->object_hash);
-    int64_t incumbent = e->incumbent;
+    int64_t incumbent = p->against = s->against ? s->against : e->incumbent;
     engine_apply(e, p, &v, &score, &log);
 
     char *race_json = verdict_json(j->race), *confirm_json = j->confirm ? verdict_json(j->confirm) : NULL;

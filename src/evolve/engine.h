@@ -15,6 +15,7 @@
 /* A judged program as the engine keeps it: the light part of all, source and verdict only while it may be a parent. */
 typedef struct {
     int64_t id, seq, parent1, parent2, same_as;
+    int64_t against; /* 0: the incumbent of that moment */
     int island, generation;
     char origin[64], note[256];
     char *flags;
@@ -29,7 +30,9 @@ typedef enum {
     SLOT_FREE,
     SLOT_BUILDING,
     SLOT_BUILT,
-    SLOT_KNOWN /* same source and flags as a judged program */
+    SLOT_KNOWN,   /* same source and flags as a judged program */
+    SLOT_JUDGING, /* elsewhere */
+    SLOT_JUDGED   /* has its outcome, waits for those proposed before it */
 } slot_state;
 
 /* A proposal on its way to the judge. */
@@ -41,9 +44,18 @@ typedef struct {
     bool has_built;
     int64_t same_as;
     double started;
+    int64_t against;         /* raced against this incumbent; 0: that of the moment of judgement */
+    evolve_trial *trial;     /* JUDGING */
+    evolve_outcome *outcome; /* JUDGED */
 } engine_slot;
 
-enum { ENGINE_SLOTS = 64 };
+enum { ENGINE_SLOTS = 64 }; /* where judgements are made here; elsewhere one for each candidate in the window */
+
+/* An incumbent of the run, present or past: races of its time are scored by it. */
+typedef struct {
+    int64_t id, seq;
+    evolve_score score;
+} engine_reign;
 
 typedef struct {
     const evolve_options *o;
@@ -60,10 +72,18 @@ typedef struct {
 
     int64_t incumbent, initial; /* program ids; 0: none yet */
     evolve_score incumbent_score;
+    engine_reign *reign; /* all incumbents, oldest first */
+    int n_reigns;
+    int64_t starts; /* how many starting programs the run has */
+    int window;     /* judged elsewhere: candidates under way at once; part of what a run is */
     build_result incumbent_built, initial_built;
     bool has_incumbent_built, has_initial_built;
 
-    engine_slot slot[ENGINE_SLOTS];
+    engine_slot *slot;
+    int n_slots;
+    int64_t ended; /* elsewhere: what the judge counted when slots were last looked at, */
+    double last_turn; /* and the clock */
+    bool announced;   /* starting programs are done, controls were raced */
     store_proposal *start; /* proposals that wait for a slot: initial, shipped, open ones of a stopped run */
     int n_start, next_start;
     bool exhausted[EVOLVE_PROPOSERS_MAX];
@@ -161,13 +181,10 @@ atn_status engine_compare(atn_engine *e, const build_result *candidate, const bu
 /* Every pair of the candidate's race and confirmation, or (kind given) of the last comparison, into the store. */
 atn_status engine_store_pairs(atn_engine *e, const char *kind, int64_t program, int64_t against, atn_error *err);
 void engine_clear_pairs(atn_engine *e);
-atn_status engine_judge_slot(atn_engine *e, engine_slot *s, atn_error *err);
-/* The slot's verdict takes effect and the slot is free again. confirm may be NULL. */
-atn_status engine_settle(atn_engine *e, engine_slot *s, const atn_verdict *race, const atn_verdict *confirm,
-                         double seconds, atn_error *err);
-/* Without any race: the same code was judged before, or it did not build. false: it has to be judged. */
-bool engine_settled(atn_engine *e, engine_slot *s, atn_verdict *race, atn_status *st, atn_error *err);
-bool engine_confirmed(const atn_verdict *confirm);
+/* Gives the slot's candidate its verdict: by the judge here, or (not NULL) by what was found elsewhere. */
+atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome *elsewhere, atn_error *err);
+int64_t engine_same_code(const atn_engine *e, const build_result *b); /* a judged program; 0: none */
+int engine_confirm_pairs(const atn_verdict *race); /* of the confirmation of a race that was won */
 void engine_control(atn_engine *e, bool at_end);
 bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
@@ -179,6 +196,12 @@ void engine_now_at(atn_engine *e, int64_t id, const char *what); /* what the jud
 void engine_now_write(atn_engine *e, const evolve_event *ev);
 void engine_beliefs_write(atn_engine *e, bool at_once);
 
+/* ---- wide.c: judgements that go on elsewhere, many at once ---- */
+
+/* Takes what came in, settles what is next in order of proposal, proposes anew. As engine_fill: *idle. */
+atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err);
+int64_t wide_against(const atn_engine *e, const store_proposal *m); /* the incumbent that a candidate is raced against */
+
 /* ---- host.c: proposers get what they may use, and their turn to take what came in ---- */
 
 void engine_attach(atn_engine *e);
@@ -187,6 +210,18 @@ void engine_service(atn_engine *e);
 /* ---- start.c ---- */
 
 atn_status engine_open(atn_engine *e, atn_error *err); /* the store, new or resumed, and all that it says */
+const atn_machine *engine_machine(const atn_engine *e); /* that candidates run on: this one, or a class of others */
+
+/* ---- evolve.c: a run in pieces, for those that drive several ---- */
+
+atn_status engine_create(const evolve_options *o, evolve_judge *j, atn_engine **out, atn_error *err);
+/* One turn of the loop; *more false: it has come to its end. Sleeps only where judgements are made here. */
+atn_status engine_turn(atn_engine *e, bool *more, atn_error *err);
+/* Result and end. `st`, *err: what the loop came to. Frees e. */
+atn_status engine_finish(atn_engine *e, atn_status st, evolve_result *r, atn_error *err);
+/* Somebody else's program as a candidate, unless it is known here by its text. */
+atn_status engine_admit(atn_engine *e, const char *source, const char *flags, const char *origin, const char *note,
+                        atn_error *err);
 
 /* lineage.c: from the winner to its root; returns how many. */
 int lineage_of(const atn_engine *e, int64_t id, evolve_ancestor *out, int room);

@@ -52,39 +52,59 @@ static atn_status world_failed(atn_engine *e, engine_slot *s, atn_status st, con
     return ATN_OK;
 }
 
-static atn_status evolve_loop(atn_engine *e, atn_error *err)
+static atn_status turn_here(atn_engine *e, bool *idle, atn_error *err)
 {
-    bool announced = false, controlled = e->has_controls_start;
-    e->serving = true;
-    while ((e->stop = why_stop(e)) == EVOLVE_STOP_NONE) {
-        bool idle = false;
-        engine_step_builds(e);
-        atn_status st = e->service_status;
-        if (st && err) *err = e->service_error;
-        if (!st) st = engine_fill(e, &idle, err);
-        if (st) return st;
-        engine_slot *s = engine_ready_slot(e);
-        if (s) {
-            st = engine_judge_slot(e, s, err);
-            if (st == ATN_CANCELLED && e->abandoned) {
-                e->stop = why_stop(e);
-                return e->stop == EVOLVE_STOP_NONE ? ATN_BUSY : ATN_OK;
-            }
-            if (st == ATN_CANCELLED) continue;
-            if (st && (st = world_failed(e, s, st, err))) return st;
-            if (!st) e->judge_failures = s->state == SLOT_FREE ? 0 : e->judge_failures;
-        } else if (idle) {
-            e->stop = EVOLVE_STOP_EXHAUSTED;
-            break;
-        } else {
-            engine_wait(e, false, 200);
+    engine_step_builds(e);
+    atn_status st = e->service_status;
+    if (st && err) *err = e->service_error;
+    if (!st) st = engine_fill(e, idle, err);
+    if (st) return st;
+    engine_slot *s = engine_ready_slot(e);
+    if (s) {
+        *idle = false;
+        st = engine_judge_slot(e, s, NULL, err);
+        if (st == ATN_CANCELLED && e->abandoned) return (e->stop = why_stop(e)) == EVOLVE_STOP_NONE ? ATN_BUSY : st;
+        if (st == ATN_CANCELLED) return ATN_OK;
+        if (st && (st = world_failed(e, s, st, err))) return st;
+        if (!st) e->judge_failures = s->state == SLOT_FREE ? 0 : e->judge_failures;
+    } else if (!*idle) {
+        engine_wait(e, false, 200);
+    }
+    return st;
+}
+
+/* Elsewhere: nothing is looked at while nothing has ended; but proposers may have something to say. */
+static atn_status turn_elsewhere(atn_engine *e, bool *idle, atn_error *err)
+{
+    evolve_judge *j = e->judge;
+    if (!j->turn(j->ctx, err)) return err && err->code ? err->code : ATN_PROCESS;
+    int64_t ended = j->ended(j->ctx);
+    bool due = ended != e->ended || clock_s() > e->last_turn + 0.1;
+    if (!due) return ATN_OK;
+    e->ended = ended;
+    e->last_turn = clock_s();
+    return wide_turn(e, idle, err);
+}
+
+atn_status engine_turn(atn_engine *e, bool *more, atn_error *err)
+{
+    bool idle = false;
+    *more = false;
+    if ((e->stop = why_stop(e)) == EVOLVE_STOP_NONE) {
+        atn_status st = e->judge->width ? turn_elsewhere(e, &idle, err) : turn_here(e, &idle, err);
+        if (st == ATN_CANCELLED && (e->abandoned || engine_stopping(e))) {
+            e->stop = why_stop(e);
+            return ATN_OK;
         }
-        if (e->initial && !engine_starting(e) && !announced) {
-            if (!controlled) engine_control(e, false);
-            controlled = announced = true;
+        if (st) return st;
+        if (idle) e->stop = EVOLVE_STOP_EXHAUSTED;
+        if (e->initial && !engine_starting(e) && !e->announced) {
+            if (!e->has_controls_start) engine_control(e, false);
+            e->announced = true;
             engine_phase(e, "evolving");
         }
         engine_tick(e);
+        *more = e->stop == EVOLVE_STOP_NONE;
     }
     return e->stop == EVOLVE_STOP_DISK_FULL
                ? atn_fail(err, ATN_IO,
@@ -96,7 +116,7 @@ static atn_status evolve_loop(atn_engine *e, atn_error *err)
 
 static void engine_close(atn_engine *e)
 {
-    for (int i = 0; i < ENGINE_SLOTS; i++) engine_slot_clear(e, &e->slot[i]);
+    for (int i = 0; i < e->n_slots; i++) engine_slot_clear(e, &e->slot[i]);
     desk_close(e->desk, e->abandoned);
     if (e->abandoned) e->has_initial_built = e->has_incumbent_built = false;
     if (e->has_initial_built && !(e->has_incumbent_built && engine_shares_initial(e)))
@@ -109,20 +129,22 @@ static void engine_close(atn_engine *e)
     }
     free(e->program);
     free(e->by_id);
+    free(e->reign);
+    free(e->slot);
     engine_clear_pairs(e);
     store_proposals_free(e->start, e->n_start);
     archive_free(&e->archive);
     store_close(e->store);
 }
 
-atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r, atn_error *err)
+atn_status engine_create(const evolve_options *o, evolve_judge *j, atn_engine **out, atn_error *err)
 {
     ATN_CHECK(o->suite && o->suite->count > 0 && o->initial_source);
+    *out = NULL;
     if (o->suite->count > ATN_CASES_MAX)
         return atn_fail(err, ATN_USAGE, "the suite has %d cases, at most %d are possible", o->suite->count,
                         ATN_CASES_MAX);
     atn_engine *e = atn_alloc(sizeof *e);
-    *r = (evolve_result){0};
     e->o = o;
     e->judge = j;
     e->clock_base = clock_s();
@@ -130,29 +152,53 @@ atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r
     portfolio_init(&e->portfolio, o->suite, &e->kinds, o->threads);
     atn_status st = desk_open(&e->desk, err);
     if (!st) st = engine_open(e, err);
-    if (!st) {
-        if (store_kept_aside(e->store)) engine_warn(e, "the earlier run is kept as %s", store_kept_aside(e->store));
-        engine_emit(e, &(evolve_event){.type = EVOLVE_START, .resumed = o->resume});
-        if (engine_starting(e)) engine_phase(e, "judging the starting programs");
-        st = evolve_loop(e, err);
-        e->serving = false;
-        if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
-        e->t_stopped = engine_now(e); /* what follows is not evolving, and a resumed run has not spent it */
-        engine_beliefs_write(e, true);
-        engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});
-        for (int i = 0; i < ENGINE_SLOTS; i++)
-            engine_slot_clear(e, &e->slot[i]); /* in the store, judged by the next --resume */
-        if (!st) engine_control(e, true);
-        atn_error late = {0};
-        atn_status made = result_make(e, r, &late);
-        if (!st && made) {
-            st = made;
-            if (err) *err = late;
-        }
+    if (st) {
+        engine_close(e);
+        free(e);
+        return st;
+    }
+    if (store_kept_aside(e->store)) engine_warn(e, "the earlier run is kept as %s", store_kept_aside(e->store));
+    engine_emit(e, &(evolve_event){.type = EVOLVE_START, .resumed = o->resume});
+    if (engine_starting(e)) engine_phase(e, "judging the starting programs");
+    e->serving = true;
+    *out = e;
+    return ATN_OK;
+}
+
+atn_status engine_finish(atn_engine *e, atn_status st, evolve_result *r, atn_error *err)
+{
+    *r = (evolve_result){0};
+    e->serving = false;
+    if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
+    e->t_stopped = engine_now(e); /* what follows is not evolving, and a resumed run has not spent it */
+    engine_beliefs_write(e, true);
+    engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});
+    for (int i = 0; i < e->n_slots; i++)
+        engine_slot_clear(e, &e->slot[i]); /* in the store, judged by the next --resume */
+    if (!st) engine_control(e, true);
+    atn_error late = {0};
+    atn_status made = result_make(e, r, &late);
+    if (!st && made) {
+        st = made;
+        if (err) *err = late;
     }
     engine_close(e);
     free(e);
     return st;
+}
+
+atn_status evolve_run(const evolve_options *o, evolve_judge *j, evolve_result *r, atn_error *err)
+{
+    atn_engine *e;
+    bool more = true;
+    *r = (evolve_result){0};
+    atn_status st = engine_create(o, j, &e, err);
+    if (st) return st;
+    while (!st && more) {
+        st = engine_turn(e, &more, err);
+        if (!st && more && j->width) engine_wait(e, false, 100);
+    }
+    return engine_finish(e, st, r, err);
 }
 
 void evolve_result_free(evolve_result *r)

@@ -149,6 +149,16 @@ int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX]);
 
 typedef struct evolve_judge evolve_judge;
 typedef struct evolve_build evolve_build;
+typedef struct evolve_trial evolve_trial;
+/* What a judgement elsewhere came to: the race, and where that was won its confirmation. */
+typedef struct {
+    atn_status status;
+    atn_error err;
+    atn_verdict race, confirm;
+    bool has_confirm;
+    double seconds;
+} evolve_outcome;
+
 struct evolve_judge {
     void *ctx;
     /* Builds: as judge/build.h. `original`: text whose code outside the markers must be unchanged,
@@ -181,6 +191,19 @@ struct evolve_judge {
     /* Told before a final comparison: one call of the initial program on the case as raced takes that long. */
     void (*initial_ns)(void *ctx, int case_index, double ns);
     void (*destroy)(void *ctx);
+    /* Judgements elsewhere, `width` at once; 0: here, one at a time, by the calls above. What follows then is unused. */
+    int width;
+    /* Candidates under way at once. They are judged in order of proposal, each against the incumbent that was known when
+     * the one `window` before it had its verdict: so the archive does not depend on who is how fast. */
+    int window;
+    atn_status (*trial_start)(void *ctx, const char *source, const char *flags, const char *original,
+                              const char *incumbent, const char *incumbent_flags, evolve_trial **out, atn_error *err);
+    bool (*trial_step)(void *ctx, evolve_trial *t, evolve_outcome *out); /* never blocks; true: finished, t freed */
+    void (*trial_cancel)(void *ctx, evolve_trial *t);
+    bool (*turn)(void *ctx, atn_error *err); /* takes what came in; false: nobody is left to judge */
+    int64_t (*ended)(void *ctx);             /* counts builds and judgements that ended: unchanged, no step is worth it */
+    int (*fd)(void *ctx);                    /* readable when a turn would take something */
+    const atn_machine *machine;              /* that it judges for; NULL: this one */
     char compiler[96];
     char version[32]; /* of the judge's rules: part of the evaluator's fingerprint */
     bool abandoned;   /* set by the engine: a call still goes on, destroy must not be called */

@@ -23,6 +23,8 @@ void engine_slot_clear(atn_engine *e, engine_slot *s)
 {
     if (s->has_built && e->abandoned) s->has_built = false; /* the desk may still be using it */
     if (s->build) e->judge->build_cancel(e->judge->ctx, s->build);
+    if (s->trial) e->judge->trial_cancel(e->judge->ctx, s->trial);
+    free(s->outcome);
     if (s->has_built) e->judge->build_release(e->judge->ctx, &s->built);
     free(s->made.proposer);
     free(s->made.origin);
@@ -35,7 +37,7 @@ void engine_slot_clear(atn_engine *e, engine_slot *s)
 static int slots_in(const atn_engine *e, slot_state state)
 {
     int n = 0;
-    for (int i = 0; i < ENGINE_SLOTS; i++) n += e->slot[i].state == state;
+    for (int i = 0; i < e->n_slots; i++) n += e->slot[i].state == state;
     return n;
 }
 
@@ -48,12 +50,13 @@ static bool has_markers(const char *source)
 static atn_status slot_start(atn_engine *e, store_proposal *m, atn_error *err)
 {
     engine_slot *s = NULL;
-    for (int i = 0; i < ENGINE_SLOTS && !s; i++)
+    for (int i = 0; i < e->n_slots && !s; i++)
         if (e->slot[i].state == SLOT_FREE) s = &e->slot[i];
     ATN_CHECK(s);
     s->made = *m;
     *m = (store_proposal){0};
     s->started = clock_s();
+    if (e->window > 0 && e->initial) s->against = wide_against(e, &s->made);
     for (int i = 0; i < e->n_programs; i++) {
         const engine_program *p = e->program[i];
         if (strcmp(p->sha, s->made.sha) || strcmp(p->flags, s->made.flags ? s->made.flags : "")) continue;
@@ -72,7 +75,7 @@ static atn_status slot_start(atn_engine *e, store_proposal *m, atn_error *err)
 
 void engine_step_builds(atn_engine *e)
 {
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
+    for (int i = 0; i < e->n_slots; i++) {
         engine_slot *s = &e->slot[i];
         if (s->state != SLOT_BUILDING || !e->judge->build_step(e->judge->ctx, s->build, &s->built)) continue;
         s->build = NULL;
@@ -85,7 +88,7 @@ static int64_t budget_left(const atn_engine *e)
 {
     if (e->o->iterations <= 0) return INT64_MAX;
     int64_t flying = 0;
-    for (int i = 0; i < ENGINE_SLOTS; i++)
+    for (int i = 0; i < e->n_slots; i++)
         flying += e->slot[i].state != SLOT_FREE && strcmp(e->slot[i].made.proposer, "start") != 0;
     return e->o->iterations - e->counts.evolved - flying;
 }
@@ -176,7 +179,7 @@ int engine_build_jobs(const atn_engine *e)
 bool engine_starting(const atn_engine *e)
 {
     if (e->next_start < e->n_start) return true;
-    for (int i = 0; i < ENGINE_SLOTS; i++)
+    for (int i = 0; i < e->n_slots; i++)
         if (e->slot[i].state != SLOT_FREE && !strcmp(e->slot[i].made.proposer, "start")) return true;
     return false;
 }
@@ -190,7 +193,10 @@ atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
     engine_service(e);
     for (;;) {
         int building = slots_in(e, SLOT_BUILDING), ready = slots_in(e, SLOT_BUILT) + slots_in(e, SLOT_KNOWN);
-        if (building >= jobs || building + ready >= jobs + READY_MAX) return ATN_OK;
+        int away = slots_in(e, SLOT_JUDGING) + slots_in(e, SLOT_JUDGED);
+        if (e->window > 0 ? building + ready + away >= e->window
+                          : building >= jobs || building + ready >= jobs + READY_MAX)
+            return ATN_OK;
         if (e->next_start < e->n_start) {
             if ((st = slot_start(e, &e->start[e->next_start++], err))) return st;
             continue;
@@ -201,7 +207,7 @@ atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
         if (got) continue;
         bool all = true;
         for (int i = 0; i < e->o->n_proposers; i++) all = all && e->exhausted[i];
-        *idle = all && building + ready == 0;
+        *idle = all && building + ready + away == 0;
         return ATN_OK;
     }
 }
@@ -212,7 +218,7 @@ atn_status engine_fill(atn_engine *e, bool *idle, atn_error *err)
 engine_slot *engine_ready_slot(atn_engine *e)
 {
     engine_slot *best = NULL;
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
+    for (int i = 0; i < e->n_slots; i++) {
         engine_slot *s = &e->slot[i];
         bool slow = s->state == SLOT_BUILDING && e->initial && clock_s() - s->started > OVERTAKE_S;
         if (s->state == SLOT_FREE || slow) continue;

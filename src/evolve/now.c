@@ -46,7 +46,7 @@ static json_t *state(atn_engine *e)
                             json_pack("{s:I,s:s,s:f,s:f}", "id", (json_int_t)e->now.id, "stage", stage, "began",
                                       e->now.since, "since", since));
     }
-    for (int i = 0; i < ENGINE_SLOTS; i++) {
+    for (int i = 0; i < e->n_slots; i++) {
         const engine_slot *s = &e->slot[i];
         if (s->state == SLOT_BUILDING)
             json_array_append_new(builds, json_pack("{s:I,s:f}", "id", (json_int_t)s->made.id, "since",

@@ -250,7 +250,7 @@ static atn_status write_portfolio(atn_engine *e, evolve_result *r, engine_progra
         &t,
         "# attune portfolio 1: the best kernel for each class of problem, over the initial program [low .. high].\n"
         "# Another class: the kernel of `default`. decode: few query rows against many keys; long, short: by keys.\n");
-    text_addf(&t, "# machine: %s; compiler: %s; threads: %d\n", machine_get()->signature, e->judge->compiler,
+    text_addf(&t, "# machine: %s; compiler: %s; threads: %d\n", engine_machine(e)->signature, e->judge->compiler,
               e->o->threads);
     for (int i = 0; i < r->n_classes && !st; i++) {
         evolve_class *c = &r->classes[i];
@@ -368,7 +368,7 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
 {
     json_t *x = json_object();
     atn_peaks peaks = {0};
-    const atn_machine *m = machine_get();
+    const atn_machine *m = j->machine ? j->machine : machine_get();
     double now = (double)time(NULL);
     if (j->peaks) j->peaks(j->ctx, &peaks);
     const evolve_ancestor *w = &r->lineage[0];

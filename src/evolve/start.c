@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "evolve/engine.h"
 #include "evolve/record.h"
+#include "judge/gate.h"
 
 static int by_name(const void *a, const void *b)
 {
@@ -50,13 +51,15 @@ int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
     return n;
 }
 
+/* A champion is started as it was judged: with the extra compiler flags that its heading names. */
 static store_proposal start_proposal(const char *origin, const char *note, char *source, int island)
 {
+    char *flags = gate_heading_flags(source);
     return (store_proposal){.proposer = atn_strdup("start"),
                             .origin = atn_strdup(origin),
                             .note = atn_strdup(note),
                             .source = source,
-                            .flags = atn_strdup(""),
+                            .flags = flags ? flags : atn_strdup(""),
                             .island = island};
 }
 
@@ -93,6 +96,7 @@ static atn_status start_programs(atn_engine *e, atn_error *err)
         }
         free(found[i]);
     }
+    e->starts = e->n_start;
     st = store_begin(e->store, err);
     for (int i = 0; i < e->n_start && !st; i++) st = store_proposal_add(e->store, &e->start[i], err);
     if (!st) st = store_commit(e->store, err);
@@ -118,17 +122,40 @@ static atn_status restore_program(atn_engine *e, const store_program *row, atn_e
     memcpy(p->object_hash, row->object_hash, sizeof p->object_hash);
     p->verdict = atn_alloc(sizeof v);
     *p->verdict = v;
-    int64_t incumbent = e->incumbent;
+    bool reigned = e->incumbent == row->incumbent;
+    for (int i = 0; i < e->n_reigns && !reigned; i++) reigned = e->window > 0 && e->reign[i].id == row->incumbent;
+    p->against = row->incumbent;
+    e->starts += p->start;
     engine_apply(e, p, &v, &score, &log);
     engine_learn(e, p);
     engine_trim(e, &log, p);
     archive_log_free(&log);
-    if (p->seq != row->seq || (!p->same_as && incumbent != row->incumbent))
+    if (p->seq != row->seq || (!p->same_as && !reigned))
         return atn_fail(err, ATN_FORMAT,
                         "'%s' is damaged: program #%" PRId64 " does not follow from those before it; choose "
                         "another -o",
                         store_path(e->store), p->id);
     return ATN_OK;
+}
+
+const atn_machine *engine_machine(const atn_engine *e)
+{
+    return e->judge->machine ? e->judge->machine : machine_get();
+}
+
+/* So is the window: which incumbent a candidate meets depends on it. */
+static atn_status window_setting(atn_engine *e, bool resume, atn_error *err)
+{
+    char *had = resume ? store_meta_get(e->store, "window") : NULL, text[16];
+    e->window = had ? atoi(had) : resume ? 0 : e->judge->window;
+    free(had);
+    if ((e->window > 0) != (e->judge->width > 0))
+        return atn_fail(err, ATN_MISMATCH, "the run in '%s' was begun with %s; go on with the same --executor, or "
+                        "choose another -o", e->o->folder, e->window > 0 ? "other machines" : "--executor local");
+    e->n_slots = e->window > 0 ? e->window + EVOLVE_SHIPPED_MAX : ENGINE_SLOTS;
+    e->slot = atn_alloc((size_t)e->n_slots * sizeof *e->slot);
+    snprintf(text, sizeof text, "%d", e->window);
+    return e->window > 0 ? store_meta_set(e->store, "window", text, err) : ATN_OK;
 }
 
 /* Islands and limits of the archive are part of what a run is: they come from the store, not from
@@ -158,6 +185,7 @@ static atn_status restore(atn_engine *e, atn_error *err)
     for (int i = 0; i < n && !st; i++) st = restore_program(e, &list[i], err);
     store_programs_free(list, n);
     if (!st) st = store_proposals_open(e->store, &e->start, &e->n_start, err);
+    for (int i = 0; i < e->n_start; i++) e->starts += !strcmp(e->start[i].proposer, "start");
     if (!st && progress.proposals == 0) st = start_programs(e, err);
     if (st || !e->incumbent) return st;
     if (!engine_build(e, engine_find(e, e->incumbent), &e->incumbent_built, err)) return ATN_PROCESS;
@@ -207,7 +235,7 @@ static atn_status open_store(atn_engine *e, atn_error *err)
     snprintf(threads, sizeof threads, "%d", o->threads);
     snprintf(tolerance, sizeof tolerance, "%g", o->tolerance);
     hash_hex(o->initial_source, strlen(o->initial_source), initial);
-    const store_pair id[] = {{"machine", machine_get()->signature},
+    const store_pair id[] = {{"machine", engine_machine(e)->signature},
                              {"threads", threads},
                              {"tolerance", tolerance},
                              {"compiler", e->judge->compiler},
@@ -229,8 +257,8 @@ static atn_status open_store(atn_engine *e, atn_error *err)
                                    {"started", now},
                                    {"suite", o->suite_name},
                                    {"initial", o->initial_path ? o->initial_path : ""},
-                                   {"cpu", machine_get()->cpu},
-                                   {"isa", machine_get()->isa}};
+                                   {"cpu", engine_machine(e)->cpu},
+                                   {"isa", engine_machine(e)->isa}};
         for (int i = 0; i < ATN_COUNT(meta) && !st; i++) st = store_meta_set(e->store, meta[i].key, meta[i].value, err);
     }
     free(suite);
@@ -241,6 +269,7 @@ atn_status engine_open(atn_engine *e, atn_error *err)
 {
     atn_status st = open_store(e, err);
     if (!st) st = archive_settings(e, e->o->resume, err);
+    if (!st) st = window_setting(e, e->o->resume, err);
     if (!st) engine_attach(e);
     if (!st) st = e->o->resume ? restore(e, err) : start_programs(e, err);
     return st;

@@ -1,0 +1,97 @@
+/* Judgements elsewhere, many at once, with the archive of one after the other.
+ *
+ * Answers come in any order; they take effect in order of proposal, and after each one proposal is made, so that with the
+ * same answers the run is the same run, however fast or short-lived whoever gives them. A candidate is raced against the
+ * incumbent that was known `window` verdicts ago; a win against one that has been replaced since is no win, and is raced
+ * again against the present one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "evolve/engine.h"
+
+int64_t wide_against(const atn_engine *e, const store_proposal *m)
+{
+    bool start = !strcmp(m->proposer, "start");
+    int64_t known = start ? 1 : ATN_MAX(e->starts, m->id - e->window), id = e->initial;
+    for (int i = 0; i < e->n_reigns && e->reign[i].seq <= known; i++) id = e->reign[i].id;
+    return id;
+}
+
+static atn_status trial_begin(atn_engine *e, engine_slot *s, atn_error *err)
+{
+    engine_program *against = engine_find(e, s->against), *parent = engine_find(e, s->made.parent1);
+    const char *incumbent = against ? engine_source(e, against) : NULL;
+    const char *original = parent ? engine_source(e, parent) : NULL;
+    if (original && !strstr(original, "EVOLVE-BLOCK-START")) original = NULL;
+    if (against && !incumbent)
+        return atn_fail(err, ATN_IO, "cannot read the source of program #%lld again", (long long)s->against);
+    atn_status st = e->judge->trial_start(e->judge->ctx, s->made.source, s->made.flags, original, incumbent,
+                                          against ? against->flags : NULL, &s->trial, err);
+    if (!st) s->state = SLOT_JUDGING;
+    return st;
+}
+
+static atn_status slot_step(atn_engine *e, engine_slot *s, atn_error *err)
+{
+    evolve_judge *j = e->judge;
+    if (s->state == SLOT_BUILDING && j->build_step(j->ctx, s->build, &s->built)) {
+        s->build = NULL;
+        s->has_built = true;
+        s->state = SLOT_BUILT;
+    }
+    if (s->state == SLOT_BUILT && s->built.reason == ATN_REASON_OK && (e->initial || s->made.id == 1) &&
+        !engine_same_code(e, &s->built)) {
+        if (!s->against && e->initial) s->against = wide_against(e, &s->made);
+        return trial_begin(e, s, err);
+    }
+    if (s->state == SLOT_JUDGING) {
+        if (!s->outcome) s->outcome = atn_alloc(sizeof *s->outcome);
+        if (!j->trial_step(j->ctx, s->trial, s->outcome)) return ATN_OK;
+        s->trial = NULL;
+        s->state = SLOT_JUDGED;
+        s->outcome->race.seconds_build = s->built.seconds;
+        if (s->outcome->status && err) *err = s->outcome->err;
+        return s->outcome->status;
+    }
+    return ATN_OK;
+}
+
+static engine_slot *oldest(atn_engine *e)
+{
+    engine_slot *best = NULL;
+    for (int i = 0; i < e->n_slots; i++) {
+        engine_slot *s = &e->slot[i];
+        if (s->state != SLOT_FREE && (!best || s->made.id < best->made.id)) best = s;
+    }
+    return best;
+}
+
+/* Its verdict depends on nothing that is still to come. */
+static bool settles(atn_engine *e, const engine_slot *s)
+{
+    if (s->state == SLOT_KNOWN || s->state == SLOT_JUDGED) return true;
+    return s->state == SLOT_BUILT && (s->built.reason != ATN_REASON_OK || engine_same_code(e, &s->built));
+}
+
+atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err)
+{
+    atn_status st = ATN_OK;
+    for (int i = 0; i < e->n_slots && !st; i++)
+        if (e->slot[i].state != SLOT_FREE) st = slot_step(e, &e->slot[i], err);
+    if (!st) st = engine_fill(e, idle, err);
+    engine_slot *s = st ? NULL : oldest(e);
+    while (!st && s && settles(e, s)) {
+        bool won = s->outcome && s->outcome->has_confirm && s->outcome->confirm.reason == ATN_REASON_OK;
+        if (won && s->against != e->incumbent && !engine_same_code(e, &s->built)) {
+            s->against = e->incumbent;
+            st = trial_begin(e, s, err);
+            break;
+        }
+        engine_clear_pairs(e);
+        st = engine_judge_slot(e, s, s->outcome, err);
+        if (!st && e->o->iterations > 0 && e->counts.evolved >= e->o->iterations) break;
+        if (!st) st = engine_fill(e, idle, err);
+        s = oldest(e);
+    }
+    return st;
+}
