@@ -1,9 +1,12 @@
-/* attune bench: our kernels beside the peers, call by call, on whole suites.
+/* attune bench: our kernels, or yours, beside the peers, call by call, on whole suites.
  *
  * Both sides see the same tensors in the same layout with the same threads on the same CPUs. A pair is one call of ours and one
  * of the peer's, in ABBA order; figures are medians, ratios are medians of paired ratios with their order-statistic
  * bounds. Ours is timed around atn_execute, the peer around its library's own entry point, in its process. Every row
- * carries the error of both outputs against fp64: a fast wrong answer shows. */
+ * carries the error of both outputs against fp64: a fast wrong answer shows.
+ *
+ * Three peers are our own, and run only where they are asked for: "attune", the library's choice (beside PROGRAM.c or
+ * --kernel); "single", the same kernel with one thread (ratio / threads is the parallel efficiency); "none", nobody. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
@@ -20,7 +23,10 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "bench_svg.h"
 #include "cmd.h"
+#include "judge/build.h"
+#include "judge/gate.h"
 #include "judge/race.h"
 #include "peers.h"
 #include "problem/reference.h"
@@ -36,7 +42,14 @@ typedef struct {
 } bench_row;
 
 typedef struct {
+    const char *name;          /* the file, without its folder */
+    const atn_kernel *table;
+} program;
+
+typedef struct {
     const atn_cli *cli;
+    program *programs;
+    int n_programs;
     int threads;
     double seconds_pair;
     atn_suite suite;
@@ -124,7 +137,31 @@ static double median(double *v, int n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a, atn_peer *peer, bench_row *row, atn_error *err)
+/* One call of the other side: a process of its own, or a plan of ours. */
+static atn_status time_theirs(atn_peer *peer, const atn_planned *own, const atn_args *a, double *ns, atn_error *err)
+{
+    if (!own) return peer_run(peer, ns, err);
+    *ns = time_ours(own, a);
+    return ATN_OK;
+}
+
+/* Nobody beside us: medians of ours alone. */
+static atn_status run_alone(bench *b, const atn_planned *plan, const atn_args *a, bench_row *row, atn_error *err)
+{
+    double ours[PAIRS_MAX];
+    int n = 0;
+    time_ours(plan, a);
+    for (double until = clock_s() + b->seconds_pair; n < PAIRS_MAX && !interrupted && (n < PAIRS_MIN || clock_s() < until); n++)
+        ours[n] = time_ours(plan, a);
+    if (n == 0) return atn_fail(err, ATN_CANCELLED, "interrupted");
+    row->pairs = n;
+    row->ours_ms = median(ours, n) * 1e-6;
+    row->peer_ms = row->peer_error = row->ratio = row->low = row->high = NAN;
+    return ATN_OK;
+}
+
+static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a, atn_peer *peer, const atn_planned *own,
+                            bench_row *row, atn_error *err)
 {
     double ours[PAIRS_MAX], theirs[PAIRS_MAX], d[PAIRS_MAX], ns = 0;
     int n = 0;
@@ -133,7 +170,7 @@ static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a
     for (double until = clock_s() + b->seconds_pair; n < PAIRS_MAX && !interrupted && (n < PAIRS_MIN || clock_s() < until); n++) {
         bool first = (n & 1) == 0;                       /* ABBA */
         if (first) ours[n] = time_ours(plan, a);
-        if ((s = peer_run(peer, &ns, err))) return s;
+        if ((s = time_theirs(peer, own, a, &ns, err))) return s;
         theirs[n] = ns;
         if (!first) ours[n] = time_ours(plan, a);
         d[n] = log(theirs[n] / ours[n]);
@@ -147,62 +184,119 @@ static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a
     return ATN_OK;
 }
 
+static atn_status plan_make(const bench *b, const atn_args *a, const program *who, const char *kernel, int threads,
+                            atn_planned **out, atn_plan_info *info, atn_error *err)
+{
+    atn_plan_options o;
+    atn_plan_options_init(&o);
+    o.threads = threads;
+    o.pool = threads > 1 ? b->pool : NULL;
+    o.kernel = kernel;
+    o.isa = cli_text(b->cli, "isa", NULL);
+    o.table = who ? who->table : NULL;
+    o.flags = ATN_PLAN_NO_WISDOM;                        /* the same kernels for everybody who repeats the bench */
+    *info = (atn_plan_info){.size = sizeof *info};
+    atn_status s = atn_plan_create(a, &o, out, err);
+    return s ? s : atn_plan_info_get(*out, info, err);
+}
+
+static bool is_own(const char *peer) { return !strcmp(peer, "attune") || !strcmp(peer, "single") || !strcmp(peer, "none"); }
+
+/* Fills the row for one peer; what keeps it from running is in row->skipped. */
+static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn_planned *plan, const program *who,
+                     atn_peer *peer, bench_row *row)
+{
+    const atn_args *a = &t->args;
+    atn_error err = {0};
+    atn_planned *own = NULL;
+    atn_plan_info info;
+    atn_status s = ATN_OK;
+    if (!is_own(peer->name)) {
+        s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t->offset, &err)
+                          : atn_fail(&err, ATN_PROCESS, "not running");
+    } else if (strcmp(peer->name, "none")) {
+        const bool single = !strcmp(peer->name, "single");
+        s = single ? plan_make(b, a, who, cli_text(b->cli, "kernel", NULL), 1, &own, &info, &err)
+                   : plan_make(b, a, NULL, NULL, b->threads, &own, &info, &err);
+        if (!s) snprintf(peer->version, sizeof peer->version, "attune %s %s", ATTUNE_VERSION, info.kernel);
+        if (single) snprintf(peer->note, sizeof peer->note, "one thread: the ratio is the speedup by threads");
+    }
+    if (!s && !strcmp(peer->name, "none")) s = run_alone(b, plan, a, row, &err);
+    else if (!s) s = race_peer(b, plan, a, peer, own, row, &err);
+    if (!s && !is_own(peer->name)) s = peer_store(peer, &err);
+    snprintf(row->version, sizeof row->version, "%s", peer->version);
+    snprintf(row->note, sizeof row->note, "%s", peer->note);
+    if (s) {
+        snprintf(row->skipped, sizeof row->skipped, "%.*s", (int)sizeof row->skipped - 1, err.text);
+    } else {
+        atn_args peer_args = *a;
+        int64_t r = (int64_t)p->Dv * 4;
+        if (own) atn_execute(own, a, NULL, &err);
+        else peer_args.o = (atn_tensor){.ptr = t->o32, .sb = p->Hq * p->Sq * r, .sh = p->Sq * r, .sr = r, .dtype = ATN_F32};
+        if (strcmp(peer->name, "none")) row->peer_error = error_of(&peer_args);
+        row->peak_fraction = problem_flops(p) / (row->ours_ms * 1e6) / (b->peaks.fma_peak_gflops * b->threads);
+        row->bandwidth_fraction = problem_bytes(p) / (row->ours_ms * 1e6) / (b->peaks.read_bandwidth_gbs * b->threads);
+    }
+    atn_plan_free(own);
+}
+
+static void print_row(const bench *b, const bench_row *row)
+{
+    if (b->cli->json) return;
+    if (row->skipped[0]) {
+        if (!b->cli->quiet) printf("%-38s %-26s            %-12s  skipped: %s\n", row->text, row->kernel, row->peer, row->skipped);
+    } else if (isnan(row->ratio)) {
+        printf("%-38s %-26s %9.3f  %-12s %9s  %-18s  %4.0f%% %4.0f%%  %.1e\n", row->text, row->kernel, row->ours_ms, "", "", "",
+               100 * row->peak_fraction, 100 * row->bandwidth_fraction, row->error);
+    } else {
+        printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e\n", row->text, row->kernel, row->ours_ms,
+               row->peer, row->peer_ms, row->ratio, row->low, row->high, 100 * row->peak_fraction, 100 * row->bandwidth_fraction,
+               row->error, row->peer_error);
+    }
+    fflush(stdout);
+}
+
+static void run_kernel(bench *b, const atn_problem *p, const tensors *t, const program *who, const char *only_peer)
+{
+    atn_error err = {0};
+    atn_planned *plan = NULL;
+    atn_plan_info info;
+    bench_row base = {.problem = *p};
+    problem_print(p, base.text, sizeof base.text);
+    atn_status s = plan_make(b, &t->args, who, cli_text(b->cli, "kernel", NULL), b->threads, &plan, &info, &err);
+    if (!s && who && info.origin != ATN_FROM_HOST) s = atn_fail(&err, ATN_UNSUPPORTED, "%s does not cover it", who->name);
+    if (s) {
+        fprintf(stderr, "attune bench: %s: %s\n", base.text, err.text);
+        atn_plan_free(plan);
+        return;
+    }
+    snprintf(base.kernel, sizeof base.kernel, "%s", who ? who->name : info.kernel);
+    time_ours(plan, &t->args);
+    base.error = error_of(&t->args);
+    for (int i = 0; i < b->n_peers && !interrupted; i++) {
+        if (only_peer && strcmp(b->peers[i].name, only_peer)) continue;
+        bench_row row = base;
+        snprintf(row.peer, sizeof row.peer, "%s", b->peers[i].name);
+        run_peer(b, p, t, plan, who, &b->peers[i], &row);
+        b->rows = atn_realloc(b->rows, sizeof *b->rows * (size_t)(b->n_rows + 1));
+        b->rows[b->n_rows++] = row;
+        print_row(b, &row);
+    }
+    atn_plan_free(plan);
+}
+
 static void run_case(bench *b, const atn_problem *p, const char *only_peer)
 {
     tensors t;
     atn_error err = {0};
-    atn_planned *plan = NULL;
-    atn_plan_info info = {.size = sizeof info};
-    atn_plan_options o;
-    atn_plan_options_init(&o);
-    o.threads = b->threads;
-    o.pool = b->pool;
-    o.kernel = cli_text(b->cli, "kernel", NULL);
-    o.isa = cli_text(b->cli, "isa", NULL);
-    bench_row base = {.problem = *p};
-    problem_print(p, base.text, sizeof base.text);
-    atn_status s = tensors_make(b, p, &t, &err);
-    if (!s) s = atn_plan_create(&t.args, &o, &plan, &err);
-    if (!s) s = atn_plan_info_get(plan, &info, &err);
-    if (s) {
-        fprintf(stderr, "attune bench: %s: %s\n", base.text, err.text);
+    char text[128];
+    problem_print(p, text, sizeof text);
+    if (tensors_make(b, p, &t, &err)) {
+        fprintf(stderr, "attune bench: %s: %s\n", text, err.text);
         return;
     }
-    snprintf(base.kernel, sizeof base.kernel, "%s", info.kernel);
-    time_ours(plan, &t.args);
-    base.error = error_of(&t.args);
-    for (int i = 0; i < b->n_peers && !interrupted; i++) {
-        atn_peer *peer = &b->peers[i];
-        if (only_peer && strcmp(peer->name, only_peer)) continue;
-        bench_row row = base;
-        snprintf(row.peer, sizeof row.peer, "%s", peer->name);
-        s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t.offset, &err)
-                          : atn_fail(&err, ATN_PROCESS, "not running");
-        if (!s) s = race_peer(b, plan, &t.args, peer, &row, &err);
-        if (!s) s = peer_store(peer, &err);
-        snprintf(row.version, sizeof row.version, "%s", peer->version);
-        snprintf(row.note, sizeof row.note, "%s", peer->note);
-        if (s) {
-            snprintf(row.skipped, sizeof row.skipped, "%.*s", (int)sizeof row.skipped - 1, err.text);
-        } else {
-            atn_args peer_args = t.args;
-            int64_t r = (int64_t)p->Dv * 4;
-            peer_args.o = (atn_tensor){.ptr = t.o32, .sb = p->Hq * p->Sq * r, .sh = p->Sq * r, .sr = r, .dtype = ATN_F32};
-            row.peer_error = error_of(&peer_args);
-            row.peak_fraction = problem_flops(p) / (row.ours_ms * 1e6) / (b->peaks.fma_peak_gflops * b->threads);
-            row.bandwidth_fraction = problem_bytes(p) / (row.ours_ms * 1e6) / (b->peaks.read_bandwidth_gbs * b->threads);
-        }
-        b->rows = atn_realloc(b->rows, sizeof *b->rows * (size_t)(b->n_rows + 1));
-        b->rows[b->n_rows++] = row;
-        if (!b->cli->json && !row.skipped[0])
-            printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e\n", row.text, row.kernel, row.ours_ms,
-                   row.peer, row.peer_ms, row.ratio, row.low, row.high, 100 * row.peak_fraction, 100 * row.bandwidth_fraction,
-                   row.error, row.peer_error);
-        else if (!b->cli->json && !b->cli->quiet)
-            printf("%-38s %-26s            %-12s  skipped: %s\n", row.text, row.kernel, row.peer, row.skipped);
-        fflush(stdout);
-    }
-    atn_plan_free(plan);
+    for (int i = 0; i < b->n_programs; i++) run_kernel(b, p, &t, &b->programs[i], only_peer);
+    if (!b->n_programs) run_kernel(b, p, &t, NULL, only_peer);
 }
 
 /* ---- results ------------------------------------------------------------------------------------------------------ */
@@ -214,7 +308,7 @@ static double geomean(const bench *b, const char *peer, double *worst, int *coun
     *count = 0;
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        if (strcmp(r->peer, peer) || r->skipped[0]) continue;
+        if (strcmp(r->peer, peer) || r->skipped[0] || isnan(r->ratio)) continue;
         sum += log(r->ratio);
         *worst = fmin(*worst, r->ratio);
         ++*count;
@@ -242,11 +336,16 @@ static void print_json(const bench *b)
         if (r->skipped[0]) {
             json_object_set_new(j, "skipped", json_string(r->skipped));
         } else {
-            json_t *figures = json_pack("{s:f s:f s:f s:f s:i s:f s:f s:{s:f s:f s:f}}", "ours_ms", r->ours_ms, "peer_ms", r->peer_ms,
-                "error", r->error, "peer_error", r->peer_error, "pairs", r->pairs, "peak_fraction", r->peak_fraction, "bandwidth_fraction",
-                r->bandwidth_fraction, "ratio", "median", r->ratio, "low", r->low, "high", r->high);
+            json_t *figures = json_pack("{s:f s:f s:i s:f s:f}", "ours_ms", r->ours_ms, "error", r->error, "pairs", r->pairs,
+                                        "peak_fraction", r->peak_fraction, "bandwidth_fraction", r->bandwidth_fraction);
             json_object_update(j, figures);
             json_decref(figures);
+            if (!isnan(r->ratio)) {
+                figures = json_pack("{s:f s:f s:{s:f s:f s:f}}", "peer_ms", r->peer_ms, "peer_error", r->peer_error, "ratio",
+                                    "median", r->ratio, "low", r->low, "high", r->high);
+                json_object_update(j, figures);
+                json_decref(figures);
+            }
         }
         json_array_append_new(rows, j);
     }
@@ -275,12 +374,35 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
         if (r->skipped[0]) text_addf(&t, "%s,%d,%s,,,%s,%s,,,,,,,,,\"skipped: %s\"\n", r->text, b->threads, r->kernel, r->peer, r->version, r->skipped);
+        else if (isnan(r->ratio)) text_addf(&t, "%s,%d,%s,%.4f,%.2e,,,,,,,,%d,%.3f,%.3f,\n", r->text, b->threads, r->kernel,
+                                            r->ours_ms, r->error, r->pairs, r->peak_fraction, r->bandwidth_fraction);
         else text_addf(&t, "%s,%d,%s,%.4f,%.2e,%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,%d,%.3f,%.3f,\"%s\"\n", r->text, b->threads, r->kernel,
                        r->ours_ms, r->error, r->peer, r->version, r->peer_ms, r->peer_error, r->ratio, r->low, r->high, r->pairs,
                        r->peak_fraction, r->bandwidth_fraction, r->note);
     }
     atn_status s = file_write(path, t.s, t.n, err);
     text_free(&t);
+    return s;
+}
+
+/* The ratios of every row as bars. */
+static atn_status write_svg(const bench *b, const char *path, atn_error *err)
+{
+    bench_bar *bars = atn_alloc(sizeof *bars * (size_t)(b->n_rows + 1));
+    int n = 0;
+    for (int i = 0; i < b->n_rows; i++) {
+        const bench_row *r = &b->rows[i];
+        if (r->skipped[0] || isnan(r->ratio)) continue;
+        bars[n++] = (bench_bar){.name = r->text, .kernel = r->kernel, .peer = r->peer, .ratio = r->ratio, .low = r->low, .high = r->high};
+    }
+    char heading[400];
+    snprintf(heading, sizeof heading, "attune %s on %s, %d thread%s: time of the peer over ours, medians of interleaved pairs",
+             ATTUNE_VERSION, machine_get()->cpu, b->threads, b->threads > 1 ? "s" : "");
+    atn_text t = {0};
+    svg_bench(&t, heading, bars, n);
+    atn_status s = file_write(path, t.s, t.n, err);
+    text_free(&t);
+    free(bars);
     return s;
 }
 
@@ -312,7 +434,7 @@ static void pin(int threads)
 
 static bool wanted(const atn_cli *c, const char *peer)
 {
-    if (!cli_count(c, "against")) return true;
+    if (!cli_count(c, "against")) return !is_own(peer);
     for (int i = 0; i < cli_count(c, "against"); i++) {
         const char *list = cli_item(c, "against", i);
         size_t n;
@@ -332,30 +454,66 @@ static atn_status check_names(const atn_cli *c, atn_error *err)
         for (; *list; list += n + (list[n] == ',')) {
             bool known = false;
             n = strcspn(list, ",");
+            known = (n == 6 && (!strncmp(list, "attune", n) || !strncmp(list, "single", n))) || (n == 4 && !strncmp(list, "none", n));
             for (int k = 0; peer_names[k]; k++) known |= !strncmp(peer_names[k], list, n) && (!peer_names[k][n] || peer_names[k][n] == '-');
-            if (!known) return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, mlx", (int)n, list);
+            if (!known) return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, mlx, and of our own attune, single, none", (int)n, list);
         }
     }
     return ATN_OK;
 }
 
+/* PROGRAM.c through the gate and the sandboxed compiler, then loaded here as a host would load it. */
+static atn_status load_program(bench *b, const char *path, atn_error *err)
+{
+    char *source = NULL, object[64];
+    const char *slash = strrchr(path, '/');
+    build_result r = {.so_fd = -1};
+    program p = {.name = slash ? slash + 1 : path};
+    atn_status s = file_read(path, 4 << 20, &source, NULL, err);
+    char *flags = s ? NULL : gate_heading_flags(source);
+    if (!s) s = build_run(&(build_options){.whole_file = true, .flags = flags}, source, NULL, &r, err);
+    if (!s && r.reason != ATN_REASON_OK) s = atn_fail(err, ATN_PROCESS, "'%s' does not build: %s", path, r.evidence);
+    snprintf(object, sizeof object, "/proc/self/fd/%d", r.so_fd);
+    if (!s) fchmod(r.so_fd, 0500);                       /* a memory file is made writable by all, which no loader accepts */
+    if (!s) s = atn_kernel_load(object, NULL, &p.table, err);
+    if (!s) {
+        b->programs = atn_realloc(b->programs, sizeof *b->programs * (size_t)(b->n_programs + 1));
+        b->programs[b->n_programs++] = p;
+    }
+    build_release(&r);
+    free(flags);
+    free(source);
+    return s;
+}
+
 static atn_status open_all(bench *b, atn_error *err)
 {
+    static const char *const own[] = {"attune", "single", "none"};
     const atn_cli *c = b->cli;
     atn_status s = check_names(c, err);
+    for (int i = 0; !s && i < c->n_args; i++) s = load_program(b, c->args[i], err);
     for (int i = 0; !s && i < cli_count(c, "suite"); i++) s = suite_add(&b->suite, cli_item(c, "suite", i), err);
     for (int i = 0; !s && i < cli_count(c, "case"); i++) s = suite_add_case(&b->suite, cli_item(c, "case", i), err);
     if (!s && !b->suite.count) s = suite_add(&b->suite, "readme", err);
-    char *python = NULL;
-    if (!s) s = peer_python(&python, err);
     if (s) return s;
+    char *python = NULL;
+    bool real = false;
+    atn_error why;
+    for (int i = 0; peer_names[i]; i++) real |= wanted(c, peer_names[i]);
+    if (real && peer_python(&python, &why)) {
+        if (cli_count(c, "against")) fprintf(stderr, "attune bench: %s\n", why.text);
+        else fprintf(stderr, "attune bench: alone: %s\n", why.text);
+    }
     pin(b->threads);
     machine_measure(0.6, &b->peaks);
     snprintf(b->path, sizeof b->path, "/dev/shm/attune-bench-%d", (int)getpid());
     b->fd = open(b->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (b->fd < 0) s = atn_fail(err, ATN_IO, "cannot make '%s'", b->path);
     if (!s && b->threads > 1) s = atn_pool_create(&(atn_pool_options){.threads = b->threads, .pin = 1}, &b->pool, err);
-    for (int i = 0; !s && peer_names[i]; i++)
+    for (int i = 0; i < ATN_COUNT(own); i++)
+        if (wanted(c, own[i])) b->peers[b->n_peers++] = (atn_peer){.name = own[i], .to = -1, .from = -1};
+    if (real && !python && !b->n_peers) b->peers[b->n_peers++] = (atn_peer){.name = "none", .to = -1, .from = -1};
+    for (int i = 0; !s && python && peer_names[i]; i++)
         if (wanted(c, peer_names[i])) s = peer_start(&b->peers[b->n_peers++], peer_names[i], python, b->threads, err);
     free(python);
     return s;
@@ -400,11 +558,13 @@ int cmd_bench(const atn_cli *c)
     if (!s && c->json) print_json(&b);
     if (!s && !c->json) print_summary(&b);
     if (!s && cli_has(c, "csv")) s = write_csv(&b, cli_text(c, "csv", ""), &err);
+    if (!s && cli_has(c, "svg")) s = write_svg(&b, cli_text(c, "svg", ""), &err);
     for (int i = 0; i < b.n_peers; i++) peer_stop(&b.peers[i]);
     if (b.fd >= 0) unlink(b.path), close(b.fd);
     atn_pool_free(b.pool);
     suite_free(&b.suite);
     free(b.rows);
+    free(b.programs);
     if (s) return cli_fail(c, &err);
     return interrupted ? EXIT_INTERRUPTED : EXIT_VALID;
 }

@@ -23,6 +23,7 @@
 #include "cmd.h"
 #include "evolve/config.h"
 #include "judge/accuracy.h"
+#include "judge/gate.h"
 #include "judge/judge.h"
 #include "judge/timing.h"
 
@@ -102,8 +103,10 @@ static atn_status build_file(evaluation *e, const char *path, build_result *out,
     char version[96];
     atn_status s = file_read(path, SOURCE_MAX, &source, NULL, err);
     if (!s) s = build_compiler(cc, version, sizeof version, err);
-    build_options o = {.cc = cc, .whole_file = true};
+    char *flags = s ? NULL : gate_heading_flags(source); /* as the evolution judged it */
+    build_options o = {.cc = cc, .whole_file = true, .flags = flags};
     if (!s) s = build_run(&o, source, NULL, out, err);
+    free(flags);
     free(source);
     return s;
 }

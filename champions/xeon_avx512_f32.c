@@ -1,6 +1,6 @@
 /* Champion for Intel Xeon with AVX-512 (Sapphire Rapids class), f32, suite seed+readme: program #67 of an attune run, evolved
- * from flash_qvec.c in 6 steps (its 10.18x over the initial program became 10.46x; 141 candidates, 6.5 minutes, gcc 13.3.0).
- * Lineage, machine and figures: the .json beside it. */
+ * from flash_qvec.c in 6 steps (its 10.18x over the initial program became 10.46x; 141 candidates, 6.5 minutes).
+ * Lineage, machine and figures: the .json beside it. Compiler: gcc 13.3.0, extra flags -mprefer-vector-width=256. */
 /* flash_qvec: attention with scores vectorised along queries, S^T = K Q^T, and output along columns, O = P V.
  *
  * In S^T one lane is one query row, so maximum, sum and masks are vertical; K is read as it lies, one broadcast element

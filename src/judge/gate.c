@@ -543,3 +543,18 @@ void gate_check_flags(const char *flags, gate_report *out)
     }
     free(copy);
 }
+
+char *gate_heading_flags(const char *source)
+{
+    static const char words[] = "extra flags ";
+    const char *begin = strncmp(source, "/*", 2) ? NULL : strstr(source, words), *end = begin ? strstr(source, "*/") : NULL;
+    if (!end || begin > end) return NULL;
+    begin += sizeof words - 1;
+    char *flags = atn_format("%.*s", (int)(end - begin), begin);
+    for (size_t n = strlen(flags); n && strchr(". \n*", flags[n - 1]); n--) flags[n - 1] = 0;
+    gate_report report;
+    gate_check_flags(flags, &report);
+    if (*flags && report.reason == ATN_REASON_OK) return flags;
+    free(flags);
+    return NULL;
+}

@@ -19,5 +19,8 @@ void gate_check(const char *source, const char *original, bool whole_file, gate_
 
 /* Compiler flags that a proposer chose: each word from the allow-list. */
 void gate_check_flags(const char *flags, gate_report *out);
+/* The extra flags that a program's heading names ("Compiler: gcc 12.2.0, extra flags -mprefer-vector-width=256."
+ * at the end of its first comment, as an evolution writes it), or NULL: none, or none that the allow-list knows. Caller frees. */
+char *gate_heading_flags(const char *source);
 
 #endif
