@@ -65,6 +65,8 @@ struct mind {
     int n_past;
     int64_t *children_of; /* by program id: how often asked to improve it */
     int64_t n_children;
+    int64_t *fixed; /* programs that sessions before this one asked to fix */
+    int n_fixed;
     pending *pending;
     int n_pending;
     ready *ready;
@@ -135,6 +137,7 @@ void mind_free(mind *m)
     free(m->pending);
     free(m->past);
     free(m->children_of);
+    free(m->fixed);
     free(m->templates);
     free(m->contract);
     free(m->vectors);
@@ -223,6 +226,13 @@ static const char *text_of(const json_t *o, const char *key)
     return s ? s : "";
 }
 
+/* A session before asked for a fix of that program: it is not asked for again. */
+static void note_fixed(mind *m, int64_t id)
+{
+    m->fixed = atn_realloc(m->fixed, sizeof *m->fixed * (size_t)(m->n_fixed + 1));
+    m->fixed[m->n_fixed++] = id;
+}
+
 /* Answers of sessions before: what they cost, and those that were paid and not used. */
 static void resume_answers(mind *m)
 {
@@ -257,8 +267,10 @@ static void resume_answers(mind *m)
     if (!store_measurements(s, "question", &list, &n, NULL)) {
         for (int i = 0; i < n; i++) {
             json_t *o = json_loads(list[i].json, 0, NULL);
-            if (!strcmp(text_of(o, "proposer"), m->name))
+            if (!strcmp(text_of(o, "proposer"), m->name)) {
                 m->asked = ATN_MAX(m->asked, json_integer_value(json_object_get(o, "number")));
+                if (!strcmp(text_of(o, "op"), op_word[MIND_FIX])) note_fixed(m, list[i].program);
+            }
             json_decref(o);
         }
         store_measurements_free(list, n);
@@ -334,6 +346,7 @@ void mind_learn(mind *m, const atn_program_view *r)
     if (parent && x->correct && parent->correct) x->gain = x->score - parent->score;
     novelty_make(r->source, &x->sketch);
     knobs_family_hash(r->source, x->family);
+    for (int i = 0; i < m->n_fixed; i++) x->fixed |= m->fixed[i] == x->id;
     size_t prefix = strlen(m->name);
     x->asked = !strncmp(r->origin, m->name, prefix) && r->origin[prefix] == '/';
     m->n_past++;
@@ -775,29 +788,36 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Good ones more often, and those that were not asked for much yet: sigmoid((score - median) / MAD) / (1 + children). */
+/* Good ones more often, and those that were not asked for much yet: sigmoid((score - median) / MAD) / (1 + children).
+ * The best of all islands is among them: many questions may be asked before the engine turns to the next island. */
 static const atn_program_view *pick_parent(const mind *m, const atn_propose_context *c, atn_rng *rng, int64_t not_this)
 {
-    double sorted[256], weight[256], sum = 0;
-    int n = 0, total = ATN_MIN(c->n_elites, 256);
-    for (int i = 0; i < total; i++) sorted[n++] = c->elites[i].score;
+    const atn_program_view *from[257];
+    double sorted[257], weight[257], sum = 0;
+    int n = 0;
+    bool has_best = false;
+    for (int i = 0; i < ATN_MIN(c->n_elites, 256); i++) {
+        from[n++] = &c->elites[i];
+        has_best |= c->best && c->elites[i].id == c->best->id;
+    }
     if (!n) return c->incumbent && c->incumbent->source && c->incumbent->verdict ? c->incumbent : NULL;
+    if (c->best && !has_best && c->best->source && c->best->verdict) from[n++] = c->best;
+    for (int i = 0; i < n; i++) sorted[i] = from[i]->score;
     qsort(sorted, (size_t)n, sizeof *sorted, by_value);
     double median = sorted[n / 2];
     for (int i = 0; i < n; i++) sorted[i] = fabs(sorted[i] - median);
     qsort(sorted, (size_t)n, sizeof *sorted, by_value);
     double mad = fmax(sorted[n / 2], 0.01);
-    for (int i = 0; i < total; i++) {
-        const atn_program_view *p = &c->elites[i];
-        double s = fmin(30, fmax(-30, 3 * (p->score - median) / mad));
-        weight[i] = p->id == not_this ? 0 : 1 / (1 + exp(-s)) / (1 + (double)children(m, p->id));
+    for (int i = 0; i < n; i++) {
+        double s = fmin(30, fmax(-30, 3 * (from[i]->score - median) / mad));
+        weight[i] = from[i]->id == not_this ? 0 : 1 / (1 + exp(-s)) / (1 + (double)children(m, from[i]->id));
         sum += weight[i];
     }
     if (!(sum > 0)) return NULL;
     double u = rng_f64(rng) * sum;
-    for (int i = 0; i < total; i++)
-        if ((u -= weight[i]) < 0) return &c->elites[i];
-    return &c->elites[0];
+    for (int i = 0; i < n; i++)
+        if ((u -= weight[i]) < 0) return from[i];
+    return from[0];
 }
 
 /* A wrong answer whose repair was not asked for yet. */
@@ -841,7 +861,7 @@ mind_question *mind_ask(mind *m, const atn_propose_context *c, atn_rng *rng, con
     if (!parent) return NULL;
     int model = m->models.n ? bandit_pick(&m->models, able, rng) : -1;
     if (m->models.n && model < 0) return NULL;
-    const atn_program_view *second = c->n_elites > 1 ? pick_parent(m, c, rng, parent->id) : NULL;
+    const atn_program_view *second = c->n_elites > 0 ? pick_parent(m, c, rng, parent->id) : NULL;
     memory *broken = pick_broken(m);
     bool ops[MIND_OPERATORS] = {m->ops.arm[MIND_DIFF].prior > 0, m->ops.arm[MIND_FULL].prior > 0, second != NULL,
                                 broken != NULL};

@@ -1,5 +1,6 @@
 /* replay: the proposals of an earlier run again, in their order, answers applied anew. Needs no network; nothing in it is
- * random.
+ * random. The run is a run folder, or a record of one in text: record.jsonl with the answers beside it
+ * (tests/propose/campaign).
  *
  * A proposal waits until its parent has its verdict here; parents are found by their text. A recorded answer must lead to
  * the recorded program: where it does not, the reading of answers has changed, and that is said. */
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "evolve/config.h"
 #include "evolve/propose/answer.h"
@@ -25,7 +27,9 @@ typedef struct {
     char *path;
     bool only_answers;
     propose_host host;
-    atn_store *from;
+    atn_store *from;     /* NULL: a record in text */
+    json_t *texts;       /* of a record: answers by name, and the programs that were met by their sha */
+    json_t *record;      /* its lines */
     store_program *rows; /* in order of proposal */
     int n_rows, next;
     json_t *answers; /* sha of a program -> record of the answer that led to it */
@@ -72,24 +76,36 @@ static bool find_parent(const replayer *r, int64_t id, int64_t *out)
     return true;
 }
 
+static char *text_of(const replayer *r, const char *sha)
+{
+    if (sha && r->from) return store_blob_get(r->from, sha);
+    const char *text = sha ? json_string_value(json_object_get(r->texts, sha)) : NULL;
+    return text ? atn_strdup(text) : NULL;
+}
+
 static char *text_at(const replayer *r, const json_t *o, const char *key)
 {
-    const char *sha = json_string_value(json_object_get(o, key));
-    return sha ? store_blob_get(r->from, sha) : NULL;
+    return text_of(r, json_string_value(json_object_get(o, key)));
 }
 
 static char *program_of(replayer *r, const store_program *row)
 {
-    char *source = store_blob_get(r->from, row->made.sha);
+    char *source = text_of(r, row->made.sha), sha[33] = "";
     const json_t *o = json_object_get(r->answers, row->made.sha);
     char *answer = o ? text_at(r, o, "answer") : NULL, *on = o ? text_at(r, o, "on") : NULL;
     answer_program a = {0};
-    if (answer && on && (!answer_apply(answer, on, NULL, &a) || !source || strcmp(a.source, source))) {
-        char *say = atn_format("replay: the answer of proposal #%" PRId64 " leads to another program than recorded%s%s",
-                               row->made.id, a.problem[0] ? ": " : "", a.problem);
-        r->differing++;
-        r->host.warn(r->host.ctx, say);
-        free(say);
+    bool made = answer && on && answer_apply(answer, on, NULL, &a);
+    if (made) hash_hex(a.source, strlen(a.source), sha);
+    if (!source && made) source = atn_strdup(a.source); /* a record holds answers, not what they made */
+    if ((answer && on) || !r->from) {
+        if (!made || strcmp(sha, row->made.sha)) {
+            char *say =
+                atn_format("replay: the answer of proposal #%" PRId64 " leads to another program than recorded%s%s",
+                           row->made.id, a.problem[0] ? ": " : "", a.problem);
+            r->differing++;
+            r->host.warn(r->host.ctx, say);
+            free(say);
+        }
     }
     answer_free(&a);
     free(answer);
@@ -123,6 +139,7 @@ static void replay_learn(atn_proposer *p, const atn_program_view *v)
     replayer *r = (replayer *)p;
     r->known = atn_realloc(r->known, sizeof *r->known * (size_t)(r->n_known + 1));
     hash_hex(v->source, strlen(v->source), r->known[r->n_known].sha);
+    if (!r->from) json_object_set_new(r->texts, r->known[r->n_known].sha, json_string(v->source));
     r->known[r->n_known++].id = v->id;
 }
 
@@ -152,7 +169,10 @@ static void replay_attach(atn_proposer *p, const propose_host *h)
 static void replay_destroy(atn_proposer *p)
 {
     replayer *r = (replayer *)p;
-    if (r->rows) store_programs_free(r->rows, r->n_rows);
+    if (r->rows && r->from) store_programs_free(r->rows, r->n_rows);
+    else free(r->rows); /* their strings are the record's */
+    json_decref(r->record);
+    json_decref(r->texts);
     json_decref(r->answers);
     store_close(r->from);
     free(r->known);
@@ -179,6 +199,61 @@ static atn_status read_run(replayer *r, atn_error *err)
     return ATN_OK;
 }
 
+static char *string_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return (char *)(text ? text : "");
+}
+
+static void read_program(replayer *r, const json_t *o)
+{
+    r->rows = atn_realloc(r->rows, sizeof *r->rows * (size_t)(r->n_rows + 1));
+    store_program *row = &r->rows[r->n_rows++];
+    *row = (store_program){.made = {.id = json_integer_value(json_object_get(o, "id")),
+                                    .parent1 = json_integer_value(json_object_get(o, "parent1")),
+                                    .parent2 = json_integer_value(json_object_get(o, "parent2")),
+                                    .proposer = string_of(o, "proposer"),
+                                    .origin = string_of(o, "origin"),
+                                    .note = string_of(o, "note"),
+                                    .flags = string_of(o, "flags")}};
+    snprintf(row->made.sha, sizeof row->made.sha, "%s", string_of(o, "sha"));
+}
+
+static atn_status read_answer(replayer *r, json_t *o, atn_error *err)
+{
+    const char *name = json_string_value(json_object_get(o, "answer")),
+               *sha = json_string_value(json_object_get(o, "source"));
+    if (!name || strchr(name, '/')) return ATN_OK;
+    char *path = atn_format("%s/answers/%s", r->path, name), *text = NULL;
+    atn_status st = file_read(path, ANSWER_BYTES_MAX, &text, NULL, err);
+    if (!st) json_object_set_new(r->texts, name, json_string(text));
+    if (!st && sha) json_object_set(r->answers, sha, o);
+    free(text);
+    free(path);
+    return st;
+}
+
+static atn_status read_record(replayer *r, const char *path, atn_error *err)
+{
+    char *text = NULL;
+    atn_status st = file_read(path, 64 << 20, &text, NULL, err);
+    int number = 0;
+    for (char *line = text, *next; !st && line && *line; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next == '\n' ? (*next = 0, 1) : 0;
+        json_error_t e;
+        json_t *o = json_loads(line, 0, &e);
+        number++;
+        if (!json_is_object(o)) st = atn_fail(err, ATN_FORMAT, "'%s', line %d: %s", path, number, e.text);
+        else if (!strcmp(string_of(o, "kind"), "program")) read_program(r, o);
+        else if (!strcmp(string_of(o, "kind"), "answer")) st = read_answer(r, o, err);
+        json_array_append_new(r->record, o);
+    }
+    free(text);
+    if (!st) qsort(r->rows, (size_t)r->n_rows, sizeof *r->rows, by_id);
+    return st;
+}
+
 atn_proposer *proposer_replay_create(const struct atn_config *c, atn_error *err)
 {
     replayer *r = atn_alloc(sizeof *r);
@@ -189,12 +264,16 @@ atn_proposer *proposer_replay_create(const struct atn_config *c, atn_error *err)
                              .attach = replay_attach};
     r->only_answers = config_bool(c, "replay.only_answers");
     r->answers = json_object();
+    r->texts = json_object();
+    r->record = json_array();
     const char *path = config_text(c, "replay.run");
     atn_status st =
         path ? ATN_OK : atn_fail(err, ATN_USAGE, "the replay proposer needs an earlier run: --set replay.run=FOLDER");
     if (!st) {
         r->path = atn_strdup(path);
-        st = read_run(r, err);
+        char *record = file_join(path, "record.jsonl");
+        st = file_exists(record) ? read_record(r, record, err) : read_run(r, err);
+        free(record);
     }
     if (!st) return &r->base;
     replay_destroy(&r->base);
