@@ -43,6 +43,7 @@ typedef struct {
     int stage;
     atn_verdict v;
     seed_metrics metrics;
+    atn_evidence evidence; /* of a right program that was timed: n_cases > 0 */
     json_t *module; /* --module: what attune-module printed, an array; else NULL */
     double start;
 } evaluation;
@@ -197,6 +198,7 @@ static atn_status evaluate(evaluation *e, atn_error *err)
     /* A quick stage that passed is as correct as it claims to be. */
     if (!s && e->stage == 1) e->v.correct = e->v.reason == ATN_REASON_OK;
     if (!s) judge_seed_metrics(e->judge, &e->v, &e->metrics);
+    if (!s && e->v.correct && e->v.n_cases) s = judge_evidence(e->judge, &e->program, &e->v, &e->evidence, err);
     return s;
 }
 
@@ -409,6 +411,11 @@ static void print_json(const evaluation *e)
     json_t *cases = json_array();
     for (int i = 0; i < v->n_cases; i++) json_array_append_new(cases, case_json(e, &v->cases[i]));
     json_object_set_new(o, "cases", cases);
+    if (e->evidence.n_cases) {
+        char *json = evidence_json(&e->evidence);
+        json_object_set_new(o, "speed_evidence", json_loads(json, 0, NULL));
+        free(json);
+    }
     if (e->module) json_object_set(o, "module", e->module);
     json_object_set_new(o, "machine", machine_json(e));
     json_object_set_new(o, "run",
@@ -462,6 +469,18 @@ static void print_scores(const evaluation *e)
                 "(0.50 accuracy + 0.25 performance + 0.15 memory + 0.10 stability) x success");
 }
 
+static void print_evidence(const evaluation *e)
+{
+    char *text = evidence_text(&e->evidence);
+    printf("\n%swhat explains it%s\n", term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN));
+    for (char *line = text, *rest; *line; line = rest) {
+        rest = line + strcspn(line, "\n");
+        rest += *rest == '\n';
+        printf("  %.*s", (int)(rest - line), line);
+    }
+    free(text);
+}
+
 static void print_machine(const evaluation *e)
 {
     const atn_machine *m = machine_get();
@@ -506,6 +525,7 @@ static void print_table(const evaluation *e)
            term_set(stdout, TERM_GREEN), term_set(stdout, TERM_PLAIN), v->error, 100 * v->error_of_tolerance);
     printf(e->stage == 1 ? " (quick stage only)\n" : "\n");
     if (!e->checked_only && e->stage > 1) print_scores(e);
+    if (e->evidence.n_cases && !e->cli->quiet) print_evidence(e);
     if (e->module) print_module(e);
     if (!e->cli->quiet)
         printf("\n%.1f s building, %.1f s checking, %.1f s timing\n", v->seconds_build, v->seconds_check,

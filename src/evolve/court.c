@@ -29,6 +29,7 @@ typedef struct {
     double seconds;
     atn_verdict verdict;
     race_pairs *race_pairs;
+    char *evidence;
     atn_controls controls;
     atn_status status;
     atn_error err;
@@ -49,6 +50,8 @@ static void call_judge(void *arg)
         return;
     }
     if (j->take_pairs) c->race_pairs = j->take_pairs(j->ctx);
+    if (c->what == CALL_CANDIDATE && j->evidence && c->status == ATN_OK && c->verdict.correct && c->verdict.n_cases)
+        c->evidence = j->evidence(j->ctx, &c->candidate, &c->verdict);
 }
 
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
@@ -130,6 +133,10 @@ static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error
     if (e->abandoned) return st;
     *v = c->verdict;
     if (c->race_pairs) e->pairs[e->n_pairs++] = c->race_pairs;
+    if (c->evidence) {
+        free(e->evidence);
+        e->evidence = c->evidence;
+    }
     free(c);
     return st;
 }
@@ -137,6 +144,8 @@ static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error
 void engine_clear_pairs(atn_engine *e)
 {
     while (e->n_pairs > 0) race_pairs_free(e->pairs[--e->n_pairs]);
+    free(e->evidence);
+    e->evidence = NULL;
 }
 
 atn_status engine_store_pairs(atn_engine *e, const char *kind, int64_t program, int64_t against, atn_error *err)

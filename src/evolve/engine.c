@@ -317,6 +317,7 @@ static atn_status store_all(atn_engine *e, const store_program *row, const archi
     atn_status st = store_begin(e->store, err);
     if (!st) st = store_program_add(e->store, row, err);
     if (!st && row->incumbent) st = engine_store_pairs(e, NULL, row->made.id, row->incumbent, err);
+    if (!st && e->evidence && !row->same_as) st = store_evidence_add(e->store, row->made.id, e->evidence, err);
     engine_clear_pairs(e);
     for (int i = 0; i < log->n_changes && !st; i++) {
         const archive_change *c = &log->change[i];

@@ -98,6 +98,7 @@ typedef struct {
     atn_desk *desk;
     race_pairs *pairs[2];      /* of the judge's last calls: race and confirmation of one candidate, or a comparison */
     int n_pairs;
+    char *evidence; /* of the candidate, as JSON */
     bool abandoned;            /* a call of the judge goes on behind our back: nothing that it uses may be freed */
     bool serving;              /* proposals and builds go on while the judge works */
     atn_status service_status; /* what failed meanwhile */

@@ -180,6 +180,9 @@ struct evolve_judge {
     atn_stage (*stage)(void *ctx);
     /* Every pair of the last candidate or compare, to be freed by race_pairs_free. May be NULL and may give NULL. */
     race_pairs *(*take_pairs)(void *ctx);
+    /* What explains a right candidate's speed, as JSON of judge/evidence.h; on the second thread, after candidate. The
+     * caller frees. May be NULL and may give NULL. */
+    char *(*evidence)(void *ctx, const build_result *candidate, const atn_verdict *v);
     atn_status (*controls)(void *ctx, const build_result *program, int races, atn_controls *out, atn_error *err);
     void (*peaks)(void *ctx, atn_peaks *out);
     /* The seed's metrics of a verdict. Here and below: may be NULL. */

@@ -99,6 +99,13 @@ static race_pairs *real_take_pairs(void *ctx)
     return p;
 }
 
+static char *real_evidence(void *ctx, const build_result *candidate, const atn_verdict *v)
+{
+    atn_evidence e;
+    atn_error err = {0};
+    return judge_evidence(((real_judge *)ctx)->judge, candidate, v, &e, &err) == ATN_OK ? evidence_json(&e) : NULL;
+}
+
 static void real_initial_ns(void *ctx, int c, double ns)
 {
     if (c >= 0 && c < ATN_CASES_MAX) ((real_judge *)ctx)->initial_ns[c] = ns;
@@ -222,6 +229,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
                         .build_release = real_build_release,
                         .candidate = real_candidate,
                         .take_pairs = real_take_pairs,
+                        .evidence = real_evidence,
                         .stage = real_stage,
                         .compare = real_compare,
                         .controls = real_controls,

@@ -29,7 +29,7 @@
 #include "judge/sandbox.h"
 #include "judge/wire.h"
 
-enum { LOG_MAX = 16384, ARGS_MAX = 56 };
+enum { LOG_MAX = 65536, ARGS_MAX = 56 };
 
 struct atn_build {
     build_result result;
@@ -39,7 +39,7 @@ struct atn_build {
     int result_fd; /* read: the worker's report */
     int life_fd;   /* write: closing it tells the worker to end */
     int log_fd, so_fd;
-    char *folder;
+    char *folder, *source;
     int64_t started_ns;
 };
 
@@ -175,6 +175,13 @@ static const char link_flags[] =
     "-U_FORTIFY_SOURCE -shared -nostartfiles -s "
     "-Wl,-z,now,-z,relro,-z,noexecstack,-z,defs,--hash-style=sysv,--build-id=none,--as-needed";
 
+/* The compiler's words on its loops: 0.04 s of a build of 0.8 s (gcc 12, flash_qvec.c), and the same object. gcc writes them
+ * to a file, clang among its messages. */
+#define REPORT_FILE "loops.txt"
+static const char *const report_flags[2][4] = {
+    {"-fopt-info-vec-optimized-missed=" REPORT_FILE},
+    {"-fno-caret-diagnostics", "-Rpass=loop-vectorize", "-Rpass-missed=loop-vectorize", "-Rpass-analysis=loop-vectorize"}};
+
 static void flag_line(const build_options *o, char *out, size_t room)
 {
     bool wide = machine_has("avx512f");
@@ -270,6 +277,7 @@ static void build_free(atn_build *b)
     close_fd(&b->so_fd);
     if (b->folder) file_remove_tree(b->folder, NULL);
     free(b->folder);
+    free(b->source);
     free(b);
 }
 
@@ -318,6 +326,8 @@ static atn_status start_compiler(atn_build *b, const build_options *o, const com
         add_words(&a, link_flags);
         if (o->unchecked) add(&a, "-Wl,-z,undefs");
         add(&a, cc->clang ? "-ferror-limit=5" : "-fmax-errors=5");
+        for (int i = 0; i < ATN_COUNT(report_flags[0]); i++)
+            if (report_flags[cc->clang][i]) add(&a, report_flags[cc->clang][i]);
         add(&a, "-I../include");
         add(&a, "kernel.c");
         add(&a, "-o");
@@ -351,6 +361,7 @@ atn_status build_start(const build_options *o, const char *source, const char *o
     b->result_fd = b->life_fd = b->log_fd = b->so_fd = b->result.so_fd = -1;
     b->started_ns = clock_ns();
     b->unchecked = o->unchecked;
+    b->source = atn_strdup(source);
     b->result.stage = ATN_STAGE_GATE;
     snprintf(b->result.compiler, sizeof b->result.compiler, "%s", cc->version);
     gate_report g;
@@ -453,6 +464,37 @@ static void check_object(atn_build *b, const build_report *report)
     b->so_fd = -1;
 }
 
+/* The file was made by a process that had read the candidate: it may be a link, a pipe, endless. */
+static void read_loops(atn_build *b, char *log)
+{
+    if (strstr(b->result.compiler, "clang") == NULL) {
+        char *path = file_join(b->folder, REPORT_FILE);
+        int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        struct stat s;
+        ssize_t n = fd >= 0 && fstat(fd, &s) == 0 && S_ISREG(s.st_mode) ? read(fd, log, LOG_MAX) : -1;
+        if (fd >= 0) close(fd);
+        free(path);
+        if (n < 0) return;
+        log[n] = 0;
+    }
+    evidence_of_report(log, b->source, &b->result.loops);
+}
+
+/* clang's remarks are no error messages. */
+static void drop_remarks(char *log)
+{
+    char *to = log;
+    for (char *line = log, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        end += *end == '\n';
+        char *remark = strstr(line, ": remark: ");
+        if (remark && remark < end) continue;
+        memmove(to, line, (size_t)(end - line));
+        to += end - line;
+    }
+    *to = 0;
+}
+
 static void finish(atn_build *b, const build_report *report)
 {
     char *log = atn_alloc(LOG_MAX + 1);
@@ -465,9 +507,11 @@ static void finish(atn_build *b, const build_report *report)
                  report->magic == WIRE_MAGIC ? report->text : "the compile worker died", strerror(report->error));
         fail_build(&b->result, ATN_REASON_COMPILE, text);
     } else if (report->timed_out || !WIFEXITED(report->status) || WEXITSTATUS(report->status) != 0) {
+        drop_remarks(log);
         judge_messages(&b->result, report, log);
     } else {
         check_object(b, report);
+        if (b->result.reason == ATN_REASON_OK) read_loops(b, log);
     }
     free(log);
 }

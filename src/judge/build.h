@@ -4,6 +4,7 @@
 #ifndef ATN_JUDGE_BUILD_H
 #define ATN_JUDGE_BUILD_H
 
+#include "judge/evidence.h"
 #include "judge/verdict.h"
 #include "base/status.h"
 
@@ -24,6 +25,7 @@ typedef struct {
     double seconds;
     char compiler[96];         /* "gcc 12.2.0" */
     char flags[512];           /* the whole flag line used */
+    evidence_loops loops;      /* what the compiler says of its loops */
 } build_result;
 
 typedef struct atn_build atn_build;

@@ -509,6 +509,57 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
     return s;
 }
 
+/* ---- evidence ---------------------------------------------------------------------------------------------------- */
+
+/* One timed case, the middle one of the screening cases, run alone under counters. Never an error of the candidate: it
+ * was judged. */
+static atn_status count_events(atn_judge *j, const build_result *candidate, evidence_counters *out, atn_error *err)
+{
+    char why[200];
+    atn_verdict v = {0};
+    field f = {0};
+    int lock = -1, screen[ATN_CASES_MAX], n = judge_screen_cases(j, screen);
+    if (!counters_probe(why, sizeof why) || n == 0) {
+        snprintf(out->text, sizeof out->text, "%s", n ? why : "no timed case");
+        return ATN_OK;
+    }
+    f.n = 1;
+    f.which[0] = screen[n / 2];
+    atn_status s = timing_lock(&lock, err);
+    if (s == ATN_OK) s = field_open(&f, j, ATN_STAGE_RACE, candidate->so_fd, -1, &v, err);
+    if (s == ATN_OK && f.t) s = timing_pairs(f.t, 0, 1, 1, &v, err); /* warm, and calls per slice known */
+    counter_group *g = s == ATN_OK && f.t && v.reason == ATN_REASON_OK ? counters_open(timing_pid(f.t), out) : NULL;
+    if (g) {
+        int before = timing_get(f.t, 0)->n;
+        counters_start(g);
+        s = timing_pairs(f.t, 0, before + 4, 10, &v, err);
+        counters_stop(g, ATN_MAX(1, (timing_get(f.t, 0)->n - before) * timing_get(f.t, 0)->calls), out);
+        problem_print(&j->problems[f.which[0]], out->name, sizeof out->name);
+    } else if (!out->text[0]) {
+        snprintf(out->text, sizeof out->text, "not here: the program did not run again");
+    }
+    counters_close(g);
+    timing_close(f.t);
+    if (lock >= 0) close(lock);
+    return s;
+}
+
+atn_status judge_evidence(atn_judge *j, const build_result *candidate, const atn_verdict *v, atn_evidence *out,
+                          atn_error *err)
+{
+    memset(out, 0, sizeof *out);
+    memcpy(out->object_hash, candidate->object_hash, sizeof out->object_hash);
+    evidence_of_object(candidate->so_fd, &out->code);
+    out->loops = candidate->loops;
+    for (int i = 0; i < v->n_cases; i++) {
+        const atn_case_result *r = &v->cases[i];
+        evidence_case *c = &out->cases[out->n_cases++];
+        c->case_index = r->case_index;
+        evidence_roofline(&j->problems[r->case_index], &j->peaks, j->o.threads, r->ns_min, c);
+    }
+    return count_events(j, candidate, &out->counters, err);
+}
+
 /* ---- controls ---------------------------------------------------------------------------------------------------- */
 
 atn_status judge_controls(atn_judge *j, const build_result *program, int races, atn_controls *out, atn_error *err)

@@ -52,6 +52,11 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
  * caller takes it (race_pairs_free); a second call gives NULL. */
 race_pairs *judge_take_pairs(atn_judge *j);
 
+/* Everything that explains the speed of a right program: object code, the compiler's words, the verdict's timed cases
+ * against the machine's limits, and hardware counters of one case (in a run of its own; 10 to 60 ms). */
+atn_status judge_evidence(atn_judge *j, const build_result *candidate, const atn_verdict *v, atn_evidence *out,
+                          atn_error *err);
+
 /* Controls: A against A (its own copy) and A against A slowed by a known factor, `races` each; fills promoted
  * counts. */
 typedef struct {

@@ -682,6 +682,11 @@ atn_status worker_start(const worker_options *o, int so_fd, atn_arena *arena, at
     return start(o, so_fd, false, arena, out, v, err);
 }
 
+pid_t worker_pid(const atn_worker *w)
+{
+    return w->pid;
+}
+
 void worker_free(atn_worker *w)
 {
     if (!w) return;

@@ -11,6 +11,8 @@
 #ifndef ATN_JUDGE_LINK_H
 #define ATN_JUDGE_LINK_H
 
+#include <sys/types.h>
+
 #include "judge/verdict.h"
 #include "problem/problem.h"
 
@@ -44,6 +46,7 @@ atn_isolation isolation_probe(char *text, size_t room);   /* text: the layers in
  * ATN_OK with *out NULL and v filled (stage, reason, evidence). Other failures: status. */
 atn_status worker_start(const worker_options *o, int so_fd, atn_arena *arena, atn_worker **out, atn_verdict *v, atn_error *err);
 void worker_free(atn_worker *w);   /* kills it; NULL is fine */
+pid_t worker_pid(const atn_worker *w); /* for counters */
 
 /* Asks can_run and plan for a job. Returns false with v filled if the worker failed. *can_run may be 0: then plan is empty. */
 bool worker_plan(atn_worker *w, int job, int *can_run, atn_plan *plan, atn_verdict *v);

@@ -257,6 +257,11 @@ void timing_close(atn_timing *t)
     free(t);
 }
 
+pid_t timing_pid(const atn_timing *t)
+{
+    return worker_pid(t->worker[CANDIDATE]);
+}
+
 const timing_samples *timing_get(const atn_timing *t, int index)
 {
     return &t->cases[index].s;

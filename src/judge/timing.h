@@ -14,6 +14,8 @@
 #ifndef ATN_JUDGE_TIMING_H
 #define ATN_JUDGE_TIMING_H
 
+#include <sys/types.h>
+
 #include "base/cpu.h"
 #include "judge/accuracy.h"
 #include "judge/race.h"
@@ -44,6 +46,7 @@ typedef struct atn_timing atn_timing;
 atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks *peaks, const timing_case *cases, int n,
                        int candidate_fd, int incumbent_fd, atn_timing **out, atn_verdict *v, atn_error *err);
 void timing_close(atn_timing *t);
+pid_t timing_pid(const atn_timing *t); /* of the candidate's worker */
 
 /* Both workers anew, in the other order, so that what each gets of physical memory changes hands: where pages lie is
  * worth up to 1.5 % for as long as a process lives (measured), and no number of pairs averages that out. */
