@@ -17,6 +17,9 @@ const S = {
     gaps : 0,
     doubles : 0,
     detail : new Map(),
+    races : new Map(),
+    draft : {},
+    sent : {},
     metric : 'speedup',
     at : null
 };
@@ -59,9 +62,9 @@ const times = v => v === null || v === undefined || !isFinite(v) ? '–'
                                    '×';
 const tick = v => num(v) + '×';
 const gain = v => isFinite(v) ? (v >= 0 ? '+' : '−') + Math.abs(100 * v).toFixed(Math.abs(v) < .1 ? 1 : 0) + ' %' : '–';
-const percent = v => v === null || v === undefined || !isFinite(v) ? '–' : (100 * v).toFixed(v < .1 ? 1 : 0) + ' %';
+const percent = v => v === null || v === undefined || !isFinite(v) ? '–' : !v ? '0 %' : (100 * v).toFixed(v < .1 ? 1 : 0) + ' %';
 const count = v => Number(v || 0).toLocaleString('en').replace(/,/g, '\u202f');
-const bytes = v => v >= 1048576 ? (v / 1048576).toFixed(1) + ' MB'
+const bytes = v => v >= 1048576 ? (v / 1048576).toFixed(v % 1048576 ? 1 : 0) + ' MB'
                    : v >= 1024  ? (v / 1024).toFixed(0) + ' kB'
                                 : (v || 0) + ' B';
 const error = v => v === null || v === undefined ? '–' : (+v).toExponential(1).replace('e-', 'e−');
@@ -98,7 +101,7 @@ window.attune_data = (name, text) => {
 async function get(name, run = 0, number) {
     if (!LIVE)
         return JSON.parse(await new Promise((ok, no) => {
-            const key = number && name === 'program' ? `${name}-${number}` : name, s = document.createElement('script');
+            const key = number ? `${name}-${number}` : name, s = document.createElement('script');
             waiting.set(`${run}/${key}`, ok);
             s.src = `data/${run}/${key}.js`;
             s.onerror = () => no({
@@ -110,7 +113,7 @@ async function get(name, run = 0, number) {
         }));
     let r;
     try {
-        r = await fetch(`api/${name}?run=${run}` + (number ? `&${name === 'program' ? 'id' : 'after'}=${number}` : ''));
+        r = await fetch(`api/${name}?run=${run}` + (number ? `&${name === 'programs' ? 'after' : 'id'}=${number}` : ''));
     } catch (e) {
         throw {
             gone: true, error: 'attune serve does not answer', try:
@@ -165,12 +168,25 @@ async function load(run) {
     S.runs = d.run.runs;
     S.at = Date.now();
     if (!run && S.event === undefined) S.event = d.run.event_seq || 0; /* from then on the stream counts */
+    if (!run) {
+        try {
+            doing(JSON.parse(d.run.meta.now || 'null'));
+        } catch (e) { doing(null); }
+    }
     take(run, await get('programs', run, LIVE && d.rows.length ? d.rows[d.rows.length - 1].seq : 0));
     d.labels = (d.run.meta['identity.suite'] || '').split('; ');
     const results = d.run.measurements.filter(m => m[0] === 'result' && m[4]);
     d.result = results.length ? results[results.length - 1] : null;
     if (d.result && d.best && d.result[1] !== d.best.id) d.result = null; /* of an earlier winner */
 }
+
+/* What the run does at this moment, as it says itself. Between two words of it the clock here goes on. */
+function doing(o) {
+    if (!o || typeof o !== 'object' || (S.now && !(o.t > S.now.t) && o.t > S.now.t - 60)) return;
+    S.now = o;
+    S.now_at = Date.now();
+}
+const run_clock = () => S.now ? S.now.t + (LIVE ? (Date.now() - S.now_at) / 1000 : 0) : NaN;
 
 /* Answers beside the programs: fetched when a view wants them, again when something new was judged. */
 function extra(name, run = 0) {
@@ -203,7 +219,9 @@ function news() { /* one fetch at a time: two would bring the same programs twic
         more = false;
         try {
             await load(0);
-            for (const k of Object.keys(data(0).extra)) data(0).stale[k] = true;
+            for (const k of Object.keys(data(0).extra)) /* peers change with the result only */
+                if (k !== 'peers' || !data(0).result !== !S.had_result) data(0).stale[k] = true;
+            S.had_result = data(0).result;
             S.problem = null;
         } catch (e) { S.problem = e; }
         due = 0;
@@ -229,6 +247,12 @@ function listen() {
         S.event = seq;
         news();
     };
+    stream.addEventListener('now', m => {
+        try {
+            doing(JSON.parse(m.data));
+        } catch (e) { return; }
+        beat();
+    });
     stream.addEventListener('anew', m => { anew(+m.lastEventId); });
     stream.onerror = () => {
         S.link = 'lost';
@@ -238,6 +262,9 @@ function listen() {
 }
 function anew(event) {
     S.data = [];
+    S.now = null;
+    S.races.clear();
+    S.detail.clear();
     S.event = event;
     S.streamed = 0;
     start();
@@ -286,11 +313,64 @@ function headline(run = 0) {
     return {median : NaN, low : NaN, high : NaN, how : ''};
 }
 
-/* In this run, which speedup would be the machine's measured peak: geometric mean over cases. */
-function peak(run = 0) {
-    const r = data(run).result && data(run).result[4],
-          c = r && r.cases ? r.cases.filter(x => x.peak_fraction > 0 && x.speedup > 0) : [];
-    return c.length ? Math.exp(c.reduce((s, x) => s + Math.log(x.speedup / x.peak_fraction), 0) / c.length) : NaN;
+const mean = a => a.length ? a.reduce((s, v) => s + v, 0) / a.length : NaN;
+/* The winner's cases of the final comparison with what a whole call takes (the comparison may have timed fewer heads). */
+function final_cases(run) {
+    const d = data(run), r = d.result && d.result[4], x = extra('peers', run);
+    if (!r || !r.cases || !x || x.failed) return [];
+    const suite = new Map(x.suite.map(c => [c[0], c])), m = r.machine || {},
+          threads = +d.run.meta['identity.threads'] || 1;
+    return r.cases.filter(c => suite.has(c.case) && c.gflops > 0 && c.speedup > 0).map(c => {
+        const [, flops, traffic] = suite.get(c.case), ns = flops / c.gflops;
+        return {...c, flops, traffic, whole_ns : ns, cut : Math.abs(c.ns / ns - 1) > .02,
+                fma_ns : flops / (m.fma_peak_gflops * threads), memory_ns : traffic / m.read_bandwidth_gbs};
+    });
+}
+/* Which speedup over the initial program the machine's limits would be: geometric means over the cases. The band is the
+   initial program's own interval; limits themselves are the best of many bursts. */
+function roofs(run) {
+    const c = final_cases(run).filter(x => x.fma_ns > 0), out = [];
+    if (!c.length) return out;
+    const place = (ns, of) => Math.exp(mean(c.map(x => Math.log(of(x) * x.whole_ns / ns(x)))));
+    const ref = (name, ns, about) => ({
+        type : 'ref', cls : 'peak', y : place(ns, x => x.speedup), low : place(ns, x => x.speedup_low || x.speedup),
+        high : place(ns, x => x.speedup_high || x.speedup), name, about
+    });
+    const m = data(run).result[4].machine, fma = ref('', x => x.fma_ns);
+    const both = ref('', x => Math.max(x.fma_ns, x.memory_ns || 0));
+    out.push({...fma, name : `FMA peak of this machine, ${num(m.fma_peak_gflops)} GFLOP/s a core: ${times(fma.y)}`,
+              about : 'Every case at the measured peak of multiply-adds; nothing can be above.'});
+    if (both.y < fma.y * .99)
+        out.push({...both, name : `roofline with memory, ${num(m.read_bandwidth_gbs)} GB/s: ${times(both.y)}`,
+                  about : 'Each case at the slower of arithmetic and reading its tensors from memory. Tensors that stay in a ' +
+                              'cache may go beyond.'});
+    return out;
+}
+const peer_name = n => ({
+    'torch' : 'PyTorch', 'torch-flash' : 'PyTorch flash', 'torch-math' : 'PyTorch math', 'ggml' : 'ggml (llama.cpp)',
+    'openvino' : 'OpenVINO', 'onnxruntime' : 'ONNX Runtime', 'mlx' : 'mlx'
+}[n] || tame(n, 30));
+/* Where the peers stand on the run's scale: the winner's speedup times their mean ratio to the winner on the cases that both
+   were timed on. A case may have been timed more than once (by several kernels of ours): the peer's best counts. */
+function peers(run = 0) {
+    const x = extra('peers', run), cases = new Map(final_cases(run).filter(c => !c.cut).map(c => [c.case, c])), by = new Map();
+    if (!x || x.failed || !cases.size) return [];
+    for (const [name, version, note, label, ms, low, high] of x.rows) {
+        if (!cases.has(label)) continue;
+        if (!by.has(name)) by.set(name, {name, version, note, rows : new Map()});
+        const had = by.get(name).rows.get(label);
+        if (!had || ms < had.ms) by.get(name).rows.set(label, {ms, low, high});
+    }
+    const hl = headline(run);
+    return [...by.values() ]
+        .map(p => {
+            const r = [...p.rows ].map(([ k, v ]) => [Math.log(cases.get(k).ns / (v.ms * 1e6)), Math.log(v.low || 1),
+                                                      Math.log(v.high || 1)]),
+                  y = Math.log(hl.median) + mean(r.map(v => v[0]));
+            return {...p, n : r.length, of : data(run).result[4].cases.length, y : Math.exp(y),
+                    low : Math.exp(y + mean(r.map(v => v[1]))), high : Math.exp(y + mean(r.map(v => v[2])))};
+        })
+        .sort((a, b) => b.y - a.y);
 }
 
 function best_line(run, by_time) {
@@ -425,14 +505,29 @@ function progress_chart(height, run = 0, by_time = true, w) {
         {type : 'step', name : 'best so far', points : best_line(run, by_time)},
         {type : 'ref', y : 1, name : 'initial program'}
     ];
-    const p = peak(run), sorted = S.zoom ? d.rows.filter(r => isFinite(r.speedup) && r.speedup > 1.02)
+    const sorted = S.zoom ? d.rows.filter(r => isFinite(r.speedup) && r.speedup > 1.02)
                                                .map(r => r.speedup)
                                                .sort((a, b) => a - b)
                                          : [];
     const floor =
         sorted.length > 4 ? Math.max(1, Math.min(sorted[sorted.length >> 3], headline(run).low * .97)) : undefined;
-    if (isFinite(p) && !floor)
-        layers.push({type : 'ref', y : p, cls : 'peak', name : `measured peak of this machine, ${times(p)}`});
+    if (d.result && /^final/.test(d.result[4].speedup_is || '')) {
+        const f = headline(run);
+        layers.push({type : 'ref', cls : 'final', y : f.median, low : f.low, high : f.high,
+                     name : `winner, final comparison at full size: ${times(f.median)}`,
+                     about : 'What whole calls came to at the end; the curve is chained over races that are cut to one group of heads.'});
+    }
+    if (!floor)
+        layers.push(...roofs(run), ...peers(run).map(p => ({
+                                                         type : 'ref',
+                                                         cls : 'peer',
+                                                         y : p.y,
+                                                         low : p.low,
+                                                         high : p.high,
+                                                         name : `${peer_name(p.name)}: ${times(p.y)}` +
+                                                                    (p.n < p.of ? `, on ${p.n} of ${p.of} cases` : ''),
+                                                         about : `${tame(p.version, 90)}${p.note ? '\n' + tame(p.note, 90) : ''}`
+                                                     })));
     if (d.rows.length > 2000)
         for (const l of layers)
             if (/failed|right/.test(l.cls)) l.cls += ' many';
@@ -454,8 +549,68 @@ function progress_chart(height, run = 0, by_time = true, w) {
 
 const views = {};
 
+const stages = [
+    [ 'quick', 'quick check' ], [ 'full', 'full check' ], [ 'screen', 'screening' ], [ 'race', 'race' ],
+    [ 'confirm', 'confirmation' ]
+];
+const made_of = id => {
+    const o = data(0).run.open.find(p => p[0] === id);
+    return o ? [ `#${id} `, untrusted(o[5]), o[6] ? [ ' ', h('span', {class : 'quiet untrusted'}, tame(o[6], 90).replace(/ -> /g, ' → ')) ]
+                                                  : '' ]
+             : id ? '#' + id : '';
+};
+/* One row for each worker: the judge with its stages, the builders, and who waits between them. */
+function workers() {
+    const n = S.now, t = run_clock();
+    if (!n || data(0).run.state !== 'running') return null;
+    const j = n.judge, at = j ? stages.findIndex(s => s[0] === j.stage) : -1, builds = n.builds || [], waiting = n.waiting || [],
+          since = s => h('td', {class : 'n'}, isFinite(s) ? Math.max(0, t - s).toFixed(1) + ' s' : '');
+    const rows = [h('tr', {}, h('th', {scope : 'row'}, 'judge'),
+                    h('td', {},
+                      !j ? h('span', {class : 'quiet'}, 'waits for a build')
+                      : at < 0
+                          ? tame(j.stage, 40)
+                          : h('ol', {class : 'stages', 'aria-label' : 'Stage: ' + stages[at][1]},
+                              stages.map((s, i) => h('li', {
+                                             class : i < at ? 'done' : i === at ? 'on' : '',
+                                             'aria-current' : i === at ? 'step' : undefined
+                                         },
+                                                     s[1])))),
+                    h('td', {class : 't'}, j ? made_of(j.id) : ''), since(j ? j.since : NaN))];
+    for (let i = 0; i < Math.max(n.builders || 0, builds.length); i++) {
+        const b = builds[i];
+        rows.push(h('tr', {}, h('th', {scope : 'row'}, (n.builders || 0) > 1 ? 'builder ' + (i + 1) : 'builder'),
+                    h('td', {}, b ? 'compiles' : h('span', {class : 'quiet'}, 'rests')),
+                    h('td', {class : 't'}, b ? made_of(b.id) : ''), since(b ? b.since : NaN)));
+    }
+    rows.push(h('tr', {}, h('th', {scope : 'row'}, 'ready'),
+                h('td', {colspan : 2}, waiting.length ? waiting.slice(0, 12).map(i => ['#' + i + ' '])
+                                                      : h('span', {class : 'quiet'}, 'nothing waits for the judge')),
+                h('td', {})));
+    return nodes(h('h2', {}, 'Workers', n.phase ? h('small', {class : 'quiet'}, ' ' + tame(n.phase, 60)) : ''),
+                 h('div', {class : 'scroll'}, h('table', {'aria-label' : 'Workers', class : 'workers'}, h('tbody', {}, rows))));
+}
+/* The parts of the page that move between verdicts; at most each quarter of a second. */
+let ticking = 0;
+function beat() {
+    if (ticking) return;
+    ticking = setTimeout(() => {
+        ticking = 0;
+        const w = document.getElementById('workers'), left = document.getElementById('left');
+        if (w && !(String(getSelection()) && w.contains(getSelection().anchorNode))) w.replaceChildren(...nodes(workers()));
+        if (left) left.textContent = left_words();
+    }, 250);
+}
+if (LIVE) setInterval(() => {
+    if (document.visibilityState === 'visible' && S.now && data(0).run && data(0).run.state === 'running') beat();
+}, 1000);
+const left_words = () => S.now && S.now.seconds_left >= 0
+                             ? clock(Math.max(0, S.now.seconds_left - (run_clock() - S.now.t)))
+                             : 'no limit';
+
 views.now = () => {
-    const d = data(0), hl = headline(), e = (d.run.last_event[0] || [])[2] || {}, running = d.run.state === 'running';
+    const d = data(0), hl = headline(), e = S.now || (d.run.last_event[0] || [])[2] || {},
+          running = d.run.state === 'running', asked = d.run.asked || [];
     const failed = d.rows.reduce((n, r) => n + (r.state === 'failed'), 0),
           promoted = d.rows.reduce((n, r) => n + (r.promoted ? 1 : 0), 0);
     const since = d.best ? d.rows.length - d.best.seq : 0, p = d.result && d.result[4].provenance;
@@ -466,9 +621,9 @@ views.now = () => {
                                  : 'This run has no judged program. Go on with it: attune evolve --resume -o ' +
                                        tame(d.run.folder, 200),
                          true),
-                     in_flight(), feed());
+                     disk(), h('div', {id : 'workers'}, workers()), in_flight(), feed());
     return nodes(
-        h('div', {class : 'hero'}, h('div', {class : 'number'}, times(hl.median)),
+        disk(), h('div', {class : 'hero'}, h('div', {class : 'number'}, times(hl.median)),
           h('div', {class : 'words'},
             h('div', {},
               `over the initial program, ${interval(hl.low, hl.high)}; geometric mean of ${d.labels.length} cases`),
@@ -481,16 +636,15 @@ views.now = () => {
                running ? 'judged per minute' : 'judged per minute, whole run'),
           tile(count(d.rows.length), 'judged'), tile(percent(failed / d.rows.length), `failed (${count(failed)})`),
           tile(count(promoted), 'became the best'), tile(count(since), 'judged since the last best'),
-          tile(running ? (e.seconds_left >= 0 ? clock(e.seconds_left) : 'unknown') : clock(d.rows[d.rows.length - 1].t),
+          tile(running ? h('span', {id : 'left', class : 'plain'}, left_words()) : clock(d.rows[d.rows.length - 1].t),
                running ? 'left' : 'to the last verdict'),
           tile(count(d.run.open.length) + (d.run.open.length >= 64 ? '+' : ''),
-               running ? 'in flight' : 'were in flight')),
-        (d.run.asked || []).length
-            ? h('p', {class : 'quiet'},
-                `Asked others: answers ${count(d.run.asked.reduce((s, r) => s + r[2], 0))}, ${
-                    count(d.run.asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens, ${
-                    dollars(d.run.asked.reduce((s, r) => s + (r[6] || 0), 0))}.`)
-            : null,
+               running ? 'in flight' : 'were in flight'),
+          tile(dollars(asked.reduce((s, r) => s + (r[6] || 0), 0)),
+               asked.length ? `spent: ${count(asked.reduce((s, r) => s + r[2], 0))} answers, ${
+                                  count(asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens`
+                            : 'spent: no model was asked')),
+        h('div', {id : 'workers'}, workers()),
         !running && d.run.state === 'stopped' &&
             box('The run has stopped', `Go on with it: attune evolve --resume -o ${tame(d.run.folder, 200)}`, true),
         progress_chart(260),
@@ -505,9 +659,15 @@ views.now = () => {
             })),
           h('section', {}, in_flight(), feed())));
 };
+const disk = () => data(0).run.free_bytes < 20e6
+                       ? box('The disk is nearly full',
+                             `${bytes(data(0).run.free_bytes)} are left where ${
+                                 tame(data(0).run.folder, 200)} lies. What was recorded is safe. Free some space, then: attune evolve --resume -o ${
+                                 tame(data(0).run.folder, 200)}`)
+                       : null;
 function in_flight() {
     const open = data(0).run.open;
-    if (!open.length || data(0).run.state !== 'running') return [];
+    if (!open.length || data(0).run.state !== 'running' || S.now) return []; /* else the workers say it better */
     return nodes(h('h2', {}, 'In flight'),
                  h('div', {class : 'scroll'},
                    h('table', {'aria-label' : 'In flight'},
@@ -522,6 +682,8 @@ function feed() {
     const words = e => e.event === 'best' ? `new best: #${e.best}, ${times((e.best_speedup || {}).median)}`
                        : e.event === 'migration' ? `a program moves from island ${e.from} to ${e.to}`
                        : e.event === 'control' ? 'controls raced'
+                       : e.event === 'result'  ? 'the result is written'
+                       : e.event === 'start'   ? e.resumed ? 'the run goes on' : 'the run begins'
                                                : e.text || e.event;
     return nodes(h('h2', {}, 'What happened'),
                  h('div', {class : 'scroll'},
@@ -556,7 +718,8 @@ views.progress = () => {
                        }
                    },
                      'near the best')),
-                 progress_chart(Math.min(520, Math.max(300, innerHeight - 330)), 0, by_time), h('h2', {}, 'Steps'),
+                 progress_chart(Math.min(520, Math.max(300, innerHeight - 330)), 0, by_time), limits_note(),
+                 h('h2', {}, 'Steps'),
                  steps.length ? table({
                      name : 'steps',
                      rows : steps,
@@ -571,6 +734,37 @@ views.progress = () => {
                  })
                               : h('p', {class : 'quiet'}, 'Nothing was better than the initial program yet.'));
 };
+
+/* Where the lines of the picture come from, and what to do for those that are not there. */
+function limits_note() {
+    const d = data(0), x = extra('peers'), p = peers();
+    if (!d.result)
+        return h('p', {class : 'quiet'},
+                 'Lines of the machine and of peers need the comparison at the end of the run, which times whole cases.');
+    if (!x || x.failed) return null;
+    const how = `attune bench --csv ${tame(d.run.folder, 120)}/bench.csv`;
+    return nodes(
+        p.length ? h('p', {class : 'quiet'},
+                     `Peers: ${tame(x.source, 200)}, timed on ${
+                         x.own ? 'this machine for this run' : 'a machine of this kind, on another day'}, beside attune's own kernel call by call. A line stands where the peer's times put it beside the winner's; its band is that of the paired ratio. `,
+                     x.own ? '' : [ 'Of this very machine: ', h('code', {}, how) ])
+                 : h('p', {class : 'quiet'}, 'No peer was timed on this machine with these cases. To have their lines here: ',
+                     h('code', {}, how)),
+        p.length ? table({
+            name : 'peers',
+            rows : p,
+            first : 'y',
+            down : true,
+            columns : [
+                [ 'name', 'peer', r => peer_name(r.name), '' ], [ 'y', 'speedup', r => times(r.y), 'n' ],
+                [ 'low', 'interval', r => interval(r.low, r.high), 'n' ],
+                [ null, 'winner against it', r => times(headline().median / r.y), 'n' ],
+                [ 'n', 'cases', r => `${r.n} of ${r.of}`, 'n' ], [ null, 'version', r => untrusted(r.version), 't' ],
+                [ null, 'note', r => untrusted(r.note), 't' ]
+            ]
+        })
+                 : null);
+}
 
 /* ---- cases ---- */
 
@@ -609,8 +803,9 @@ const metrics = {
     error : [ 'error', (d, i, c) => c.error, error, 'relative L2 error against fp64' ],
     workspace : [ 'workspace', (d, i, c) => c.bytes, bytes, 'bytes of scratch that the plan asked for' ],
 };
-views.cases = () => {
+views.cases = rest => {
     const d = data(0), v = case_values(0);
+    S.cell = /^\d+\/\d+$/.test(rest) ? rest : null;
     if (!v.x) return nodes(title('Cases'), h('p', {class : 'quiet'}, 'Reading …'));
     if (v.x.failed) return nodes(title('Cases'), trouble(v.x.failed));
     const list = [...v.by.keys() ]
@@ -694,57 +889,104 @@ views.cases = () => {
                                                                    `${d.labels[i]}, program ${k.id}: ${m[2](x)}`,
                                                                on : {
                                                                    click : () => {
-                                                                       S.cell = S.cell === key ? null : key;
-                                                                       render();
-                                                                       const p = document.getElementById('race');
-                                                                       if (p) p.scrollIntoView({block : 'nearest'});
+                                                                       location.hash =
+                                                                           S.cell === key ? '#cases' : '#cases/' + key;
                                                                    }
                                                                }
                                                            },
                                                              m[2](x)));
                                               })))))),
-                 S.cell && race_panel(v), final);
+                 S.cell && race_panel(v), final, roofline());
 };
+/* Every pair of a program's races, fetched when somebody looks. */
+function races(id) {
+    if (S.races.has(id)) return S.races.get(id);
+    S.races.set(id, {loading : true});
+    if (S.races.size > 40) S.races.delete(S.races.keys().next().value);
+    get('races', 0, id).then(a => S.races.set(id, a), e => S.races.set(id, {failed : e})).then(render);
+    return S.races.get(id);
+}
+const race_word = {
+    screen : 'screening', race : 'race', confirm : 'confirmation', final : 'final comparison',
+    ancestor : 'against its ancestor', final_ancestor : 'final, ancestor', portfolio : 'portfolio'
+};
+const race_rows = (x, i) => x.rows.filter(r => (i === undefined || r[2] === i) && r[4].length)
+                                .map(r => ({
+                                         kind : r[0],
+                                         label : `${race_word[r[0]] || tame(r[0], 20)} with #${r[1]}`,
+                                         against : r[1],
+                                         index : r[2],
+                                         d : r[4],
+                                         cls : r[0] === 'screen' ? 'pale' : r[0] === 'race' ? '' : 'other'
+                                     }));
 function race_panel(v) {
-    const [id, i] = S.cell.split('/').map(Number), d = data(0), c = v.by.has(id) && v.by.get(id)[i], full = detail(id),
-               r = d.by.get(id);
+    const [id, i] = S.cell.split('/').map(Number), d = data(0), c = v.by.has(id) && v.by.get(id)[i], r = d.by.get(id);
     if (!c || !r) return null;
-    const rows = [ {
-        label : 'this race',
-        low : Math.exp(c.low),
-        mid : Math.exp(c.ratio),
-        high : Math.exp(c.high),
-        note : `${c.pairs} pairs`
-    } ];
-    const from = (o, name) => {
-        const x = o && o.cases && o.cases.find(q => q.case_index === i);
-        if (x)
-            rows.push({
-                label : name,
-                low : Math.exp(x.log_low),
-                mid : Math.exp(x.log_ratio),
-                high : Math.exp(x.log_high),
-                note : `${x.pairs} pairs`,
-                cls : 'other'
-            });
-    };
-    if (full && full.program) from(full.program.confirm, 'its confirmation');
-    return h('section', {id : 'race', 'aria-label' : 'Race'}, h('h2', {}, `#${id} on ${tame(d.labels[i], 60)}`),
+    const x = races(id), rows = x.rows ? race_rows(x, i) : [];
+    return h('section', {id : 'race', 'aria-label' : 'Race', tabindex : -1},
+             h('h2', {}, 'Program ', link(id), ` on ${tame(d.labels[i], 60)}`),
              h('p', {},
                `Raced against #${r.incumbent || '–'}: ${times(Math.exp(c.ratio))} ${
-                   interval(Math.exp(c.low), Math.exp(c.high))} from ${c.pairs} pairs; fastest call ${
-                   microseconds(c.ns)} against ${microseconds(c.old_ns)}. `,
-               'The run keeps the median and bounds of the paired ratios, not each pair.'),
-             Chart.strip({
-                 title : 'Time of the incumbent over time of this program',
-                 width : width(),
-                 unit : 'ratio of times',
-                 ref : 1,
-                 show : times,
-                 tick,
-                 log : true,
-                 rows
-             }));
+                   interval(Math.exp(c.low), Math.exp(c.high))} from ${c.pairs} pairs, with the judge's own, wider bounds; fastest call ${
+                   microseconds(c.ns)} against ${microseconds(c.old_ns)}.`),
+             x.loading  ? h('p', {class : 'quiet'}, 'Reading …')
+             : x.failed ? trouble(x.failed)
+             : rows.length
+                 ? Chart.pairs({
+                       title : 'Each pair: time of the other over time of this program',
+                       width : width(),
+                       unit : 'ratio of times, right of 1 this program is faster',
+                       rows
+                   })
+                 : nodes(h('p', {class : 'quiet'},
+                           !r.incumbent ? 'The initial program was timed alone: there was nothing to race it with.'
+                                        : 'This run kept medians and bounds only; runs of now keep every pair.'),
+                         r.incumbent ? Chart.strip({
+                             title : 'Time of the incumbent over time of this program',
+                             width : width(),
+                             unit : 'ratio of times',
+                             ref : 1,
+                             show : times,
+                             tick,
+                             log : true,
+                             rows : [ {
+                                 label : 'this race', low : Math.exp(c.low), mid : Math.exp(c.ratio), high : Math.exp(c.high),
+                                 note : `${c.pairs} pairs`
+                             } ]
+                         })
+                                     : null));
+}
+/* Arithmetic against traffic: where each case stands below the machine's limits, before and after. */
+function roofline() {
+    const c = final_cases(0).filter(x => x.fma_ns > 0 && x.traffic > 0), m = data(0).result && data(0).result[4].machine;
+    if (!c.length || !(m.read_bandwidth_gbs > 0)) return null;
+    const threads = +data(0).run.meta['identity.threads'] || 1, top = m.fma_peak_gflops * threads,
+          at = c.map(x => x.flops / x.traffic), lo = Math.min(...at, top / m.read_bandwidth_gbs) / 1.5,
+          hi = Math.max(...at) * 1.5, ridge = top / m.read_bandwidth_gbs, roof = v => Math.min(top, v * m.read_bandwidth_gbs);
+    const say = (x, who, g) => `${x.case}: ${who}, ${num(g)} GFLOP/s, ${percent(g / top)} of the FMA peak`;
+    const tells = new Map(), point = (x, i, who, g) => {
+        const id = `${who} ${i}`;
+        tells.set(id, say(x, who, g));
+        return [ x.flops / x.traffic, g, id ];
+    };
+    return Chart.plot({
+        title : 'Roofline: arithmetic of each case against the traffic of its tensors',
+        width : width(),
+        height : 300,
+        x : {label : 'flop per byte of tensors, logarithmic', low : lo, high : hi, log : true},
+        y : {label : 'GFLOP/s, logarithmic', log : true},
+        tell : id => tells.get(id) || id,
+        layers : [
+            {
+                type : 'line',
+                cls : 'roof',
+                name : `limits: ${num(m.read_bandwidth_gbs)} GB/s from memory, ${num(top)} GFLOP/s`,
+                points : [ ...new Set([ lo, ...(ridge > lo && ridge < hi ? [ ridge ] : []), hi ]) ].map(v => ({x : v, y : roof(v)}))
+            },
+            {type : 'points', cls : 'right', name : 'initial program', points : c.map((x, i) => point(x, i, 'initial program', x.gflops / x.speedup))},
+            {type : 'points', cls : 'better', name : 'winner', points : c.map((x, i) => point(x, i, 'winner', x.gflops))}
+        ]
+    });
 }
 
 /* ---- archive ---- */
@@ -767,7 +1009,16 @@ views.archive = () => {
         const v = cells.map(c => c[key] ?? 0), a = Math.min(...v), b = Math.max(...v);
         return Array.from({length : Math.min(40, b - a + 1)}, (_, i) => a + i);
     };
-    const ps = range('p'), ws = range('w').reverse(),
+    const used = new Set(cells.map(c => c.w ?? 0)), all_w = range('w').reverse(),
+          /* three and more rows in a line that no island uses are left out */
+          ws = all_w.map((v, i) => {
+                        let a = i, b = i;
+                        while (a >= 0 && !used.has(all_w[a])) a--;
+                        while (b < all_w.length && !used.has(all_w[b])) b++;
+                        return b - a > 3 ? null : v;
+                    })
+                   .filter((v, i, l) => v !== null || l[i - 1] !== null),
+          ps = range('p'),
           ds = [...new Set(cells.map(c => c.d ?? 0)) ].sort((a, b) => a - b),
           islands = [...new Set(cells.map(c => c.island)) ].sort((a, b) => a - b);
     const sign = v => v > 0 ? '+' + v : v < 0 ? '−' + -v : '0', size = v => bytes(2 ** v);
@@ -780,7 +1031,7 @@ views.archive = () => {
             maps.push(Chart.heat({
                 title : `Island ${i}` + (ds.length > 1 ? `, decode against prefill ${sign(dd)}` : ''),
                 xs : ps.map(sign),
-                ys : ws.map(size),
+                ys : ws.map(v => v === null ? null : size(v)),
                 x_label : 'better on long (−) or on short (+) cases',
                 y_label : 'workspace, up to',
                 low,
@@ -870,7 +1121,8 @@ views.lineage = () => {
         keys : [
             [ 'path', 'path to the winner' ], [ 'mark better', 'better' ], [ 'mark right', 'right' ],
             [ 'mark same', 'same code' ], [ 'mark failed', 'failed' ], [ 'mark start', 'start' ]
-        ],
+        ].filter(k => k[0] === 'path' ? path.length > 1
+                                      : d.rows.some(r => (r.start ? 'start' : r.state) === k[0].slice(5))),
         ticks : Array.from({length : Math.min(deepest, 12) + 1},
                            (_, i) => {
                                const g = Math.round(i * deepest / Math.min(deepest, 12));
@@ -1039,6 +1291,22 @@ function knob_table(id, source) {
                                          .join('  ·  ') ||
                                      '–')))))));
 }
+/* What compiler, object code and counters say: numbers as a table, lists of words as text. */
+function evidence_box(o) {
+    const rows = [], walk = (v, name, depth) => {
+        if (v && typeof v === 'object' && !Array.isArray(v) && depth < 4)
+            for (const k of Object.keys(v).slice(0, 60)) walk(v[k], name ? name + ' ' + k : k, depth + 1);
+        else if (v !== null && v !== '' && rows.length < 80)
+            rows.push([ name, typeof v === 'object' ? JSON.stringify(v) : String(v) ]);
+    };
+    walk(o, '', 0);
+    return rows.length ? nodes(h('h2', {}, 'What the compiler made of it'),
+                               h('div', {class : 'scroll'},
+                                 h('table', {'aria-label' : 'Evidence'},
+                                   h('tbody', {}, rows.map(([ k, v ]) => h('tr', {}, h('th', {scope : 'row'}, tame(k.replace(/_/g, ' '), 60)),
+                                                                           h('td', {class : 't'}, untrusted(v))))))))
+                       : null;
+}
 function text_box(text, label, wrap) {
     const all = String(text ?? ''), cut = all.length > MOST_TEXT,
           pre = h('pre', {class : wrap ? 'wrap' : '', tabindex : 0, 'aria-label' : label});
@@ -1161,7 +1429,12 @@ function one_program(id) {
                 }))
         })
                        : null,
-        knob_table(id, source),
+        x.cases.length && r && r.incumbent
+            ? h('p', {class : 'quiet'}, 'Every pair of its races: ',
+                x.cases.slice(0, 24).map(c => [h('a', {href : `#cases/${id}/${c[0]}`},
+                                                 tame(d.labels[c[0]] || 'case ' + c[0], 40)), ' · ']))
+            : null,
+        x.evidence && x.evidence.json ? evidence_box(x.evidence.json) : null, knob_table(id, source),
         parent ? nodes(h('h2', {}, 'Difference to its parent ', link(parent.id)),
                        lines ? diff_box(lines)
                              : h('p', {class : 'quiet'}, 'They have too little in common to be compared.'))
@@ -1260,6 +1533,7 @@ views.proposers = () => {
     const asked = d.run.asked || [],
           own = d.run.measurements.filter(m => !m[0].startsWith('control') &&
                                                !/^(final|result|ancestor|portfolio)/.test(m[0]));
+    const beliefs = extra('beliefs');
     if (!all.length)
         return nodes(title('Proposers'), box('Nothing was proposed yet', 'Starting programs are judged first.', true));
     return nodes(title('Proposers', 'What each way of proposing costs and brings.'),
@@ -1267,10 +1541,69 @@ views.proposers = () => {
             ['better', 'beat its parent', r => percent(r.better / r.n), 'n', r => r.better / r.n], ['promoted', 'became best', r => count(r.promoted), 'n'], ['gain', 'brought', r => gain(Math.exp(r.gain) - 1), 'n'], ['seconds', 'time spent', r => clock(r.seconds), 'n'],
             ['cost', 'time per best', r => r.promoted ? clock(r.seconds / r.promoted) : '–', 'n', r => r.promoted ? r.seconds / r.promoted : NaN], ['top', 'its best', r => times(r.top), 'n']]}),
         Chart.strip({title: 'Share of proposals that beat their parent (estimate)', width: width(), unit: 'share, with 95 % interval', show: percent, rows: all.map(g => { const w = wilson(g.better, g.n); return {label: g.name, low: w[0], mid: w[1], high: w[2], note: `${g.better} of ${g.n}`}; })}),
-        asked.length ? nodes(h('h2', {}, 'Who was asked'), table({name: 'asked', rows: asked.map(r => ({who: r[0], model: r[1], n: r[2], taken: r[3], put: r[4], got: r[5], usd: r[6], seconds: r[7]})), first: 'n', down: true, columns: [['who', 'proposer', r => untrusted(r.who), ''], ['model', 'model', r => untrusted(r.model || '–'), ''],
-            ['n', 'answers', r => count(r.n), 'n'], ['taken', 'became programs', r => count(r.taken), 'n'], ['put', 'tokens in', r => count(r.put), 'n'], ['got', 'tokens out', r => count(r.got), 'n'], ['usd', 'cost', r => dollars(r.usd), 'n'], ['seconds', 'waited', r => clock(r.seconds), 'n']]})) : null,
+        belief_parts(beliefs),
+        asked.length ? nodes(h('h2', {}, 'Who was asked'), table({name: 'asked', rows: asked.map(r => ({who: r[0], model: r[1], n: r[2], taken: r[3], put: r[4], got: r[5], usd: r[6], seconds: r[7], won: d.rows.filter(p => p.promoted && p.proposer === r[0] && (!r[1] || String(p.note).startsWith(r[1] + ':'))).length})), first: 'n', down: true, columns: [['who', 'proposer', r => untrusted(r.who), ''], ['model', 'model', r => untrusted(r.model || '–'), ''],
+            ['n', 'answers', r => count(r.n), 'n'], ['taken', 'became programs', r => count(r.taken), 'n'], ['put', 'tokens in', r => count(r.put), 'n'], ['got', 'tokens out', r => count(r.got), 'n'], ['usd', 'cost', r => dollars(r.usd), 'n'], ['won', 'became best', r => count(r.won), 'n'], ['each', 'cost per best', r => r.won && r.usd > 0 ? dollars(r.usd / r.won) : '–', 'n', r => r.won ? r.usd / r.won : NaN], ['seconds', 'waited', r => clock(r.seconds), 'n']]})) : null,
         own.length ? nodes(h('h2', {}, 'Their own records'), own.slice(-20).reverse().map(m => h('details', {}, h('summary', {}, `${tame(m[0], 60)}${m[1] ? ' #' + m[1] : ''}, ${clock(m[3])}`), text_box(JSON.stringify(m[4], null, 2), m[0], true)))) : null);
 };
+/* What bandits believe: shares of now with what they rest on, how the shares moved, and the lessons as prompts get them. */
+function belief_parts(x) {
+    if (!x || x.failed) return null;
+    return x.now.filter(r => r[1] && Array.isArray(r[1].arms)).map(([ t, b ]) => {
+        const who = tame(b.proposer, 30), groups = [...new Set(b.arms.map(a => a.group)) ],
+              history = x.history.filter(q => q[1] && q[1].proposer === b.proposer && Array.isArray(q[1].arms));
+        return nodes(
+            h('h2', {}, `What ${who} believes`, h('small', {class : 'quiet'}, ` at ${stamp(t)}`)),
+            b.tried ? h('p', {class : 'quiet'}, `Of the family searched most: ${count(b.measured)} settings measured, ${
+                                                    count(b.failed)} failed, ${count(b.since_gain)} since one led.`)
+                    : null,
+            groups.map(g => {
+                const arms = b.arms.filter(a => a.group === g && (a.share > 0 || a.n > 0));
+                if (!arms.length) return null;
+                return nodes(
+                    table({
+                        name : `belief-${who}-${g}`,
+                        label : `${who}: ${g}s`,
+                        rows : arms,
+                        first : 'share',
+                        down : true,
+                        columns : [
+                            [ 'name', tame(g, 30), r => untrusted(r.name), '' ],
+                            [ 'share', 'share of the next ones', r => percent(r.share), 'n' ],
+                            [ 'rate', 'reward, decayed', r => num(r.rate, 2), 'n' ],
+                            [ 'n', 'weight of evidence', r => num(r.n, 3), 'n' ],
+                            ...(arms.some(a => a.pulls) ? [ [ 'pulls', 'asked', r => count(r.pulls), 'n' ] ] : []),
+                            ...(arms.some(a => a.prior !== undefined)
+                                    ? [ [ 'prior', 'share at first', r => num(r.prior, 2), 'n' ] ]
+                                    : []),
+                            ...(arms.some(a => a.cost > 0) ? [ [ 'cost', 'cost each', r => dollars(r.cost), 'n' ] ] : [])
+                        ]
+                    }),
+                    history.length > 2 ? Chart.plot({
+                        title : `Shares of ${who}'s ${g}s over time`,
+                        width : width(),
+                        height : 240,
+                        x : {label : 'minutes of the run', low : 0},
+                        y : {label : 'share of proposals', low : 0, high : Math.max(...history.flatMap(q => q[1].arms.filter(a => a.group === g).map(a => a.share))), show : percent},
+                        tell : t => t,
+                        layers : arms.map((a, i) => ({
+                                              type : 'line',
+                                              cls : 'l' + i % 8,
+                                              name : tame(a.name, 40),
+                                              points : history.flatMap(q => q[1].arms.filter(v => v.group === g && v.name === a.name).map(v => ({
+                                                                                                                                              x : q[0] / 60,
+                                                                                                                                              y : v.share,
+                                                                                                                                              label : `${tame(a.name, 40)}: ${percent(v.share)} at ${stamp(q[0])}`
+                                                                                                                                          })))
+                                          }))
+                    })
+                                       : null);
+            }),
+            b.lessons ? nodes(h('h2', {}, 'Lessons'),
+                              h('p', {class : 'quiet'}, 'As the next question will hold them.'), text_box(b.lessons, 'Lessons', true))
+                      : null);
+    });
+}
 views.controls = () => {
     const c = controls_of(0);
     return nodes(
@@ -1313,6 +1646,62 @@ views.controls = () => {
 
 /* ---- mailbox ---- */
 
+/* The one thing that this page can write: an answer to an open question, whole, by this page only. */
+async function hand_in(number) {
+    const text = S.draft[number] || '';
+    S.sent[number] = 'Handing in …';
+    render();
+    try {
+        const r = await fetch(`api/answer?run=0&number=${number}`,
+                              {method : 'POST', headers : {'Content-Type' : 'text/plain; charset=utf-8'}, body : text});
+        const words = (await r.text()).slice(0, 300);
+        S.sent[number] = r.ok ? 'Handed in. The run takes it within a second.' : 'Not taken: ' + words;
+        if (r.ok) delete S.draft[number];
+    } catch (e) { S.sent[number] = 'Not sent: attune serve does not answer. Your text stays here.'; }
+    data(0).stale.questions = true;
+    render();
+    for (const ms of [ 1500, 4000 ])
+        setTimeout(() => {
+            data(0).stale.questions = true;
+            if (where()[0] === 'mailbox') render();
+        }, ms);
+}
+function answer_form(number, q) {
+    const command = `attune mail answer ${number} FILE -o ${tame(data(0).run.folder, 100)}`, id = 'answer-' + number;
+    if (!LIVE || !q || !q.folder) return h('p', {class : 'quiet'}, 'Answer: ', h('code', {}, command));
+    if (q.state !== 'open') return h('p', {class : 'quiet'}, `This question is ${tame(q.state || 'closed', 20)}.`);
+    return nodes(
+        q.refused ? box('The last answer was not taken', tame(q.refused, 2000)) : null,
+        q.waits ? h('p', {}, 'An answer waits to be taken',
+                    data(0).run.state === 'running' ? '.' : ' as soon as the run goes on: attune evolve --resume')
+                : h('form', {
+                      class : 'answer',
+                      on : {
+                          submit : v => {
+                              v.preventDefault();
+                              hand_in(number);
+                          }
+                      }
+                  },
+                    h('label', {for : id}, 'Answer: SEARCH/REPLACE blocks, a unified diff, or the whole program in a fence'),
+                    h('textarea', {
+                        id,
+                        rows : 12,
+                        spellcheck : 'false',
+                        autocapitalize : 'off',
+                        maxlength : 4194304,
+                        on : {
+                            input : v => {
+                                S.draft[number] = v.target.value;
+                                v.target.form.querySelector('button').disabled = !v.target.value.trim();
+                            }
+                        }
+                    },
+                      S.draft[number] || ''),
+                    h('div', {class : 'bar'}, h('button', {type : 'submit', class : 'main', disabled : !(S.draft[number] || '').trim()}, 'Hand in'),
+                      h('span', {class : 'quiet'}, 'or: ', h('code', {}, command)))),
+        S.sent[number] ? h('p', {role : 'status'}, S.sent[number]) : null);
+}
 views.mailbox = () => {
     const d = data(0), x = extra('questions');
     if (!d.run.questions)
@@ -1322,20 +1711,14 @@ views.mailbox = () => {
                          true));
     if (!x) return nodes(title('Mailbox'), h('p', {class : 'quiet'}, 'Reading …'));
     if (x.failed) return nodes(title('Mailbox'), trouble(x.failed));
+    const rows = x.rows.filter(q => q[1] !== 'mailbox' || !q[6] || !q[6].folder || q[6].state === 'open' || S.sent[q[2]]);
     return nodes(
-        title('Mailbox',
-              `${count(d.run.questions)} questions were asked; ${
-                  x.rows.length
-                      ? 'the newest that wait for an answer are below'
-                      : 'all have their answers'}. Answers do not go through this page, which can write nothing.`),
-        x.rows.map(
-            (q, i) =>
-                h('details', {open : i === 0},
-                  h('summary', {}, `${tame(q[1], 40)} ${q[2]}: ${tame(q[3], 40)} of `, link(q[4]),
-                    `, asked at ${stamp(q[0])}`),
-                  h('p', {class : 'quiet'},
-                    q[1] === 'mailbox' ? `Answer: attune mail answer ${q[2]} FILE -o ${tame(d.run.folder, 100)}` : ''),
-                  text_box(q[5] || '', 'Question'))));
+        title('Mailbox', `${count(d.run.questions)} questions were asked; ${
+                             rows.length ? 'the newest that wait for an answer are below. Answering is the only thing that this page can write.'
+                                         : 'none waits for an answer.'}`),
+        rows.map((q, i) => h('details', {open : i === 0, data : {key : 'question-' + q[2]}},
+                             h('summary', {}, `${tame(q[1], 40)} ${q[2]}: ${tame(q[3], 40)} of `, link(q[4]), `, asked at ${stamp(q[0])}`),
+                             q[1] === 'mailbox' ? answer_form(q[2], q[6]) : null, text_box(q[5] || '', 'Question ' + q[2]))));
 };
 
 /* ---- compare ---- */
@@ -1477,18 +1860,17 @@ const where = () => {
 let shown = '';
 function render() {
     const main = document.getElementById('main'), [ view, rest ] = where(), key = view + '/' + rest,
-          fresh = key !== shown, began = performance.now();
+          fresh = key !== shown, began = performance.now(), within = view === 'cases' && shown.startsWith('cases/');
     if (!fresh && String(getSelection()) && main.contains(getSelection().anchorNode))
         return; /* do not take a selection away */
-    const focus = document.activeElement && document.activeElement.id === 'filter'
-                      ? document.activeElement.selectionStart
-                      : -1,
+    const had = !fresh && main.contains(document.activeElement) ? document.activeElement : null,
+          focus = had && had.id && /^(INPUT|TEXTAREA)$/.test(had.tagName)
+                      ? [ had.id, had.selectionStart, had.selectionEnd, had.scrollTop ]
+                      : null,
+          opened = fresh ? [] : [...main.querySelectorAll('details') ].map(e => [e.querySelector('summary').textContent, e.open]),
           y = scrollY,
           inner = fresh ? [] : [...main.querySelectorAll('pre,.scroll') ].map(e => [e.scrollTop, e.scrollLeft]);
-    if (fresh) {
-        S.sel = -1;
-        S.cell = null;
-    }
+    if (fresh) S.sel = -1;
     shown = key;
     Chart.hide_tip();
     S.list = [];
@@ -1508,14 +1890,26 @@ function render() {
     main.replaceChildren(...nodes(body));
     header();
     navigation(view);
-    if (focus >= 0) {
-        const f = document.getElementById('filter');
-        if (f) {
-            f.focus();
-            f.setSelectionRange(focus, focus);
+    if (opened.length) {
+        const was = new Map(opened);
+        for (const e of main.querySelectorAll('details')) {
+            const k = e.querySelector('summary').textContent;
+            if (was.has(k)) e.open = was.get(k);
         }
     }
-    if (fresh) scrollTo(0, 0);
+    if (focus) {
+        const f = document.getElementById(focus[0]);
+        if (f) {
+            f.focus({preventScroll : true});
+            f.setSelectionRange(focus[1], focus[2]);
+            f.scrollTop = focus[3];
+        }
+    }
+    if (fresh && within) {
+        scrollTo(0, y);
+        const p = document.getElementById('race');
+        if (p) p.scrollIntoView({block : 'nearest'});
+    } else if (fresh) scrollTo(0, 0);
     else {
         scrollTo(0, y);
         main.querySelectorAll('pre,.scroll').forEach((e, i) => {

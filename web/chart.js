@@ -36,6 +36,18 @@ const Chart = (() => {
         return e;
     }
 
+    /* Something in a picture that leads somewhere: by pointer, Tab and Enter. */
+    function leads(e, run, text) {
+        e.classList.add('link');
+        for (const [k, v] of [[ 'tabindex', 0 ], [ 'role', 'link' ], [ 'aria-label', text ]]) e.setAttribute(k, v);
+        e.addEventListener('click', run);
+        e.addEventListener('keydown', v => {
+            if (v.key !== 'Enter') return;
+            v.stopPropagation();
+            run();
+        });
+    }
+
     /* ---- scales ---- */
 
     function ticks(low, high, n, log) {
@@ -129,7 +141,8 @@ const Chart = (() => {
             tools.append(b, ' ');
         }
         svg.setAttribute('role', 'img');
-        svg.setAttribute('aria-label', title);
+        svg.setAttribute('aria-label', title + (keys && keys.length ? ': ' + keys.map(k => k[1]).join(', ') : '') +
+                                           '. The data as a table: button CSV.');
         f.append(c, svg);
         return f;
     }
@@ -147,13 +160,13 @@ const Chart = (() => {
 
     /* o: title, width, height, x: {label, low, high, log, show}, y: the same, layers, pick(id), tell(id).
        layers: {type: 'points', cls, name, points: [[x, y, id]]}, {type: 'step', cls, name, points: [{x, y, low, high}]},
-       {type: 'ref', y, cls, name} */
+       {type: 'ref', y, low, high, cls, name, about}; {type: 'line', cls, name, points: [{x, y, label}]} */
     function plot(o) {
         const w = o.width, h = o.height, left = 56, right = 14, top = 10, bottom = 38;
         const svg = canvas(w, h), xs = [], ys = [];
         for (const l of o.layers) {
             if (l.type === 'ref') {
-                if (l.y > 0 || !o.y.log) ys.push(l.y);
+                if (l.y > 0 || !o.y.log) ys.push(l.y, ...(l.high > 0 ? [ l.low, l.high ] : []));
                 continue;
             }
             for (const p of l.points) {
@@ -170,23 +183,41 @@ const Chart = (() => {
             lo /= 1.06;
             hi *= 1.08;
         } else hi += (hi - lo) * .05;
-        const x = scale(o.x.low ?? least(xs), o.x.high ?? most(xs), left, w - right),
+        const x = scale(o.x.low ?? least(xs), o.x.high ?? most(xs), left, w - right, o.x.log),
               y = scale(lo, hi, h - bottom, top, o.y.log);
         for (const v of ticks(y.low, y.high, Math.max(3, h / 60), o.y.log)) {
             svg.append(line(left, y(v), w - right, y(v), 'grid'),
                        label(left - 7, y(v) + 4, 'end', '', (o.y.show || short)(v)));
         }
-        for (const v of ticks(x.low, x.high, w / 110))
+        for (const v of ticks(x.low, x.high, w / 110, o.x.log))
             svg.append(line(x(v), h - bottom, x(v), h - bottom + 4, 'axis'),
                        label(x(v), h - bottom + 17, 'middle', '', (o.x.show || short)(v)));
         svg.append(line(left, h - bottom, w - right, h - bottom, 'axis'), label(w - right, h - 4, 'end', '', o.x.label),
                    label(4, h - 4, 'start', '', '↑ ' + o.y.label));
-        const near = [];
+        const near = [], refs = o.layers.filter(l => l.type === 'ref' && l.y >= y.low && l.y <= y.high);
+        for (const l of refs) {
+            if (l.high > l.low) {
+                const a = y(Math.min(l.high, y.high)), b = y(Math.max(l.low, y.low));
+                svg.append(make('rect', {
+                    class : 'refband ' + (l.cls || ''),
+                    x : left,
+                    y : a.toFixed(1),
+                    width : (w - right - left).toFixed(1),
+                    height : Math.max(1, b - a).toFixed(1)
+                }));
+            }
+            svg.append(line(left, y(l.y), w - right, y(l.y), 'ref ' + (l.cls || '')));
+        }
         for (const l of o.layers) {
-            if (l.type === 'ref') {
-                if (!(l.y >= y.low && l.y <= y.high)) continue;
-                svg.append(line(left, y(l.y), w - right, y(l.y), 'ref ' + (l.cls || '')),
-                           label(w - right - 4, y(l.y) - 5, 'end', l.cls || '', l.name));
+            if (l.type === 'ref') continue;
+            if (l.type === 'line') {
+                const p = l.points.filter(q => q.y >= y.low && q.y <= y.high * 1.0001);
+                svg.append(make('path', {
+                    class : 'line ' + (l.cls || ''),
+                    d : p.map((q, i) => `${i ? 'L' : 'M'}${x(q.x).toFixed(1)} ${y(q.y).toFixed(1)}`).join('')
+                }));
+                for (const q of p)
+                    if (q.label) near.push([ x(q.x), y(q.y), q.label ]);
             } else if (l.type === 'points') {
                 const seen = new Set();
                 let d = '';
@@ -218,6 +249,15 @@ const Chart = (() => {
                 if (up) svg.append(make('path', {class : 'band', d : 'M' + up.slice(1) + down + 'Z'}));
                 svg.append(make('path', {class : 'step ' + (l.cls || ''), d}));
             }
+        }
+        /* Names of the lines last, so that nothing covers them, and apart from each other. */
+        let lowest = -Infinity;
+        for (const l of refs.slice().sort((a, b) => b.y - a.y)) {
+            const at = Math.max(y(l.y) - 4, lowest + 13, top + 9), name = clip(l.name, Math.floor((w - left) / 6.6));
+            lowest = at;
+            const t = label(w - right - 4, at, 'end', l.cls || '', name), wide = name.length * 6.4 + 6;
+            if (l.about) tipped(t, l.about);
+            svg.append(make('rect', {class : 'under', x : (w - right - wide).toFixed(1), y : (at - 10).toFixed(1), width : wide.toFixed(1), height : 12}), t);
         }
         const hot = make('circle', {class : 'hot', r : 6, visibility : 'hidden'});
         svg.append(hot);
@@ -252,14 +292,14 @@ const Chart = (() => {
         const csv = () => {
             const rows = [ [ 'series', o.x.label, o.y.label, 'low', 'high', 'id' ] ];
             for (const l of o.layers)
-                if (l.type === 'ref') rows.push([ l.name, null, l.y ]);
+                if (l.type === 'ref') rows.push([ l.name, null, l.y, l.low, l.high ]);
                 else
                     for (const p of l.points)
-                        rows.push([ l.name || l.cls, p[0] ?? p.x, p[1] ?? p.y, p.low, p.high, p[2] ?? p.id ]);
+                        rows.push([ l.name || l.cls, p[0] ?? p.x, p[1] ?? p.y, p.low, p.high, p[2] ?? p.id ?? p.label ]);
             return rows;
         };
         const keys = o.layers.filter(l => l.name && l.type !== 'ref' && l.points.length)
-                         .map(l => [(l.type === 'points' ? 'mark ' : 'step ') + (l.cls || ''), l.name]);
+                         .map(l => [(l.type === 'points' ? 'mark ' : l.type === 'line' ? 'line ' : 'step ') + (l.cls || ''), l.name]);
         if (o.layers.some(l => l.type === 'step' && l.points.some(p => p.low > 0)))
             keys.push([ 'band', o.interval || 'its interval' ]);
         return figure(o.title, svg, csv, keys);
@@ -269,7 +309,7 @@ const Chart = (() => {
 
     /* o: title, width, unit, log, ref, show, rows: [{label, low, mid, high, cls, note, pick}] */
     function strip(o) {
-        const w = o.width, row = 23, left = Math.min(230, w * .34), right = 92, top = 8, bottom = 34,
+        const w = o.width, row = 23, left = Math.min(230, w * .34), right = 92, top = 8, bottom = 40,
               h = top + bottom + row * o.rows.length;
         const svg = canvas(w, h), good = o.rows.filter(r => isFinite(r.mid)),
               all = good.flatMap(r => [r.low, r.mid, r.high]).filter(isFinite);
@@ -288,7 +328,7 @@ const Chart = (() => {
             svg.append(line(x(v), top, x(v), h - bottom, 'grid'),
                        label(x(v), h - bottom + 16, 'middle', '', (o.tick || show)(v)));
         if (o.ref !== undefined) svg.append(line(x(o.ref), top, x(o.ref), h - bottom, 'ref'));
-        svg.append(label(w - right, h - 4, 'end', '', o.unit));
+        svg.append(label(w - right, h - 5, 'end', '', o.unit));
         o.rows.forEach((r, i) => {
             const y = top + row * (i + .5), g = make('g', {});
             g.append(label(left - 10, y + 4, 'end', 'strong', clip(r.label, 34)));
@@ -301,16 +341,72 @@ const Chart = (() => {
                 tipped(g,
                        `${r.label}: ${show(r.mid)}  [${show(r.low)}, ${show(r.high)}]${r.note ? '\n' + r.note : ''}`);
             } else g.append(label(left + 6, y + 4, 'start', '', r.note || 'not measured'));
-            if (r.pick) {
-                g.classList.add('link');
-                g.addEventListener('click', r.pick);
-            }
+            if (r.pick) leads(g, r.pick, r.label);
             svg.append(g);
         });
         return figure(o.title, svg,
                       () => [[ 'name', o.unit, 'low', 'high', 'note' ],
                              ...o.rows.map(r => [r.label, r.mid, r.low, r.high, r.note])],
                       o.keys);
+    }
+
+    /* ---- every pair of a race ---- */
+
+    const quantile = (sorted, q) => sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] : NaN;
+    /* The median's 95 % interval by the sign test: order statistics, no shape assumed. */
+    function median_of(d) {
+        const s = d.slice().sort((a, b) => a - b), n = s.length, k = Math.floor((n - 1.96 * Math.sqrt(n)) / 2) - 1;
+        const mid = n % 2 ? s[n >> 1] : (s[n / 2 - 1] + s[n / 2]) / 2;
+        return k >= 0 ? {mid, low : s[k], high : s[n - 1 - k]} : {mid, low : s[0], high : s[n - 1]};
+    }
+
+    /* o: title, width, unit, rows: [{label, cls, d: [ln ratio, ...] in the order of time}]. Within a row time runs downwards, so
+       that a machine that drifts shows as a slope. What lies far out stands on the rim. */
+    function pairs(o) {
+        const w = o.width, row = 78, left = Math.min(190, w * .3), right = 118, top = 8, bottom = 36,
+              h = top + bottom + row * o.rows.length, svg = canvas(w, h);
+        const all = o.rows.flatMap(r => r.d).sort((a, b) => a - b), stats = o.rows.map(r => median_of(r.d));
+        let lo = Math.min(0, quantile(all, .02), ...stats.map(s => s.low)),
+            hi = Math.max(0, quantile(all, .98), ...stats.map(s => s.high));
+        const room = Math.max((hi - lo) * .06, .002);
+        lo -= room;
+        hi += room;
+        const x = scale(Math.exp(lo), Math.exp(hi), left, w - right, true), show = v => String(+v.toPrecision(4)) + '×';
+        for (const v of ticks(Math.exp(lo), Math.exp(hi), w / 150, true))
+            svg.append(line(x(v), top, x(v), h - bottom, 'grid'), label(x(v), h - bottom + 16, 'middle', '', show(v)));
+        svg.append(line(x(1), top, x(1), h - bottom, 'ref'), label(w - right, h - 4, 'end', '', o.unit));
+        o.rows.forEach((r, i) => {
+            const from = top + row * i + 8, tall = row - 16, s = stats[i], n = r.d.length, g = make('g', {});
+            let d = '', out = '', beyond = 0;
+            r.d.forEach((v, k) => {
+                const far = v < lo || v > hi, px = x(Math.exp(Math.max(lo, Math.min(hi, v)))),
+                      py = from + tall * (n > 1 ? k / (n - 1) : .5), at = `M${px.toFixed(1)} ${py.toFixed(1)}h0`;
+                beyond += far;
+                if (far) out += at;
+                else d += at;
+            });
+            g.append(make('rect', {
+                         class : 'band',
+                         x : x(Math.exp(s.low)).toFixed(1),
+                         y : from - 4,
+                         width : Math.max(1, x(Math.exp(s.high)) - x(Math.exp(s.low))).toFixed(1),
+                         height : tall + 8
+                     }),
+                     make('path', {class : 'mark pair ' + (r.cls || ''), d}), make('path', {class : 'mark failed', d : out}),
+                     line(x(Math.exp(s.mid)), from - 4, x(Math.exp(s.mid)), from + tall + 4, 'whisker ' + (r.cls || '')),
+                     label(left - 10, from + tall / 2 - 3, 'end', 'strong', clip(r.label, 28)),
+                     label(left - 10, from + tall / 2 + 12, 'end', '', `${n} pairs${beyond ? `, ${beyond} far out` : ''}`),
+                     label(w - right + 8, from + tall / 2 - 3, 'start', 'strong', show(Math.exp(s.mid))),
+                     label(w - right + 8, from + tall / 2 + 12, 'start', '',
+                           `[${+Math.exp(s.low).toPrecision(4)}, ${+Math.exp(s.high).toPrecision(4)}]`));
+            if (i) svg.append(line(left, top + row * i, w - right, top + row * i, 'grid'));
+            svg.append(tipped(g, `${r.label}: median of ${n} paired ratios ${show(Math.exp(s.mid))}, 95 % by the sign test [${
+                                     show(Math.exp(s.low))}, ${show(Math.exp(s.high))}]`));
+        });
+        return figure(o.title, svg,
+                      () => [[ 'race', 'pair', 'ln ratio', 'ratio' ],
+                             ...o.rows.flatMap(r => r.d.map((v, k) => [r.label, k, v, Math.exp(v)]))],
+                      [ [ 'mark pair', 'one pair; time runs downwards' ], [ 'band', '95 % interval of the median' ] ]);
     }
 
     /* ---- bars: o.title, width, unit, rows: [{label, value, cls, text, note}] ---- */
@@ -337,17 +433,20 @@ const Chart = (() => {
         return figure(o.title, svg, () => [[ 'name', o.unit, 'note' ], ...o.rows.map(r => [r.label, r.value, r.note])]);
     }
 
-    /* ---- heat map: o.title, xs, ys (texts), x_label, y_label, at(x, y) -> {value, text, tip, pick, cls} or null, low, high ---- */
+    /* ---- heat map: o.title, xs, ys (texts; null: rows left out), x_label, y_label, at(x, y) -> {value, text, tip, pick, cls} or null, low, high ---- */
 
     const bucket = (v, low, high) => 'q' + Math.max(0, Math.min(8, Math.floor((v - low) / (high - low || 1) * 8.999)));
     function heat(o) {
-        const cw = o.cell || 58, ch = 30, left = 62, top = 26, bottom = 40,
-              w = Math.max(left + cw * o.xs.length + 8, 330), h = top + ch * o.ys.length + bottom;
+        const cw = o.cell || 58, ch = 30, gap = 14, left = 62, top = 26, bottom = 40,
+              w = Math.max(left + cw * o.xs.length + 8, 330), tall = o.ys.map(v => v === null ? gap : ch),
+              start = tall.map((_, j) => top + tall.slice(0, j).reduce((s, v) => s + v, 0)),
+              h = top + tall.reduce((s, v) => s + v, 0) + bottom;
         const svg = canvas(w, h), rows = [ [ o.x_label, o.y_label, 'value', 'what' ] ];
         o.ys.forEach((yv, j) => {
-            svg.append(label(left - 7, top + ch * (j + .5) + 4, 'end', '', yv));
+            if (yv === null) return svg.append(label(left - 14, start[j] + 9, 'middle', '', '⋮'));
+            svg.append(label(left - 7, start[j] + ch / 2 + 4, 'end', '', yv));
             o.xs.forEach((xv, i) => {
-                const c = o.at(xv, yv), x = left + cw * i, y = top + ch * j;
+                const c = o.at(xv, yv), x = left + cw * i, y = start[j];
                 if (!c)
                     return svg.append(
                         make('rect', {class : 'empty', x : x + 1, y : y + 1, width : cw - 2, height : ch - 2, rx : 3}));
@@ -362,7 +461,7 @@ const Chart = (() => {
                              rx : 3
                          }),
                          label(x + cw / 2, y + ch / 2 + 4, 'middle', +q[1] >= 5 ? 'dark' : 'pale', c.text));
-                if (c.pick) g.addEventListener('click', c.pick);
+                if (c.pick) leads(g, c.pick, c.tip);
                 svg.append(tipped(g, c.tip));
             });
         });
@@ -444,5 +543,5 @@ const Chart = (() => {
                       o.keys);
     }
 
-    return {plot, strip, bars, heat, tree, bucket, hide_tip, csv_text, save};
+    return {plot, strip, pairs, median_of, bars, heat, tree, bucket, hide_tip, csv_text, save};
 })();
