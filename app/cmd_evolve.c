@@ -124,6 +124,21 @@ static void settings_apply(const atn_config *config, evolve_options *o)
     if (endless && !config_has(config, "evolve.minutes") && !config_has(config, "max_iterations")) o->minutes = 2.5;
 }
 
+/* ATTUNE_MINUTES: no run longer than that, whatever file and command line say; its comparison and its controls are cut in
+ * proportion. For scripts that run commands as others wrote them. */
+static atn_status settings_bound(evolve_options *o, atn_error *err)
+{
+    const char *text = getenv("ATTUNE_MINUTES");
+    char *end;
+    if (!text || !*text) return ATN_OK;
+    const double most = strtod(text, &end);
+    if (*end || !(most > 0)) return atn_fail(err, ATN_USAGE, "ATTUNE_MINUTES is '%s'; it takes a number of minutes above 0", text);
+    if (!(o->minutes > 0 && o->minutes <= most)) o->minutes = most;
+    o->final_seconds = fmin(o->final_seconds, 60 * most);
+    if (most < 1) o->control_races = 0;
+    return ATN_OK;
+}
+
 static atn_status proposers_create(const atn_config *config, evolve_options *o, bool *asks, atn_error *err)
 {
     for (int i = 0; i < config_count(config, "proposers") && o->n_proposers < EVOLVE_PROPOSERS_MAX; i++) {
@@ -214,6 +229,7 @@ int cmd_evolve(const atn_cli *c)
     if (st) goto failed;
 
     settings_apply(config, &o);
+    if ((st = settings_bound(&o, &err))) goto failed;
     config_text_json = config_json(config);
     o.folder = cli_text(c, "output", "attune_output");
     o.resume = cli_has(c, "resume");
