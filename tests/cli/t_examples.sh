@@ -41,3 +41,7 @@ if command -v pkg-config >/dev/null 2>&1 && command -v cc >/dev/null 2>&1; then
 else
     echo "no pkg-config or cc: your_program was not built"
 fi
+
+# the kernel that docs/kernel-contract.md shows whole
+awk '/^```c$/ { on = 1; next } /^```/ { on = 0 } on' "$root/docs/kernel-contract.md" >contract.c
+run eval contract.c --stage 2; exits 0; prints "valid"
