@@ -70,7 +70,7 @@ static bool find_parent(const replayer *r, int64_t id, int64_t *out)
     int i;
     for (const store_program *p; id && (p = row_of(r, id, &i)); id = p->made.parent1) {
         if ((*out = known_id(r, p->made.sha))) return true;
-        if (wanted(r, p) && i < r->next) return false;
+        if (wanted(r, p) && i < r->next && p->seq >= 0) return false;
     }
     *out = 0;
     return true;
@@ -117,15 +117,23 @@ static propose_answer replay_propose(atn_proposer *p, const atn_propose_context 
 {
     replayer *r = (replayer *)p;
     (void)c, (void)rng;
-    while (r->next < r->n_rows && !wanted(r, &r->rows[r->next])) r->next++;
-    if (r->next >= r->n_rows) return PROPOSE_EXHAUSTED;
-    const store_program *row = &r->rows[r->next];
+    char *source = NULL;
+    store_program *row = NULL;
     int64_t parents[2];
-    if (!find_parent(r, row->made.parent1, &parents[0]) || !find_parent(r, row->made.parent2, &parents[1]))
-        return PROPOSE_LATER;
-    char *source = program_of(r, row);
-    r->next++;
-    if (!source) return PROPOSE_LATER;
+    while (!source) {
+        while (r->next < r->n_rows && !wanted(r, &r->rows[r->next])) r->next++;
+        if (r->next >= r->n_rows) return PROPOSE_EXHAUSTED;
+        row = &r->rows[r->next];
+        if (!find_parent(r, row->made.parent1, &parents[0]) || !find_parent(r, row->made.parent2, &parents[1]))
+            return PROPOSE_LATER;
+        source = program_of(r, row);
+        if (!source) row->seq = -1; /* nobody waits for it */
+        r->next++;
+    }
+    if (!r->from) { /* where an answer leads elsewhere now, what follows is applied to that */
+        json_object_set_new(r->texts, row->made.sha, json_string(source));
+        hash_hex(source, strlen(source), row->made.sha);
+    }
     *out = (atn_proposal){.source = source,
                           .flags = atn_strdup(row->made.flags ? row->made.flags : ""),
                           .parents = {parents[0], parents[1]}};
