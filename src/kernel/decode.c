@@ -13,13 +13,13 @@
 #include "attune/vec.h"
 
 // EVOLVE-BLOCK-START
-#define RU 2            // knob: 1 2 4 ; rows in a register tile of scores
-#define PR 2            // knob: 1 2 3 4 6 ; rows in a register tile of O
-#define PN 4            // knob: 1 2 3 4 8 ; vectors of columns in a register tile of O
-#define BK 64           // knob: 16 32 48 64 96 128 256 512 ; keys in a tile
+#define ROWS_DOT 4      // knob: 1 2 4 ; rows that share a visit of keys, at most
+#define ROWS_SUM 4      // knob: 1 2 4 ; rows that share a visit of V, at most
+#define TILE_BYTES 8192 // knob: 4096 8192 16384 32768 65536 ; of K in a tile
 #define EXP_DEG 5       // knob: 3 4 5 6
 #define PV_UNROLL 2     // knob: 1 2 4
 #define QK_UNROLL 2     // knob: 1 2 4
+#define PAIRS 1         // knob: 0 1 ; bf16 by pairs: even and odd elements of one load, in place of widening
 #define AHEAD_V 1       // knob: 0 1 ; prefetch V of the tile during its K
 #define AHEAD_K 1       // knob: 0 1 ; prefetch K of the next tile during V
 #define LEVEL 2         // knob: 2 3 ; cache to prefetch to: 3 all levels, 2 all but the first
@@ -27,15 +27,17 @@
 #define SPLITS_PER_THREAD 1 // knob: 1 2 3 4
 
 #define ROWS_MAX 256
-#define KU (VL / RU)    /* keys in a register tile of scores: KU * RU sums become one vector */
+#define PAD 4           /* rows that a register tile may reach past the last */
+#define BK_MAX 256
+#define WIDE (VF_REGS >= 32 ? 8 : 4) /* vectors of columns in a register tile of one or two rows */
+#define NARROW (VF_REGS >= 32 ? 4 : 2) /* the same of four rows */
 #define LOG2E 1.4426950408889634f
 #define LN2 0.6931471805599453f
 #define ROUND_UP(x, m) (((x) + (m) - 1) / (m) * (m))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-_Static_assert(RU <= VL && BK % KU == 0, "whole register tiles of keys");
-_Static_assert(PR * PN + PN + 1 <= VF_REGS, "the register tile of O fits in the registers");
+_Static_assert(ROWS_DOT <= PAD && ROWS_SUM <= PAD && ROWS_DOT <= VL, "register tiles end within the padding");
 
 #define STR(x) #x
 #define UNROLL(n) _Pragma(STR(GCC unroll n))
@@ -49,19 +51,25 @@ typedef struct {
 } row_state;
 
 typedef struct {
-    int rows, qs, os;                /* rows; floats between rows of Q and of O */
+    int rows, qs, os, bk;            /* rows; floats between rows of Q and of O; keys in a tile */
+    int kpairs, vpairs;              /* K, V are read by pairs; Q, O lie accordingly: even elements, odd elements */
     int64_t q, s, o;                 /* byte offsets into scratch; row states first */
     int64_t bytes, part;             /* scratch; bytes of one split's result in shared: [rows][os + 2] floats */
 } layout;
+
+static int elem_of(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
 
 static layout make_layout(const atn_args *a)
 {
     layout y;
     y.rows = a->Hq / a->Hkv * a->Sq;
     y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
-    int64_t padded = y.rows + MAX(RU, PR), at = ROUND_UP((int64_t)sizeof(row_state) * padded, 64);
+    y.bk = MIN(MAX(TILE_BYTES / (a->D * elem_of(a->k.dtype)) / 16 * 16, 16), BK_MAX);
+    y.kpairs = PAIRS && a->k.dtype == ATN_BF16 && a->D % (2 * VL) == 0;
+    y.vpairs = PAIRS && a->v.dtype == ATN_BF16 && a->Dv % (2 * VL) == 0;
+    int64_t padded = y.rows + PAD, at = ROUND_UP((int64_t)sizeof(row_state) * padded, 64);
     y.q = at, at += padded * y.qs * 4;
-    y.s = at, at += ROUND_UP(padded * BK * 4, 64);
+    y.s = at, at += padded * y.bk * 4;
     y.o = at, at += padded * y.os * 4;
     y.bytes = at;
     y.part = ROUND_UP((int64_t)y.rows * (y.os + 2) * 4, 64);
@@ -89,7 +97,6 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
 
 static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
 static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
-static int elem_of(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
 
 /* ---- register tiles; the type is a constant at each call ---- */
 
@@ -131,99 +138,192 @@ ATN_INLINE vf sum_each(vf x[VL])
 #endif
 }
 
-/* s[r][j] = q[r] . k[j] for all rows and n keys. `ahead` is a stream to prefetch meanwhile: n rows of `bytes`. */
-ATN_INLINE void scores(const int dtype, const atn_args *a, const layout *y, int n, const char *k, const float *q,
-                       float *s, const char *ahead, int64_t ahead_stride, int bytes)
+/* Even and odd elements of 2 VL bf16: one load and one operation each, where widening VL at a time costs two. */
+ATN_INLINE vf pair_even(vu x) { return (vf)(x << 16); }
+ATN_INLINE vf pair_odd(vu x) { return (vf)(x & 0xffff0000u); }
+
+/* Where element d of a row lies in Q or O. */
+static int place_of(int d, int pairs)
 {
-    int whole = a->D / VL * VL;
-    for (int j = 0; j < n; j += KU) {
-        const char *key[KU];
-        UNROLL(16) for (int e = 0; e < KU; e++) key[e] = k + MIN(j + e, n - 1) * a->k.sr;
-        if (ahead)
-            for (int e = j; e < MIN(j + KU, n); e++)
-                for (int c = 0; c < bytes; c += 64) __builtin_prefetch(ahead + e * ahead_stride + c, 0, LEVEL);
-        for (int r = 0; r < y->rows; r += RU) {
-            vf acc[VL];
-            UNROLL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
-            const float *qr = q + r * y->qs;
-            UNROLL(QK_UNROLL)
-            for (int d = 0; d < whole; d += VL) {
-                vf x[RU];
-                UNROLL(4) for (int c = 0; c < RU; c++) x[c] = vf_load(qr + c * y->qs + d);
-                UNROLL(16) for (int e = 0; e < KU; e++) {
-                    vf z = vf_load_as(key[e] + d * elem_of(dtype), dtype);
-                    UNROLL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] = vf_fma(z, x[c], acc[c * KU + e]);
-                }
-            }
-            if (whole < a->D)
-                for (int e = 0; e < KU; e++) {
-                    vf z = load_part(key[e], dtype, whole, a->D);
-                    for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(qr + c * y->qs + whole);
-                }
-            float sums[VL];
-            vf_store(sums, sum_each(acc));
-            UNROLL(4) for (int c = 0; c < RU; c++)
-                __builtin_memcpy(s + (r + c) * BK + j, sums + c * KU, KU * 4);
-        }
+    return pairs ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d;
+}
+
+/* A row of n elements, a multiple of 2 VL, in place: to even and odd, and back. */
+static void split_pairs(float *x, int n)
+{
+    for (int d = 0; d < n; d += 2 * VL) {
+        float t[2 * VL];
+        __builtin_memcpy(t, x + d, sizeof t);
+        for (int i = 0; i < VL; i++) x[d + i] = t[2 * i], x[d + VL + i] = t[2 * i + 1];
     }
 }
 
-/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j]. */
-ATN_INLINE void values(const int dtype, const atn_args *a, const layout *y, int n, const char *v, const float *p,
-                       float *o, const float *alpha, const char *ahead, int64_t ahead_stride, int bytes)
+static void join_pairs(float *x, int n)
 {
-    for (int c0 = 0; c0 < y->os; c0 += PN * VL) {
-        int nv = MIN(PN, (y->os - c0) / VL), whole = nv == PN && c0 + PN * VL <= a->Dv;
-        for (int r = 0; r < y->rows; r += PR) {
-            vf acc[PR][PN];
-            float *or = o + r * y->os + c0;
-            int fetch = ahead && c0 == 0 && r == 0;
-            if (whole) {
-                UNROLL(8) for (int c = 0; c < PR; c++)
-                    UNROLL(8) for (int e = 0; e < PN; e++)
-                        acc[c][e] = vf_load(or + c * y->os + e * VL) * alpha[r + c];
-                const char *row = v + c0 * elem_of(dtype);
-                UNROLL(PV_UNROLL)
-                for (int j = 0; j < n; j++, row += a->v.sr) {
-                    vf x[PN];
-                    if (fetch)
-                        for (int b = 0; b < bytes; b += 64) __builtin_prefetch(ahead + j * ahead_stride + b, 0, LEVEL);
-                    UNROLL(8) for (int e = 0; e < PN; e++) x[e] = vf_load_as(row + e * VL * elem_of(dtype), dtype);
-                    UNROLL(8) for (int c = 0; c < PR; c++) {
-                        vf w = vf_splat(p[(r + c) * BK + j]);
-                        UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_fma(w, x[e], acc[c][e]);
-                    }
-                }
-                UNROLL(8) for (int c = 0; c < PR; c++)
-                    UNROLL(8) for (int e = 0; e < PN; e++) vf_store(or + c * y->os + e * VL, acc[c][e]);
-                continue;
-            }
-            for (int c = 0; c < PR; c++)
-                for (int e = 0; e < nv; e++) {
-                    vf sum = vf_load(or + c * y->os + e * VL) * alpha[r + c];
-                    for (int j = 0; j < n; j++)
-                        sum = vf_fma(load_part(v + j * a->v.sr, dtype, c0 + e * VL, a->Dv),
-                                     vf_splat(p[(r + c) * BK + j]), sum);
-                    vf_store(or + c * y->os + e * VL, sum);
-                }
-        }
+    for (int d = 0; d < n; d += 2 * VL) {
+        float t[2 * VL];
+        __builtin_memcpy(t, x + d, sizeof t);
+        for (int i = 0; i < VL; i++) x[d + 2 * i] = t[i], x[d + 2 * i + 1] = t[VL + i];
     }
 }
 
-#define TYPED(name, dtype) \
+/* A stream to prefetch while something else is computed, row by row; past its end it does no harm. */
+typedef struct {
+    const char *at;
+    int64_t stride;
+    int lines;                       /* of 64 bytes in a row */
+} ahead;
+
+/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys from k on; s has `ss` floats between rows. */
+ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, const char *k, int64_t ks,
+                         const float *q, int qs, float *s, int ss, const char *fetch, int64_t fs)
+{
+    const int KU = VL / RU, step = pairs ? 2 * VL : VL;
+    int whole = D / step * step;
+    vf acc[VL];
+    UNROLL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
+    UNROLL(QK_UNROLL)
+    for (int d = 0; d < whole; d += step) {
+        if (AHEAD_V && d * elem_of(dtype) % 64 == 0)
+            UNROLL(16) for (int e = 0; e < KU; e++) __builtin_prefetch(fetch + e * fs + d * elem_of(dtype), 0, LEVEL);
+        UNROLL(16) for (int e = 0; e < KU; e++) {
+            const char *at = k + e * ks + d * elem_of(dtype);
+            if (pairs) {
+                vu z = (vu)vi_load(at);
+                vf even = pair_even(z), odd = pair_odd(z);
+                UNROLL(4) for (int c = 0; c < RU; c++) {
+                    acc[c * KU + e] = vf_fma(even, vf_load(q + c * qs + d), acc[c * KU + e]);
+                    acc[c * KU + e] = vf_fma(odd, vf_load(q + c * qs + d + VL), acc[c * KU + e]);
+                }
+            } else {
+                vf z = vf_load_as(at, dtype);
+                UNROLL(4) for (int c = 0; c < RU; c++)
+                    acc[c * KU + e] = vf_fma(z, vf_load(q + c * qs + d), acc[c * KU + e]);
+            }
+        }
+    }
+    if (whole < D)
+        UNROLL(16) for (int e = 0; e < KU; e++) {
+            vf z = load_part(k + e * ks, dtype, whole, D);
+            UNROLL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
+        }
+    float sums[VL];
+    vf_store(sums, sum_each(acc));
+    UNROLL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
+}
+
+/* s[r][j] for RU rows and n keys. The last register tile may begin before the last ended; fewer keys than one fills are
+ * taken one by one. */
+ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
+                     const char *k, const float *q, float *s, const ahead *x)
+{
+    const int KU = VL / RU;
+    if (n >= KU) {
+        for (int j = 0; j < n; j += KU) {
+            int at = MIN(j, n - KU);
+            dot_tile(RU, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, q, y->qs, s + at, y->bk,
+                     x->at + j * x->stride, x->stride);
+        }
+        return;
+    }
+    for (int j = 0; j < n; j++)
+        for (int c = 0; c < RU; c++) {
+            float sum = 0;
+            for (int d = 0; d < a->D; d++)
+                sum += vf_load_as_n(k + j * a->k.sr + d * elem_of(dtype), dtype, 1)[0]
+                     * q[c * y->qs + place_of(d, pairs)];
+            s[c * y->bk + j] = sum;
+        }
+}
+
+/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. */
+ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, int n, const char *v, int64_t vs,
+                         const float *p, int ps, float *o, int os, const float *alpha, const ahead *x)
+{
+    vf acc[4][8];
+    UNROLL(4) for (int c = 0; c < PR; c++)
+        UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
+    const char *fetch = x->at;
+    const int lines = AHEAD_K ? x->lines : 0;
+    UNROLL(PV_UNROLL)
+    for (int j = 0; j < n; j++, v += vs, fetch += x->stride) {
+        for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
+        vf w[4];
+        UNROLL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps + j]);
+        UNROLL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
+            if (pairs) {
+                vu z = (vu)vi_load(v + e * VL * 2);
+                vf even = pair_even(z), odd = pair_odd(z);
+                UNROLL(4) for (int c = 0; c < PR; c++) {
+                    acc[c][e] = vf_fma(w[c], even, acc[c][e]);
+                    acc[c][e + 1] = vf_fma(w[c], odd, acc[c][e + 1]);
+                }
+            } else {
+                vf z = vf_load_as(v + e * VL * elem_of(dtype), dtype);
+                UNROLL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
+            }
+        }
+    }
+    UNROLL(4) for (int c = 0; c < PR; c++)
+        UNROLL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
+}
+
+/* The same for all columns; the stream is fetched in the first visit of V. */
+ATN_INLINE void sums(const int PR, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
+                     const char *v, const float *p, float *o, const float *alpha, const ahead *x)
+{
+    const int most = PR == 4 ? NARROW : WIDE, less = PR == 4 ? 2 : NARROW, whole = a->Dv / VL * VL;
+    const ahead none = {0};
+    int c = 0;
+    for (; c + most * VL <= whole; c += most * VL, x = &none)
+        sum_tile(PR, most, dtype, pairs, n, v + c * elem_of(dtype), a->v.sr, p, y->bk, o + c, y->os, alpha, x);
+    for (; c + less * VL <= whole; c += less * VL, x = &none)
+        sum_tile(PR, less, dtype, pairs, n, v + c * elem_of(dtype), a->v.sr, p, y->bk, o + c, y->os, alpha, x);
+    for (; pairs && c + 2 * VL <= whole; c += 2 * VL, x = &none)
+        sum_tile(PR, 2, dtype, pairs, n, v + c * elem_of(dtype), a->v.sr, p, y->bk, o + c, y->os, alpha, x);
+    for (; !pairs && c + VL <= whole; c += VL, x = &none)
+        sum_tile(PR, 1, dtype, 0, n, v + c * elem_of(dtype), a->v.sr, p, y->bk, o + c, y->os, alpha, x);
+    if (c == y->os) return;
+    for (int r = 0; r < PR; r++) {
+        vf sum = vf_load(o + r * y->os + c) * alpha[r];
+        for (int j = 0; j < n; j++)
+            sum = vf_fma(load_part(v + j * a->v.sr, dtype, c, a->Dv), vf_splat(p[r * y->bk + j]), sum);
+        vf_store(o + r * y->os + c, sum);
+    }
+}
+
+/* How many of `left` rows the next register tile takes: of three, it takes four, the last for nothing. */
+static int rows_at_once(int left, int most)
+{
+    return MIN(left > 2 ? 4 : left, most);
+}
+
+#define TYPED(name, dtype, pairs) \
     NOINLINE void scores_##name(const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s, \
-                                const char *ahead, int64_t stride, int bytes) \
+                                const ahead *x) \
     { \
-        scores(dtype, a, y, n, k, q, s, ahead, stride, bytes); \
+        for (int r = 0, rows; r < y->rows; r += rows) { \
+            rows = rows_at_once(y->rows - r, ROWS_DOT); \
+            if (rows == 4) dots(4, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
+            else if (rows == 2) dots(2, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
+            else dots(1, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
+        } \
     } \
     NOINLINE void values_##name(const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o, \
-                                const float *alpha, const char *ahead, int64_t stride, int bytes) \
+                                const float *alpha, const ahead *x) \
     { \
-        values(dtype, a, y, n, v, p, o, alpha, ahead, stride, bytes); \
+        const ahead none = {0}; \
+        for (int r = 0, rows; r < y->rows; r += rows, x = &none) { \
+            rows = rows_at_once(y->rows - r, ROWS_SUM); \
+            if (rows == 4) sums(4, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
+            else if (rows == 2) sums(2, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
+            else sums(1, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
+        } \
     }
-TYPED(f32, ATN_F32)
-TYPED(f16, ATN_F16)
-TYPED(bf16, ATN_BF16)
+TYPED(f32, ATN_F32, 0)
+TYPED(f16, ATN_F16, 0)
+TYPED(bf16, ATN_BF16, 0)
+TYPED(pairs, ATN_BF16, 1)
 
 /* ---- softmax of a row of scores ---- */
 
@@ -296,15 +396,16 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
         const char *from = (const char *)a->q.ptr + b * a->q.sb + h * a->q.sh + i * a->q.sr;
         for (int d = 0; d < a->D; d += VL)
             vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MIN(VL, a->D - d)) * scale);
+        if (y->kpairs) split_pairs(q + r * y->qs, a->D);
     }
-    for (int r = y->rows; r < y->rows + MAX(RU, PR); r++)
+    for (int r = y->rows; r < y->rows + PAD; r++)
         for (int d = 0; d < y->qs; d += VL) vf_store(q + r * y->qs + d, vf_zero());
-    for (int d = 0; d < (y->rows + MAX(RU, PR)) * y->os; d += VL) vf_store(o + d, vf_zero());
+    for (int d = 0; d < (y->rows + PAD) * y->os; d += VL) vf_store(o + d, vf_zero());
 }
 
 /* NaN or infinity in V times the zero weight of a forbidden key is NaN: such a row is done again over its own keys. */
 NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, int b, int kvh, const float *q,
-                         float *o)
+                         int pairs, float *o)
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
@@ -312,7 +413,7 @@ NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, 
     for (int j = MAX(j0, x->lo); j < j1 && j <= x->hi; j++) {
         float s[VL] = {0};
         for (int d = 0; d < a->D; d++)
-            s[0] += q[d] * vf_load_as_n(k + j * a->k.sr + d * elem_of(a->k.dtype), a->k.dtype, 1)[0];
+            s[0] += q[place_of(d, pairs)] * vf_load_as_n(k + j * a->k.sr + d * elem_of(a->k.dtype), a->k.dtype, 1)[0];
         edit_row(a, x, j, 1, s);
         if (s[0] == -VF_INF) continue;
         float w = vf_exp2(vf_splat((s[0] - x->m) * (natural(a) ? LOG2E : 1.0f)), EXP_DEG)[0];
@@ -349,45 +450,44 @@ static void one_split(const atn_args *a, const atn_plan *p, int task, char *shar
     layout y = make_layout(a);
     row_state *rows = (row_state *)scratch;
     float *q = (float *)(scratch + y.q), *s = (float *)(scratch + y.s), *o = (float *)(scratch + y.o);
-    float alpha[ROWS_MAX + 8];
+    float alpha[ROWS_MAX + PAD];
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
-    int kb = AHEAD_K ? a->D * elem_of(a->k.dtype) : 0, vb = AHEAD_V ? a->Dv * elem_of(a->v.dtype) : 0;
+    int kb = a->D * elem_of(a->k.dtype), vb = a->Dv * elem_of(a->v.dtype), bk = y.bk;
 
     open_rows(a, &y, b, kvh, rows, q, o);
     int lo = a->Skv, hi = -1, exact = !a->mask.ptr;
     for (int r = 0; r < y.rows; r++) lo = MIN(lo, rows[r].lo), hi = MAX(hi, rows[r].hi);
     for (int r = 0; r < y.rows; r++) exact &= rows[r].lo == lo && rows[r].hi == hi;
-    for (int r = y.rows; r < y.rows + PR; r++) alpha[r] = 0;
-    for (int64_t z = (int64_t)y.rows * BK; z < (int64_t)(y.rows + MAX(RU, PR)) * BK; z++) s[z] = 0;
+    for (int r = y.rows; r < y.rows + PAD; r++) alpha[r] = 0;
+    for (int64_t z = (int64_t)y.rows * bk; z < (int64_t)(y.rows + PAD) * bk; z++) s[z] = 0;
     int all = MAX(hi + 1 - lo, 0), begin = lo + (int)((int64_t)all * split / splits);
     int end = lo + (int)((int64_t)all * (split + 1) / splits);
 
-    for (int j0 = begin; j0 < end; j0 += BK) {
-        int n = MIN(BK, end - j0), next = MIN(j0 + BK, end - 1);
+    for (int j0 = begin; j0 < end; j0 += bk) {
+        int n = MIN(bk, end - j0);
         const char *kt = k + j0 * a->k.sr, *vt = v + j0 * a->v.sr;
-        const char *kn = kb && j0 + 2 * BK <= end ? k + next * a->k.sr : NULL, *vn = vb ? vt : NULL;
-        switch (a->k.dtype) {
-        case ATN_F32: scores_f32(a, &y, n, kt, q, s, vn, a->v.sr, vb); break;
-        case ATN_F16: scores_f16(a, &y, n, kt, q, s, vn, a->v.sr, vb); break;
-        default: scores_bf16(a, &y, n, kt, q, s, vn, a->v.sr, vb);
-        }
+        const ahead vx = {vt, a->v.sr, vb / 64}, kx = {kt + n * a->k.sr, a->k.sr, j0 + n < end ? kb / 64 : 0};
+        if (y.kpairs) scores_pairs(a, &y, n, kt, q, s, &vx);
+        else if (a->k.dtype == ATN_F32) scores_f32(a, &y, n, kt, q, s, &vx);
+        else if (a->k.dtype == ATN_F16) scores_f16(a, &y, n, kt, q, s, &vx);
+        else scores_bf16(a, &y, n, kt, q, s, &vx);
         for (int r = 0; r < y.rows; r++) {
-            edit_row(a, rows + r, j0, n, s + r * BK);
-            alpha[r] = softmax_row(a, rows + r, n, s + r * BK);
+            edit_row(a, rows + r, j0, n, s + r * bk);
+            alpha[r] = softmax_row(a, rows + r, n, s + r * bk);
         }
-        switch (a->v.dtype) {
-        case ATN_F32: values_f32(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb); break;
-        case ATN_F16: values_f16(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb); break;
-        default: values_bf16(a, &y, n, vt, s, o, alpha, kn, a->k.sr, kb);
-        }
+        if (y.vpairs) values_pairs(a, &y, n, vt, s, o, alpha, &kx);
+        else if (a->v.dtype == ATN_F32) values_f32(a, &y, n, vt, s, o, alpha, &kx);
+        else if (a->v.dtype == ATN_F16) values_f16(a, &y, n, vt, s, o, alpha, &kx);
+        else values_bf16(a, &y, n, vt, s, o, alpha, &kx);
     }
+    for (int r = 0; r < y.rows && y.vpairs; r++) join_pairs(o + r * y.os, a->Dv);
     float *part = (float *)(shared + y.part * task);
     for (int r = 0; r < y.rows; r++) {
         float *or = o + r * y.os;
         vi bad = vi_splat(0);
         for (int d = 0; d < y.os && !exact; d += VL) bad |= vf_nonfinite(vf_load(or + d));
-        if (!exact && mask_any(bad)) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, or);
+        if (!exact && mask_any(bad)) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, y.kpairs, or);
         if (splits == 1) {
             close_row(a, rows + r, b, rows[r].m, rows[r].l, or);
             continue;
