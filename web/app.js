@@ -338,10 +338,10 @@ function roofs(run) {
     });
     const m = data(run).result[4].machine, fma = ref('', x => x.fma_ns);
     const both = ref('', x => Math.max(x.fma_ns, x.memory_ns || 0));
-    out.push({...fma, name : `FMA peak of this machine, ${num(m.fma_peak_gflops)} GFLOP/s a core: ${times(fma.y)}`,
+    out.push({...fma, name : `${times(fma.y)} FMA peak of this machine, ${num(m.fma_peak_gflops)} GFLOP/s a core`,
               about : 'Every case at the measured peak of multiply-adds; nothing can be above.'});
     if (both.y < fma.y * .99)
-        out.push({...both, name : `roofline with memory, ${num(m.read_bandwidth_gbs)} GB/s: ${times(both.y)}`,
+        out.push({...both, name : `${times(both.y)} roofline with memory, ${num(m.read_bandwidth_gbs)} GB/s`,
                   about : 'Each case at the slower of arithmetic and reading its tensors from memory. Tensors that stay in a ' +
                               'cache may go beyond.'});
     return out;
@@ -514,7 +514,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
     if (d.result && /^final/.test(d.result[4].speedup_is || '')) {
         const f = headline(run);
         layers.push({type : 'ref', cls : 'final', y : f.median, low : f.low, high : f.high,
-                     name : `winner, final comparison at full size: ${times(f.median)}`,
+                     name : `${times(f.median)} winner in the final comparison, full size`,
                      about : 'What whole calls came to at the end; the curve is chained over races that are cut to one group of heads.'});
     }
     if (!floor)
@@ -524,7 +524,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
                                                          y : p.y,
                                                          low : p.low,
                                                          high : p.high,
-                                                         name : `${peer_name(p.name)}: ${times(p.y)}` +
+                                                         name : `${times(p.y)} ${peer_name(p.name)}` +
                                                                     (p.n < p.of ? `, on ${p.n} of ${p.of} cases` : ''),
                                                          about : `${tame(p.version, 90)}${p.note ? '\n' + tame(p.note, 90) : ''}`
                                                      })));
@@ -1397,7 +1397,7 @@ function one_program(id) {
           tile(p.promoted ? 'new best' : p.state, `stage ${p.stage}, ${String(p.reason).replace(/_/g, ' ')}`),
           tile(error(p.error), v.error_of_tolerance ? `error, ${percent(v.error_of_tolerance)} of the tolerance`
                                                     : 'error, relative L2'),
-          tile(v.checks ? `${v.checks_passed}/${v.checks}` : '–', 'checks passed',
+          tile(v.checks ? `${v.checks_passed} of ${v.checks}` : '–', 'checks passed',
                v.checks && v.checks_passed < v.checks ? 'bad' : ''),
           tile(bytes(p.workspace_bytes), 'workspace'),
           tile(clock(p.seconds_build + p.seconds_judge),
@@ -1431,8 +1431,8 @@ function one_program(id) {
                        : null,
         x.cases.length && r && r.incumbent
             ? h('p', {class : 'quiet'}, 'Every pair of its races: ',
-                x.cases.slice(0, 24).map(c => [h('a', {href : `#cases/${id}/${c[0]}`},
-                                                 tame(d.labels[c[0]] || 'case ' + c[0], 40)), ' · ']))
+                x.cases.slice(0, 24).map((c, i) => [i ? ' · ' : '', h('a', {href : `#cases/${id}/${c[0]}`},
+                                                                      tame(d.labels[c[0]] || 'case ' + c[0], 40))]))
             : null,
         x.evidence && x.evidence.json ? evidence_box(x.evidence.json) : null, knob_table(id, source),
         parent ? nodes(h('h2', {}, 'Difference to its parent ', link(parent.id)),
@@ -1454,7 +1454,7 @@ function one_program(id) {
                         ].map(([ name, text ]) =>
                                   text ? h('details', {}, h('summary', {}, name), text_box(text, name)) : null))
                 : null,
-        more.map(m => nodes(h('h2', {}, tame(m[0], 60)), text_box(JSON.stringify(m[4], null, 2), m[0], true))),
+        more.map(m => h('details', {}, h('summary', {}, `Record: ${tame(m[0], 60)}, ${stamp(m[3])}`), text_box(JSON.stringify(m[4], null, 2), m[0], true))),
         x.children.length ? h('p', {}, 'Children: ', x.children.slice(0, 60).map(c => [link(c[0]), ' '])) : null,
         h('h2', {}, `Source, ${count(source.split('\n').length)} lines`),
         p.source_length > source.length ? h('p', {class : 'quiet'},

@@ -162,7 +162,7 @@ const Chart = (() => {
        layers: {type: 'points', cls, name, points: [[x, y, id]]}, {type: 'step', cls, name, points: [{x, y, low, high}]},
        {type: 'ref', y, low, high, cls, name, about}; {type: 'line', cls, name, points: [{x, y, label}]} */
     function plot(o) {
-        const w = o.width, h = o.height, left = 56, right = 14, top = 10, bottom = 38;
+        const w = o.width, h = o.height, left = 56, right = 14, narrow = w < 520, top = narrow ? 26 : 10, bottom = 38;
         const svg = canvas(w, h), xs = [], ys = [];
         for (const l of o.layers) {
             if (l.type === 'ref') {
@@ -193,7 +193,7 @@ const Chart = (() => {
             svg.append(line(x(v), h - bottom, x(v), h - bottom + 4, 'axis'),
                        label(x(v), h - bottom + 17, 'middle', '', (o.x.show || short)(v)));
         svg.append(line(left, h - bottom, w - right, h - bottom, 'axis'), label(w - right, h - 4, 'end', '', o.x.label),
-                   label(4, h - 4, 'start', '', '↑ ' + o.y.label));
+                   label(4, narrow ? 13 : h - 4, 'start', '', '↑ ' + o.y.label));
         const near = [], refs = o.layers.filter(l => l.type === 'ref' && l.y >= y.low && l.y <= y.high);
         for (const l of refs) {
             if (l.high > l.low) {
@@ -309,7 +309,8 @@ const Chart = (() => {
 
     /* o: title, width, unit, log, ref, show, rows: [{label, low, mid, high, cls, note, pick}] */
     function strip(o) {
-        const w = o.width, row = 23, left = Math.min(230, w * .34), right = 92, top = 8, bottom = 40,
+        const w = o.width, narrow = w < 520, row = narrow ? 38 : 23, left = narrow ? 12 : Math.min(230, w * .34),
+              right = narrow ? 70 : 92, top = 8, bottom = 40,
               h = top + bottom + row * o.rows.length;
         const svg = canvas(w, h), good = o.rows.filter(r => isFinite(r.mid)),
               all = good.flatMap(r => [r.low, r.mid, r.high]).filter(isFinite);
@@ -330,8 +331,9 @@ const Chart = (() => {
         if (o.ref !== undefined) svg.append(line(x(o.ref), top, x(o.ref), h - bottom, 'ref'));
         svg.append(label(w - right, h - 5, 'end', '', o.unit));
         o.rows.forEach((r, i) => {
-            const y = top + row * (i + .5), g = make('g', {});
-            g.append(label(left - 10, y + 4, 'end', 'strong', clip(r.label, 34)));
+            const y = top + row * (i + (narrow ? .72 : .5)), g = make('g', {});
+            g.append(narrow ? label(4, y - 12, 'start', 'strong', clip(r.label, 48))
+                            : label(left - 10, y + 4, 'end', 'strong', clip(r.label, 34)));
             if (isFinite(r.mid) && r.mid !== null) {
                 if (isFinite(r.low) && r.low !== null)
                     g.append(line(x(r.low), y, x(r.high), y, 'whisker ' + (r.cls || '')));
@@ -363,7 +365,8 @@ const Chart = (() => {
     /* o: title, width, unit, rows: [{label, cls, d: [ln ratio, ...] in the order of time}]. Within a row time runs downwards, so
        that a machine that drifts shows as a slope. What lies far out stands on the rim. */
     function pairs(o) {
-        const w = o.width, row = 78, left = Math.min(190, w * .3), right = 118, top = 8, bottom = 36,
+        const w = o.width, narrow = w < 620, row = narrow ? 104 : 78, left = narrow ? 14 : Math.min(190, w * .3),
+              right = narrow ? 14 : 118, top = 8, bottom = 40,
               h = top + bottom + row * o.rows.length, svg = canvas(w, h);
         const all = o.rows.flatMap(r => r.d).sort((a, b) => a - b), stats = o.rows.map(r => median_of(r.d));
         let lo = Math.min(0, quantile(all, .02), ...stats.map(s => s.low)),
@@ -374,9 +377,9 @@ const Chart = (() => {
         const x = scale(Math.exp(lo), Math.exp(hi), left, w - right, true), show = v => String(+v.toPrecision(4)) + '×';
         for (const v of ticks(Math.exp(lo), Math.exp(hi), w / 150, true))
             svg.append(line(x(v), top, x(v), h - bottom, 'grid'), label(x(v), h - bottom + 16, 'middle', '', show(v)));
-        svg.append(line(x(1), top, x(1), h - bottom, 'ref'), label(w - right, h - 4, 'end', '', o.unit));
+        svg.append(line(x(1), top, x(1), h - bottom, 'ref'), label(w - right, h - 5, 'end', '', o.unit));
         o.rows.forEach((r, i) => {
-            const from = top + row * i + 8, tall = row - 16, s = stats[i], n = r.d.length, g = make('g', {});
+            const from = top + row * i + (narrow ? 34 : 8), tall = row - (narrow ? 42 : 16), s = stats[i], n = r.d.length, g = make('g', {});
             let d = '', out = '', beyond = 0;
             r.d.forEach((v, k) => {
                 const far = v < lo || v > hi, px = x(Math.exp(Math.max(lo, Math.min(hi, v)))),
@@ -393,12 +396,17 @@ const Chart = (() => {
                          height : tall + 8
                      }),
                      make('path', {class : 'mark pair ' + (r.cls || ''), d}), make('path', {class : 'mark failed', d : out}),
-                     line(x(Math.exp(s.mid)), from - 4, x(Math.exp(s.mid)), from + tall + 4, 'whisker ' + (r.cls || '')),
-                     label(left - 10, from + tall / 2 - 3, 'end', 'strong', clip(r.label, 28)),
-                     label(left - 10, from + tall / 2 + 12, 'end', '', `${n} pairs${beyond ? `, ${beyond} far out` : ''}`),
-                     label(w - right + 8, from + tall / 2 - 3, 'start', 'strong', show(Math.exp(s.mid))),
-                     label(w - right + 8, from + tall / 2 + 12, 'start', '',
-                           `[${+Math.exp(s.low).toPrecision(4)}, ${+Math.exp(s.high).toPrecision(4)}]`));
+                     line(x(Math.exp(s.mid)), from - 4, x(Math.exp(s.mid)), from + tall + 4, 'whisker'));
+            const many = `${n} pairs${beyond ? `, ${beyond} far out` : ''}`,
+                  bounds = `[${+Math.exp(s.low).toPrecision(4)}, ${+Math.exp(s.high).toPrecision(4)}]`;
+            if (narrow)
+                g.append(label(4, from - 22, 'start', 'strong', `${clip(r.label, 30)}: ${show(Math.exp(s.mid))}`),
+                         label(4, from - 8, 'start', '', `${bounds}, ${many}`));
+            else
+                g.append(label(left - 10, from + tall / 2 - 3, 'end', 'strong', clip(r.label, 28)),
+                         label(left - 10, from + tall / 2 + 12, 'end', '', many),
+                         label(w - right + 8, from + tall / 2 - 3, 'start', 'strong', show(Math.exp(s.mid))),
+                         label(w - right + 8, from + tall / 2 + 12, 'start', '', bounds));
             if (i) svg.append(line(left, top + row * i, w - right, top + row * i, 'grid'));
             svg.append(tipped(g, `${r.label}: median of ${n} paired ratios ${show(Math.exp(s.mid))}, 95 % by the sign test [${
                                      show(Math.exp(s.low))}, ${show(Math.exp(s.high))}]`));
@@ -412,17 +420,19 @@ const Chart = (() => {
     /* ---- bars: o.title, width, unit, rows: [{label, value, cls, text, note}] ---- */
 
     function bars(o) {
-        const w = o.width, row = 24, left = Math.min(210, w * .36), right = 86, h = row * o.rows.length + 6,
+        const w = o.width, narrow = w < 520, row = narrow ? 40 : 24, left = narrow ? 4 : Math.min(210, w * .36), right = 86,
+              h = row * o.rows.length + 6,
               svg = canvas(w, h);
         const most = Math.max(...o.rows.map(r => r.value), 1e-9);
         o.rows.forEach((r, i) => {
-            const y = 3 + row * i, g = make('g', {});
-            g.append(label(left - 10, y + 16, 'end', 'strong', clip(r.label, 30)), make('rect', {
+            const y = 3 + row * i + (narrow ? 16 : 0), g = make('g', {});
+            g.append(narrow ? label(left, y + 1, 'start', 'strong', clip(r.label, 48))
+                            : label(left - 10, y + 16, 'end', 'strong', clip(r.label, 30)), make('rect', {
                          class : 'fill ' + (r.cls || ''),
                          x : left,
                          y : y + 4,
                          width : Math.max(1, (w - left - right) * r.value / most).toFixed(1),
-                         height : row - 9,
+                         height : 15,
                          rx : 2
                      }),
                      label(left + (w - left - right) * r.value / most + 8, y + 16, 'start', 'strong',
