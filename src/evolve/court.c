@@ -301,6 +301,14 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome
 
 /* ---- controls ---- */
 
+void engine_nodes(atn_engine *e)
+{
+    char *json = e->judge->nodes ? e->judge->nodes(e->judge->ctx) : NULL;
+    if (json && store_measurement_add(e->store, "nodes", 0, 0, engine_now(e), json, NULL))
+        e->disk_full = e->disk_full || store_full(e->store);
+    free(json);
+}
+
 void engine_control(atn_engine *e, bool at_end)
 {
     if (e->o->control_races <= 0 || !e->judge->controls || !e->has_incumbent_built || engine_stopping(e) ||
@@ -324,6 +332,7 @@ void engine_control(atn_engine *e, bool at_end)
                               json, &err))
         e->disk_full = e->disk_full || store_full(e->store);
     free(json);
+    engine_nodes(e);
     char text[200] = "";
     if (c.aa_promoted > 0)
         snprintf(text, sizeof text,

@@ -206,6 +206,7 @@ struct evolve_judge {
     bool (*turn)(void *ctx, atn_error *err); /* takes what came in; false: nobody is left to judge */
     int64_t (*ended)(void *ctx);             /* counts builds and judgements that ended: unchanged, no step is worth it */
     int (*fd)(void *ctx);                    /* readable when a turn would take something */
+    char *(*nodes)(void *ctx);               /* the machines behind it, as JSON for the record; caller frees */
     const atn_machine *machine;              /* that it judges for; NULL: this one */
     char compiler[96];
     char version[32]; /* of the judge's rules: part of the evaluator's fingerprint */

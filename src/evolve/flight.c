@@ -238,8 +238,10 @@ bool engine_build_source(atn_engine *e, const char *source, const char *flags, b
         struct pollfd p = {.fd = j->build_fd(j->ctx, b), .events = POLLIN};
         if (p.fd >= 0) poll(&p, 1, 100);
         else nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-        if (engine_stopping(e)) {
+        bool gone = j->turn && !j->turn(j->ctx, err);
+        if (gone || engine_stopping(e)) {
             j->build_cancel(j->ctx, b);
+            if (gone) return false;
             atn_fail(err, ATN_CANCELLED, "interrupted");
             return false;
         }

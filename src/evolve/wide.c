@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "evolve/engine.h"
 
 int64_t wide_against(const atn_engine *e, const store_proposal *m)
@@ -94,4 +95,34 @@ atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err)
         s = oldest(e);
     }
     return st;
+}
+
+atn_status engine_admit(atn_engine *e, const char *source, const char *flags, const char *origin, const char *note,
+                        atn_error *err)
+{
+    char sha[33];
+    bool known = false;
+    hash_hex(source, strlen(source), sha);
+    if (!flags) flags = "";
+    for (int i = 0; i < e->n_programs && !known; i++)
+        known = !strcmp(e->program[i]->sha, sha) && !strcmp(e->program[i]->flags, flags);
+    for (int i = 0; i < e->n_slots && !known; i++)
+        known = e->slot[i].state != SLOT_FREE && !strcmp(e->slot[i].made.sha, sha);
+    for (int i = e->next_start; i < e->n_start && !known; i++) known = !strcmp(e->start[i].sha, sha);
+    if (known) return ATN_OK;
+    store_proposal m = {.island = (int)(e->proposals % e->archive.islands), .t = engine_now(e)};
+    m.proposer = atn_strdup("immigrant");
+    m.origin = atn_strdup(origin);
+    m.note = atn_strdup(note);
+    m.source = atn_strdup(source);
+    m.flags = atn_strdup(flags);
+    atn_status st = store_proposal_add(e->store, &m, err);
+    if (st) {
+        store_proposals_free(memcpy(atn_alloc(sizeof m), &m, sizeof m), 1);
+        return st;
+    }
+    e->proposals = m.id;
+    e->start = atn_realloc(e->start, (size_t)(e->n_start + 1) * sizeof *e->start);
+    e->start[e->n_start++] = m;
+    return ATN_OK;
 }
