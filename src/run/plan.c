@@ -292,8 +292,11 @@ atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_erro
     for (int k = 0; k < i.phases; k++) tasks += i.tasks[k] = p->division.tasks[k];
     snprintf(i.kernel, sizeof i.kernel, "%s", p->kernel_name);
     class_print(&p->class, i.problem, sizeof i.problem);
+    const registry_kernel *r = p->origin == ATN_FROM_HOST ? p->forced : registry_find(p->kernel_name);
+    char hash[24] = "";
+    if (r && r->table == p->kernel) snprintf(hash, sizeof hash, " (source %.8s)", r->source_hash);
     snprintf(i.text, sizeof i.text,
-             "%s for '%s', chosen by %s: %lld task%s in %d phase%s, %d thread%s, workspace %.1f KiB", i.kernel,
+             "%s%s for '%s', chosen by %s: %lld task%s in %d phase%s, %d thread%s, workspace %.1f KiB", i.kernel, hash,
              i.problem, who[p->origin], (long long)tasks, tasks == 1 ? "" : "s", i.phases, i.phases == 1 ? "" : "s",
              i.threads, i.threads == 1 ? "" : "s", (double)i.workspace_bytes / 1024);
     *info = i;

@@ -46,6 +46,9 @@ typedef struct {
     const char *source_hash;
     const atn_kernel *table;
     bool usable;               /* this CPU can run it */
+    int dtype;                 /* of a champion: the type it won at; -1: a family or the reference */
+    const char *work, *cpu;    /* "prefill" or "decode"; the machine it was evolved on */
+    bool fresh;                /* what it beat is what is linked in */
 } registry_kernel;
 
 int registry_count(void);
