@@ -432,6 +432,21 @@ static void pin(int threads)
     sched_setaffinity(0, sizeof mine, &mine);
 }
 
+/* The pool's workers are pinned to all CPUs but the first; a caller that the system leaves beside one of them (it did, for
+ * whole runs) makes two threads as slow as one. */
+static void pin_caller(void)
+{
+    cpu_set_t all, first;
+    CPU_ZERO(&first);
+    if (sched_getaffinity(0, sizeof all, &all)) return;
+    for (int c = 0; c < CPU_SETSIZE; c++)
+        if (CPU_ISSET(c, &all)) {
+            CPU_SET(c, &first);
+            break;
+        }
+    sched_setaffinity(0, sizeof first, &first);
+}
+
 static bool wanted(const atn_cli *c, const char *peer)
 {
     if (!cli_count(c, "against")) return !is_own(peer);
@@ -529,6 +544,7 @@ static atn_status open_all(bench *b, atn_error *err)
     for (int i = 0; !s && python && peer_names[i]; i++)
         if (wanted(c, peer_names[i])) s = peer_start(&b->peers[b->n_peers++], peer_names[i], python, b->threads, err);
     free(python);
+    if (!s && b->threads > 1) pin_caller();              /* after the peers were started, which inherit all CPUs */
     return s;
 }
 
