@@ -167,7 +167,7 @@ char *file_beside_program(const char *name)
 
 static bool is_home(const char *folder)
 {
-    char *probe = file_join(folder, "include/attune/kernel.h");
+    char *probe = file_join(folder, "examples/attention/initial_program.c"); /* /usr has include/attune as well, with the -dev package */
     bool yes = file_exists(probe);
     free(probe);
     return yes;
