@@ -654,6 +654,24 @@ static char *filled(const mind *m, const char *name, const prompt_values *v)
     return out;
 }
 
+/* What was found out about a program besides its times: the judge's words, the compiler's, what limits it. */
+static void say_evidence(const mind *m, const atn_program_view *p, atn_text *t)
+{
+    size_t most = (size_t)ATN_MIN(config_int(m->config, "prompt.max_artifact_bytes"), EVIDENCE_MAX);
+    if (p->verdict->evidence[0]) {
+        text_add(t, "What the compiler or the judge says of it:\n");
+        prompt_quote(t, "text", p->verdict->evidence, most);
+    }
+    char *json = m->host.store ? store_evidence_get(m->host.store, p->id) : NULL;
+    json_t *o = json ? json_loads(json, 0, NULL) : NULL;
+    if (*text_of(o, "text")) {
+        text_add(t, "What explains its speed: its object code, loops that were not vectorised, the limit of each case:\n");
+        prompt_quote(t, "text", text_of(o, "text"), most);
+    }
+    json_decref(o);
+    free(json);
+}
+
 static void make_prompt(mind *m, mind_question *q, const atn_program_view *parent, const atn_program_view *second,
                         const atn_propose_context *c, const char *problem)
 {
@@ -666,11 +684,7 @@ static void make_prompt(mind *m, mind_question *q, const atn_program_view *paren
     say_cases(m, &cases);
     say_verdict(m, parent, false, &verdict);
     prompt_quote(&code, "c", parent->source, 256 << 10);
-    if (parent->verdict->evidence[0] && config_bool(m->config, "prompt.include_artifacts")) {
-        text_add(&evidence, "What the compiler or the judge says of it:\n");
-        prompt_quote(&evidence, "text", parent->verdict->evidence,
-                     (size_t)ATN_MIN(config_int(m->config, "prompt.max_artifact_bytes"), EVIDENCE_MAX));
-    }
+    if (config_bool(m->config, "prompt.include_artifacts")) say_evidence(m, parent, &evidence);
     if (second) {
         text_addf(&other, "# The second program (#%" PRId64 ")\n", second->id);
         say_verdict(m, second, false, &other);

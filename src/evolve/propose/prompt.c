@@ -77,7 +77,11 @@ static void add_clean(atn_text *t, const char *s, size_t most, bool one_line)
                 text_add(t, "\\");
                 goto next;
             }
-        if (c == '\r') continue;
+        if (one_line && (text_starts(s + i, "\xe2\x80\xa8") || text_starts(s + i, "\xe2\x80\xa9"))) { /* line ends too */
+            text_add(t, " ");
+            i += 2;
+            continue;
+        }
         if (one_line && (c < ' ' || c == '`')) c = c == '`' ? '\'' : ' ';
         if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f) c = '?';
         text_addn(t, &(char){(char)c}, 1);
@@ -90,16 +94,28 @@ static void add_clean(atn_text *t, const char *s, size_t most, bool one_line)
     text_add(t, one_line ? " ..." : "\n[cut here]");
 }
 
+/* Before anything is looked for: what is left out later could join signs to a fence or a control word. */
+static char *without_returns(const char *s)
+{
+    char *out = atn_alloc(strlen(s) + 1), *to = out;
+    for (; *s; s++)
+        if (*s != '\r') *to++ = *s;
+    *to = 0;
+    return out;
+}
+
 void prompt_quote(atn_text *t, const char *language, const char *text, size_t most)
 {
     size_t longest = 2, run = 0;
-    for (const char *p = text; *p; p++) {
+    char *plain = without_returns(text);
+    for (const char *p = plain; *p; p++) {
         run = *p == '`' ? run + 1 : 0;
         if (run > longest) longest = run;
     }
     for (size_t i = 0; i <= longest; i++) text_add(t, "`");
     text_addf(t, "%s\n", language);
-    add_clean(t, text, most, false);
+    add_clean(t, plain, most, false);
+    free(plain);
     if (t->s[t->n - 1] != '\n') text_add(t, "\n");
     for (size_t i = 0; i <= longest; i++) text_add(t, "`");
     text_add(t, "\n");
@@ -107,5 +123,7 @@ void prompt_quote(atn_text *t, const char *language, const char *text, size_t mo
 
 void prompt_word(atn_text *t, const char *text, size_t most)
 {
-    add_clean(t, text, most, true);
+    char *plain = without_returns(text);
+    add_clean(t, plain, most, true);
+    free(plain);
 }
