@@ -317,6 +317,12 @@ ATN_INLINE vf vf_from_f16(vh h)
 
 ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nearest even */
 {
+#if defined(__F16C__) && ATN_VEC_BITS == 256
+    return (vh)__builtin_ia32_vcvtps2ph256(x, 0);
+#elif defined(__AVX512F__) && ATN_VEC_BITS == 512
+    typedef short s16 __attribute__((vector_size(32)));
+    return (vh)__builtin_ia32_vcvtps2ph512_mask(x, 0, (s16){0}, (unsigned short)-1);
+#else
     vu b = (vu)x, a = b & 0x7fffffffu, sign = (b >> 16) & 0x8000u;
     vu normal = (a + 0xfffu + ((a >> 13) & 1u) - (112u << 23)) >> 13;
     vf half = vf_splat(0.5f), tiny = (vf)a + half;               /* 0.5 has the ulp of an f16 denormal */
@@ -328,6 +334,7 @@ ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nea
     m = (vu)(a > 0x7f800000u);
     r = (m & 0x7e00u) | (~m & r);
     return __builtin_convertvector(r | sign, vh);
+#endif
 }
 
 /* VL elements of type dtype (0 f32, 1 f16, 2 bf16: attune/kernel.h's order), and the first n of them. */
@@ -346,6 +353,7 @@ ATN_INLINE void vf_store_as(void *p, vf x, int dtype)
 
 ATN_INLINE vf vf_load_as_n(const void *p, int dtype, int n)
 {
+    if (n >= VL) return vf_load_as(p, dtype);
     if (dtype == 0) return vf_load_n(p, n);
     vh h = {0};
     for (int i = 0; i < VL; i++)
