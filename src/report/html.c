@@ -14,10 +14,10 @@
 static const char style[] =
     ":root{color-scheme:light "
     "dark;--page:#fbfbfa;--card:#fff;--text:#1c1e21;--soft:#62676f;--rule:#e3e4e6;--best:#2563c9;"
-    "--peak:#0f8a74;--right:#8d949e;--bad:#c2502e;--track:#eceef0;--add:#e3f4e8;--del:#fbe6e1}\n"
+    "--peak:#0f8a74;--roof:#8a6100;--right:#8d949e;--bad:#c2502e;--track:#eceef0;--add:#e3f4e8;--del:#fbe6e1}\n"
     "@media(prefers-color-scheme:dark){:root{--page:#15171a;--card:#1d2024;--text:#e7e8ea;--soft:#9aa1ab;--rule:#"
     "33373d;"
-    "--best:#6ea1f5;--peak:#4fc3a8;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#452720}}\n"
+    "--best:#6ea1f5;--peak:#4fc3a8;--roof:#e0b050;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#452720}}\n"
     "body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,-apple-system,'Segoe "
     "UI',sans-serif}\n"
     "main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:22px;margin:0 0 4px}"
@@ -37,6 +37,14 @@ static const char style[] =
     "var(--peak)}"
     ".track{fill:var(--track)}.right{fill:var(--right)}.bad{fill:var(--bad)}.dot{fill:var(--right);opacity:.65}"
     ".dot-best{fill:var(--best)}.step{fill:none;stroke:var(--best);stroke-width:2}\n"
+    ".limit{stroke-dasharray:6 3}.limit.roof{stroke:var(--roof)}.limit.peer{stroke:var(--peak);stroke-dasharray:8 3 2 3}"
+    ".band.roof{fill:var(--roof);opacity:.14}.band.peer{fill:var(--peak);opacity:.16}svg .on-line{font-size:11px;paint-order:"
+    "stroke;stroke:var(--card);stroke-width:3px}svg .on-line.roof{fill:var(--roof)}svg .on-line.peer{fill:var(--peak)}"
+    ".cell{fill:var(--best)}.cell.winner{stroke:var(--bad);stroke-width:2.5}svg .on-cell{fill:var(--card);font-size:11px}"
+    ".edge{fill:none;stroke:var(--right);stroke-opacity:.5}.lit{fill:none;stroke:var(--best);stroke-width:2.4}"
+    ".node.right{fill:var(--right)}.node.failed{fill:var(--bad)}.node.same{fill:var(--roof)}.node.better{fill:var(--best)}"
+    "svg .strong{font-weight:600}.tools{margin:4px 0 0;text-align:right;font-size:12px}.tools a{color:var(--soft);margin-left:"
+    "12px}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-"
     "nums}"
     "th,td{text-align:right;padding:5px 8px;border-bottom:1px solid var(--rule);white-space:nowrap}"
@@ -57,6 +65,123 @@ static void heading(atn_text *t, const char *s, const char *sub)
 {
     text_addf(t, "<h2>%s</h2>\n", s);
     if (*sub) text_addf(t, "<p class=\"sub\">%s</p>\n", sub);
+}
+
+/* ---- to take away: links that hold the drawing and its data, so that no script is needed ---- */
+
+static void add_url(atn_text *t, const char *s)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~!*();:@=+$,/?[] ";
+    for (; *s; s++) {
+        size_t n = strspn(s, plain);
+        text_addn(t, s, n);
+        s += n;
+        if (!*s) break;
+        text_addf(t, "%%%02X", (unsigned char)*s);
+    }
+}
+
+/* A text as one field; a spreadsheet runs what begins with = + - @ as a formula, so that gets an apostrophe. */
+static void csv_text(atn_text *t, const char *s)
+{
+    text_add(t, "\"");
+    if (*s && strchr("=+-@\t\r", *s)) text_add(t, "'");
+    for (; *s; s++) text_addf(t, *s == '"' ? "\"\"" : "%c", (unsigned char)*s < 32 ? ' ' : *s);
+    text_add(t, "\"");
+}
+
+static void csv_real(atn_text *t, double x)
+{
+    text_add(t, ",");
+    if (isfinite(x)) text_addf(t, "%.6g", x);
+}
+
+/* Under the picture that begins at `from`. Takes csv. */
+static void takeaway(atn_text *t, size_t from, const char *name, atn_text *csv)
+{
+    const char *svg = t->n > from ? strstr(t->s + from, "<svg") : NULL, *end = svg ? strstr(svg, "</svg>") : NULL;
+    if (end) {
+        atn_text whole = {0};
+        text_add(&whole, "<svg xmlns=\"http://www.w3.org/2000/svg\"");
+        const char *open = strchr(svg, '>');
+        text_addn(&whole, svg + 4, (size_t)(open + 1 - svg - 4));
+        text_addf(&whole, "<style>%s</style>", style);
+        text_addn(&whole, open + 1, (size_t)(end + strlen("</svg>") - open - 1));
+        text_addf(t, "<p class=\"tools\"><a download=\"attune-%s.svg\" href=\"data:image/svg+xml;charset=utf-8,", name);
+        add_url(t, whole.s);
+        text_addf(t, "\">SVG</a><a download=\"attune-%s.csv\" href=\"data:text/csv;charset=utf-8,", name);
+        add_url(t, csv->s ? csv->s : "");
+        text_add(t, "\">CSV</a></p>\n");
+        text_free(&whole);
+    }
+    text_free(csv);
+}
+
+/* A picture with its links. */
+static void picture(atn_text *t, const run_view *v, void (*draw)(atn_text *, const run_view *),
+                    void (*data)(atn_text *, const run_view *), const char *name)
+{
+    size_t from = t->n;
+    atn_text csv = {0};
+    draw(t, v);
+    data(&csv, v);
+    takeaway(t, from, name, &csv);
+}
+
+static void data_cases(atn_text *t, const run_view *v)
+{
+    text_add(t, "case,speedup,low,high,best_ms,gflops,peak_fraction,error,workspace_bytes\n");
+    for (int i = 0; i < v->n_cases; i++) {
+        const view_case *c = &v->cases[i];
+        csv_text(t, c->label);
+        const double x[] = {c->speedup.median, c->speedup.low,   c->speedup.high, c->best_ms,
+                            c->gflops,         c->peak_fraction, c->error,        (double)c->workspace_bytes};
+        for (int k = 0; k < ATN_COUNT(x); k++) csv_real(t, x[k]);
+        text_add(t, "\n");
+    }
+}
+
+/* Every program: of the pictures of progress, of verdicts and of the tree. */
+static void data_programs(atn_text *t, const run_view *v)
+{
+    text_add(t, "id,parent,island,origin,note,state,stage,reason,seconds,speedup,low,high\n");
+    for (int i = 0; i < v->n_programs; i++) {
+        const store_program *p = &v->programs[i];
+        text_addf(t, "%lld,%lld,%d,", (long long)p->made.id, (long long)p->made.parent1, p->made.island);
+        const char *texts[] = {p->made.origin, p->made.note, p->state, p->stage, p->reason};
+        for (int k = 0; k < ATN_COUNT(texts); k++) {
+            if (k) text_add(t, ",");
+            csv_text(t, texts[k] ? texts[k] : "");
+        }
+        const double x[] = {p->t, exp(p->score), exp(p->score_low), exp(p->score_high)};
+        for (int k = 0; k < ATN_COUNT(x); k++) csv_real(t, x[k]);
+        text_add(t, "\n");
+    }
+}
+
+static void data_progress(atn_text *t, const run_view *v)
+{
+    data_programs(t, v);
+    for (int i = 0; i < v->n_lines; i++) {
+        text_add(t, ",,,");
+        csv_text(t, v->lines[i].name);
+        text_add(t, ",,,,,");
+        csv_real(t, v->lines[i].y);
+        csv_real(t, v->lines[i].low);
+        csv_real(t, v->lines[i].high);
+        text_add(t, "\n");
+    }
+}
+
+static void data_archive(atn_text *t, const run_view *v)
+{
+    text_add(t, "island,profile,log2_workspace,decode,program,speedup\n");
+    for (int i = 0; i < v->n_cells; i++) {
+        const view_cell *c = &v->cells[i];
+        text_addf(t, "%d,%d,%d,%d,%lld", c->island, c->profile, c->workspace, c->decode, (long long)c->program);
+        csv_real(t, exp(c->score));
+        text_add(t, "\n");
+    }
 }
 
 static void card(atn_text *t, const char *value, const char *what)
@@ -270,18 +395,37 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
         heading(&t, "Cases",
                 v.from_chain ? "Estimates of the run, chained over its races: there was no comparison at the end."
                              : "Winner and initial program, interleaved in fresh processes at the end of the run.");
-        svg_cases(&t, &v);
+        picture(&t, &v, svg_cases, data_cases, "cases");
         add_table(&t, &v);
         heading(&t, "Progress", "Every judged program: speedup over the initial program, logarithmic.");
-        svg_progress(&t, &v);
+        if (v.n_lines) {
+            text_add(&t, "<p class=\"sub\">The curve is chained over races of cases cut to one group of heads; the lines of the "
+                         "machine's limits and of peers are of whole calls, as the comparison at the end timed them.");
+            if (*v.peers_source) text_add(&t, " Peers: ");
+            text_add_html(&t, v.peers_source);
+            text_add(&t, "</p>\n");
+        }
+        picture(&t, &v, svg_progress, data_progress, "progress");
         heading(&t, "Error", "Relative L2 distance from an fp64 reference, of outputs of timed calls.");
-        svg_errors(&t, &v);
+        picture(&t, &v, svg_errors, data_cases, "errors");
     } else {
-        text_add(&t, "<p>No program of this run was right, the initial one included.</p>\n");
+        text_add(&t, v.n_programs ? "<p>No program of this run was right, the initial one included.</p>\n"
+                                  : "<p>No program of this run has been judged yet. Go on with it: attune evolve --resume -o ");
+        if (!v.n_programs) text_add_html(&t, folder), text_add(&t, "</p>\n");
     }
     heading(&t, "Verdicts", "");
-    svg_verdicts(&t, &v);
+    picture(&t, &v, svg_verdicts, data_programs, "verdicts");
+    if (v.n_cells) {
+        heading(&t, "Archive",
+                "Each cell keeps the best program of one measured behaviour. The stronger the shade, the faster; the winner has a "
+                "rim.");
+        picture(&t, &v, svg_archive, data_archive, "archive");
+    }
     if (v.winner) add_lineage(&t, &v);
+    if (v.n_programs > 1) {
+        heading(&t, "Every program under its parent", "From the starting programs on the left; the winner's path is lit.");
+        picture(&t, &v, svg_tree, data_programs, "tree");
+    }
     add_controls(&t, &v);
     add_machine(&t, &v);
     text_add(&t, "</main></body></html>\n");

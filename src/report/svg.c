@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 900 };
@@ -97,6 +98,7 @@ void svg_progress(atn_text *t, const run_view *v)
         low = fmin(low, p->score);
         high = fmax(high, p->score);
     }
+    for (int i = 0; i < v->n_lines; i++) high = fmax(high, log(v->lines[i].y));
     low = fmax(low, -log(4));
     double room = (high - low) * 0.06;
     high += room;
@@ -118,6 +120,16 @@ void svg_progress(atn_text *t, const run_view *v)
     label(t, LEFT + w / 2, HEIGHT - 4, "middle", "head",
           unit == 60 ? "minutes; ticks on the axis are failed candidates"
                      : "seconds; ticks on the axis are failed candidates");
+    double lowest = -1e9;
+    for (int i = 0; i < v->n_lines; i++) { /* limits of the machine, then peers, from the top down */
+        const view_line *l = &v->lines[i];
+        double y = TOP + h * (high - log(l->y)) / (high - low), a = TOP + h * (high - log(l->high)) / (high - low),
+               b = TOP + h * (high - log(l->low)) / (high - low), at = fmax(fmax(y - 4, TOP + 4), lowest + 13);
+        bar(t, LEFT, fmax(a, TOP), w, fmax(1, fmin(b, TOP + h) - fmax(a, TOP)), l->peer ? "band peer" : "band roof", l->name);
+        line(t, LEFT, y, WIDTH - RIGHT, y, l->peer ? "limit peer" : "limit roof");
+        label(t, WIDTH - RIGHT - 4, at, "end", l->peer ? "on-line peer" : "on-line roof", l->name);
+        lowest = at;
+    }
     atn_text path = {0};
     bool drawn = false;
     double last_y = 0;
@@ -219,5 +231,212 @@ void svg_verdicts(atn_text *t, const run_view *v)
         label(t, LEFT + fmax(w, 0.5) + 6, y + 15, "start", "value", s);
         label(t, WIDTH - RIGHT + 10, y + 15, "start", "note", row[i].words);
     }
+    text_add(t, "</svg>\n");
+}
+
+/* ---- archive ---- */
+
+static int by_place(const void *a, const void *b)
+{
+    const view_cell *x = a, *y = b;
+    if (x->island != y->island) return x->island - y->island;
+    if (x->decode != y->decode) return x->decode - y->decode;
+    return x->workspace != y->workspace ? y->workspace - x->workspace : x->profile - y->profile;
+}
+
+static void bytes_text(int log2, char *out, size_t room)
+{
+    if (log2 >= 20) snprintf(out, room, "%lld MB", 1LL << (log2 - 20));
+    else if (log2 >= 10) snprintf(out, room, "%lld kB", 1LL << (log2 - 10));
+    else snprintf(out, room, "%lld B", 1LL << log2);
+}
+
+typedef struct {
+    int row[64], rows; /* log2 of workspace, from the top; -1: a gap of rows that nobody uses */
+    int p_low, p_high;
+    double low, high;  /* scores, for shades */
+} grid;
+
+static void grid_of(const run_view *v, grid *g)
+{
+    bool used[64] = {false};
+    *g = (grid){.p_low = 999, .p_high = -999, .low = INFINITY, .high = -INFINITY};
+    int top = 0, bottom = 63;
+    for (int i = 0; i < v->n_cells; i++) {
+        const view_cell *c = &v->cells[i];
+        int w = ATN_MAX(0, ATN_MIN(63, c->workspace));
+        used[w] = true;
+        top = ATN_MAX(top, w), bottom = ATN_MIN(bottom, w);
+        g->p_low = ATN_MIN(g->p_low, c->profile), g->p_high = ATN_MAX(g->p_high, c->profile);
+        if (isfinite(c->score)) g->low = fmin(g->low, c->score), g->high = fmax(g->high, c->score);
+    }
+    g->low = fmax(g->low, g->high - 0.5);
+    g->p_high = ATN_MIN(g->p_high, g->p_low + 23);
+    for (int w = top; w >= bottom;) {
+        int free_rows = 0;
+        while (w - free_rows >= bottom && !used[w - free_rows]) free_rows++;
+        if (free_rows > 2) {
+            g->row[g->rows++] = -1;
+            w -= free_rows;
+        } else g->row[g->rows++] = w--;
+    }
+}
+
+void svg_archive(atn_text *t, const run_view *v)
+{
+    enum { CH = 26, LEFT = 64, TOP = 40, GAP = 12, BOTTOM = 34, SIDE = WIDTH / 2 };
+    if (!v->n_cells) return;
+    view_cell *cells = atn_alloc(sizeof *cells * (size_t)v->n_cells);
+    memcpy(cells, v->cells, sizeof *cells * (size_t)v->n_cells);
+    qsort(cells, (size_t)v->n_cells, sizeof *cells, by_place);
+    grid g;
+    grid_of(v, &g);
+    int maps = 0, columns = g.p_high - g.p_low + 1;
+    for (int i = 0; i < v->n_cells; i++)
+        maps += !i || cells[i].island != cells[i - 1].island || cells[i].decode != cells[i - 1].decode;
+    double cw = fmin(64, (SIDE - LEFT - 20.0) / columns), tall = TOP + BOTTOM;
+    for (int r = 0; r < g.rows; r++) tall += g.row[r] < 0 ? GAP : CH;
+    begin(t, (int)(tall * ((maps + 1) / 2)), "Archive: the best program of each measured behaviour, island by island");
+    for (int i = 0, map = 0; i < v->n_cells; map++) {
+        int from = i;
+        while (i < v->n_cells && cells[i].island == cells[from].island && cells[i].decode == cells[from].decode) i++;
+        double x0 = map % 2 * SIDE + LEFT, y0 = map / 2 * tall + TOP, y = y0;
+        char s[200];
+        if (cells[from].decode) snprintf(s, sizeof s, "island %d, decode against prefill %+d", cells[from].island, cells[from].decode);
+        else snprintf(s, sizeof s, "island %d", cells[from].island);
+        label(t, x0, y0 - 22, "start", "head", s);
+        label(t, x0 - 10, y0 - 6, "end", "value", "workspace");
+        for (int r = 0; r < g.rows; r++) {
+            if (g.row[r] >= 0) {
+                bytes_text(g.row[r], s, sizeof s);
+                label(t, x0 - 8, y + CH / 2 + 4, "end", "value", s);
+            }
+            for (int p = 0; g.row[r] >= 0 && p < columns; p++) {
+                const view_cell *c = NULL;
+                for (int k = from; k < i; k++)
+                    if (cells[k].workspace == g.row[r] && cells[k].profile == g.p_low + p) c = &cells[k];
+                if (!c) {
+                    text_addf(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"track\"/>\n",
+                              x0 + cw * p + 1, y + 1, cw - 2, CH - 2);
+                    continue;
+                }
+                double shade = isfinite(c->score) && g.high > g.low ? fmax(0, (c->score - g.low) / (g.high - g.low)) : 1;
+                const store_program *who = view_program(v, c->program);
+                text_addf(t,
+                          "<g><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"cell%s\" "
+                          "fill-opacity=\"%.2f\"/>",
+                          x0 + cw * p + 1, y + 1, cw - 2, CH - 2, c->program == v->winner ? " winner" : "", 0.12 + 0.88 * shade);
+                snprintf(s, sizeof s, isfinite(c->score) ? "%.2fx" : "-", exp(c->score));
+                label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
+                text_addf(t, "<title>#%lld ", (long long)c->program);
+                text_add_html(t, who && who->made.origin ? who->made.origin : "");
+                text_add(t, "</title></g>\n");
+            }
+            y += g.row[r] < 0 ? GAP : CH;
+        }
+        for (int p = 0; p < columns; p++) {
+            snprintf(s, sizeof s, "%+d", g.p_low + p);
+            label(t, x0 + cw * (p + 0.5), y + 14, "middle", "value", g.p_low + p ? s : "0");
+        }
+        label(t, x0, y + 28, "start", "value", "better on long (-) or on short (+) cases");
+    }
+    free(cells);
+    text_add(t, "</svg>\n");
+}
+
+/* ---- lineage ---- */
+
+typedef struct {
+    int parent, size, depth, next; /* next: where its next child begins, in leaves */
+} twig;
+
+static int index_of(const run_view *v, int64_t id)
+{
+    const store_program *p = id ? view_program(v, id) : NULL;
+    return p ? (int)(p - v->programs) : -1;
+}
+
+void svg_tree(atn_text *t, const run_view *v)
+{
+    enum { LEFT = 24, RIGHT = 24, TOP = 16, BOTTOM = 30 };
+    static const char *const kinds[] = {"failed", "right", "same", "better"};
+    if (v->n_programs < 2) return;
+    int n = v->n_programs, leaves = 0, deepest = 1;
+    twig *w = atn_alloc(sizeof *w * (size_t)n);
+    double *x = atn_alloc(sizeof *x * (size_t)n), *y = atn_alloc(sizeof *y * (size_t)n);
+    bool *lit = atn_alloc(sizeof *lit * (size_t)n);
+    for (int i = 0; i < n; i++) {
+        int parent = index_of(v, v->programs[i].made.parent1);
+        w[i] = (twig){.parent = parent >= 0 && parent < i ? parent : -1}; /* a parent was judged before its child */
+        w[i].depth = w[i].parent >= 0 ? w[w[i].parent].depth + 1 : 0;
+        deepest = ATN_MAX(deepest, w[i].depth);
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        w[i].size = ATN_MAX(1, w[i].size);
+        if (w[i].parent >= 0) w[w[i].parent].size += w[i].size;
+        else leaves += w[i].size;
+    }
+    for (int i = 0, at = 0; i < n; i++) {
+        int from = w[i].parent >= 0 ? w[w[i].parent].next : at;
+        if (w[i].parent >= 0) w[w[i].parent].next += w[i].size;
+        else at += w[i].size;
+        w[i].next = from;
+        y[i] = from + w[i].size / 2.0;
+    }
+    int height = ATN_MAX(160, ATN_MIN(640, leaves * 14 + TOP + BOTTOM));
+    for (int i = 0; i < n; i++) {
+        x[i] = LEFT + (WIDTH - LEFT - RIGHT) * (double)w[i].depth / deepest;
+        y[i] = TOP + (height - TOP - BOTTOM) * y[i] / leaves;
+    }
+    for (int i = index_of(v, v->winner); i >= 0; i = w[i].parent) lit[i] = true;
+    begin(t, height, "Every program under its parent; the path to the winner is lit");
+    for (int path = 0; path < 2; path++) {
+        bool any = false;
+        for (int i = 0; i < n; i++) {
+            int p = w[i].parent;
+            if (p < 0 || (lit[i] && lit[p]) != path) continue;
+            if (!any) text_addf(t, "<path class=\"%s\" d=\"", path ? "lit" : "edge");
+            any = true;
+            double m = (x[p] + x[i]) / 2;
+            text_addf(t, "M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x[p], y[p], m, y[p], m, y[i], x[i], y[i]);
+        }
+        if (any) text_add(t, "\"/>\n");
+    }
+    for (int k = 0; k < ATN_COUNT(kinds); k++)
+        for (int i = 0; i < n; i++) {
+            const store_program *p = &v->programs[i];
+            if (strcmp(p->state, kinds[k]) != 0) continue;
+            text_addf(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" class=\"node %s\"><title>#%lld ", x[i], y[i],
+                      lit[i] ? "5" : "2.6", kinds[k], (long long)p->made.id);
+            text_add_html(t, p->made.origin ? p->made.origin : "");
+            if (p->made.note && *p->made.note) text_add(t, ": ");
+            text_add_html(t, p->made.note ? p->made.note : "");
+            if (isfinite(p->score)) text_addf(t, " (%.2fx)", exp(p->score));
+            else {
+                text_add(t, " (");
+                text_add_html(t, p->reason ? p->reason : "");
+                text_add(t, ")");
+            }
+            text_add(t, "</title></circle>\n");
+        }
+    double room = 1e9;
+    for (int i = n - 1; i >= 0; i--) {
+        char s[32];
+        if (!lit[i] || x[i] > room) continue;
+        snprintf(s, sizeof s, "#%lld", (long long)v->programs[i].made.id);
+        label(t, x[i], y[i] - 9, "middle", "strong", s);
+        room = x[i] - 46;
+    }
+    int every = (deepest + 11) / 12;
+    for (int d = 0; d <= deepest; d += every) {
+        char s[32];
+        snprintf(s, sizeof s, d ? "step %d" : "start", d);
+        label(t, LEFT + (WIDTH - LEFT - RIGHT) * (double)d / deepest, height - 8, d ? d == deepest ? "end" : "middle" : "start",
+              "value", s);
+    }
+    free(w);
+    free(x);
+    free(y);
+    free(lit);
     text_add(t, "</svg>\n");
 }

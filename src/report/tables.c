@@ -1,6 +1,7 @@
 /* A run as text for a terminal, and as one JSON object. */
 #include "report/report.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,37 @@ static void add_provenance(atn_text *t, const run_view *v)
     }
 }
 
+/* What the winner loses without each edit of its lineage. */
+static void add_edits(atn_text *t, const run_view *v, const char *folder)
+{
+    atn_store *s = NULL;
+    store_measurement *list = NULL;
+    int n = 0, shown = 0;
+    int64_t winner = v->n_lineage ? v->lineage[0].id : 0;
+    if (store_open(folder, STORE_READ, NULL, 0, &s, NULL)) return;
+    if (!store_measurements(s, "ablation", &list, &n, NULL)) {
+        for (int i = 0; i < n; i++) {
+            json_t *o = list[i].program == winner ? json_loads(list[i].json, 0, NULL) : NULL;
+            const char *fate = json_string_value(json_object_get(o, "fate")),
+                       *what = json_string_value(json_object_get(o, "what"));
+            if (fate && what && strcmp(fate, "same") != 0) {
+                text_addf(t, "%s#%lld ", shown++ ? "          " : "Edits     ", (long long)list[i].against);
+                add_clean(t, what);
+                double median = json_number_value(json_object_get(o, "median"));
+                if (!strcmp(fate, "needed")) text_add(t, ": needed");
+                else
+                    text_addf(t, ": %.3fx [%.3f, %.3f]%s", median, json_number_value(json_object_get(o, "low")),
+                              json_number_value(json_object_get(o, "high")),
+                              json_is_true(json_object_get(o, "removed")) ? ", worth nothing: left out" : "");
+                text_add(t, "\n");
+            }
+            json_decref(o);
+        }
+        store_measurements_free(list, n);
+    }
+    store_close(s);
+}
+
 static void add_controls(atn_text *t, const run_view *v)
 {
     for (int i = 0; i < 2; i++) {
@@ -174,6 +206,11 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
     atn_status st = view_read(folder, &v, err);
     if (st) return st;
     if (!v.winner) {
+        if (!v.n_programs) {
+            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o %s\n", folder, program, folder);
+            view_free(&v);
+            return ATN_OK;
+        }
         text_addf(out, "%s: %d programs judged, none of them right\n", folder, v.n_programs);
         add_counts(out, &v);
         view_free(&v);
@@ -190,6 +227,7 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
         text_addf(out, "measured peak %.0f GFLOP/s a core, %.1f GB/s; ", v.fma_peak_gflops, v.read_bandwidth_gbs);
     text_addf(out, "%s\n", v.compiler);
     add_provenance(out, &v);
+    add_edits(out, &v, folder);
     add_controls(out, &v);
     add_counts(out, &v);
     add_files(out, &v);

@@ -2,6 +2,7 @@
  * dashboard and of report.html. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report/report.h"
@@ -55,6 +56,65 @@ static void add_progress(atn_text *t, const run_view *v)
               span > 180 ? "minutes" : "seconds");
 }
 
+/* Share of the machine's peak, case by case; speedups stand in the table above. */
+static void add_peaks(atn_text *t, const run_view *v)
+{
+    enum { WIDE = 50 };
+    bool any = false;
+    for (int i = 0; i < v->n_cases; i++) any |= isfinite(v->cases[i].peak_fraction);
+    if (!any) return;
+    int width = 0;
+    for (int i = 0; i < v->n_cases; i++) width = ATN_MAX(width, (int)strlen(v->cases[i].label));
+    text_addf(t, "\nShare of the measured FMA peak: # the winner, | 100 %%\n");
+    for (int i = 0; i < v->n_cases; i++) {
+        double f = v->cases[i].peak_fraction;
+        if (!isfinite(f)) continue;
+        int bar = (int)lround(WIDE * fmin(1, fmax(0, f)));
+        text_addf(t, "%-*s  ", width, v->cases[i].label);
+        for (int k = 0; k < WIDE; k++) text_add(t, k < bar ? "#" : ".");
+        text_addf(t, "| %.0f %%\n", 100 * f);
+    }
+}
+
+/* The archive, island by island: how fast the owner of each cell is, workspace downwards. */
+static void add_archive(atn_text *t, const run_view *v)
+{
+    int low = 999, high = -999, islands = 0;
+    for (int i = 0; i < v->n_cells; i++) {
+        low = ATN_MIN(low, v->cells[i].profile), high = ATN_MAX(high, v->cells[i].profile);
+        islands = ATN_MAX(islands, v->cells[i].island + 1);
+    }
+    high = ATN_MIN(high, low + 7);
+    if (!v->n_cells || islands > 64) return;
+    text_add(t, "\nArchive: speedup of the best program of each behaviour; * the winner\n");
+    for (int d = -9; d <= 9; d++)
+        for (int g = 0; g < islands; g++) {
+            bool any = false;
+            for (int i = 0; i < v->n_cells; i++) any |= v->cells[i].island == g && v->cells[i].decode == d;
+            if (!any) continue;
+            text_addf(t, "island %d%s", g, d ? ", decode against prefill " : "");
+            if (d) text_addf(t, "%+d", d);
+            text_add(t, "\n     workspace");
+            for (int p = low; p <= high; p++) text_addf(t, "  %+6d", p);
+            text_add(t, g || d ? "\n" : "   better on long (-) or on short (+) cases\n");
+            for (int w = 63; w >= 0; w--) {
+                char row[8][16] = {{0}};
+                any = false;
+                for (int i = 0; i < v->n_cells; i++) {
+                    const view_cell *c = &v->cells[i];
+                    if (c->island != g || c->decode != d || c->workspace != w || c->profile > high) continue;
+                    any = true;
+                    snprintf(row[c->profile - low], sizeof row[0], "%.2fx%s", exp(c->score), c->program == v->winner ? "*" : "");
+                }
+                if (!any) continue;
+                text_addf(t, "%11lld %s", w >= 20 ? 1LL << (w - 20) : w >= 10 ? 1LL << (w - 10) : 1LL << w,
+                          w >= 20 ? "MB" : w >= 10 ? "kB" : "B ");
+                for (int p = 0; p <= high - low; p++) text_addf(t, "%8s", row[p][0] ? row[p] : ".");
+                text_add(t, "\n");
+            }
+        }
+}
+
 static void add_verdicts(atn_text *t, const run_view *v)
 {
     int most = ATN_MAX(ATN_MAX(v->better, v->right), ATN_MAX(v->same, v->failed));
@@ -79,6 +139,8 @@ atn_status report_charts(const char *folder, atn_text *out, atn_error *err)
     if (st) return st;
     if (v.n_programs >= 3) {
         add_progress(out, &v);
+        add_peaks(out, &v);
+        add_archive(out, &v);
         add_verdicts(out, &v);
     }
     view_free(&v);

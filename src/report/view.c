@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "problem/problem.h"
+#include "report/peers.h"
 
 /* ---- JSON that we wrote: numbers, or the words of numbers that JSON lacks ---- */
 
@@ -70,7 +71,7 @@ static void read_result(atn_store *s, run_view *v)
     store_measurements_free(m, n);
 }
 
-static const store_program *program_of(const run_view *v, int64_t id)
+const store_program *view_program(const run_view *v, int64_t id)
 {
     for (int i = 0; i < v->n_programs; i++)
         if (v->programs[i].made.id == id) return &v->programs[i];
@@ -79,7 +80,7 @@ static const store_program *program_of(const run_view *v, int64_t id)
 
 static void read_lineage(atn_store *s, run_view *v)
 {
-    const store_program *p = program_of(v, v->winner);
+    const store_program *p = view_program(v, v->winner);
     while (p && v->n_lineage < v->n_programs) { /* a parent is older than its child, so this ends */
         v->lineage = atn_realloc(v->lineage, sizeof *v->lineage * (size_t)(v->n_lineage + 1));
         char *source = store_blob_get(s, p->made.sha);
@@ -91,7 +92,7 @@ static void read_lineage(atn_store *s, run_view *v)
                                                  .speedup = isfinite(p->score) ? exp(p->score) : (double)NAN,
                                                  .t = p->t};
         int64_t parent = p->made.parent1;
-        p = parent && parent != p->made.id ? program_of(v, parent) : NULL;
+        p = parent && parent != p->made.id ? view_program(v, parent) : NULL;
     }
 }
 
@@ -160,6 +161,126 @@ static void cases_of_run(atn_store *s, run_view *v)
     store_program_clear(&p);
 }
 
+static void read_cells(atn_store *s, run_view *v)
+{
+    store_cell *list;
+    int n;
+    if (store_cells(s, &list, &n, NULL)) return;
+    v->cells = atn_alloc(sizeof *v->cells * (size_t)(n + 1));
+    for (int i = 0; i < n; i++) {
+        view_cell c = {.island = list[i].island, .program = list[i].program};
+        if (sscanf(list[i].key, "p%d w%d d%d", &c.profile, &c.workspace, &c.decode) != 3) continue;
+        const store_program *p = view_program(v, c.program);
+        c.score = p ? p->score : (double)NAN;
+        v->cells[v->n_cells++] = c;
+    }
+    free(list);
+}
+
+/* ---- limits and peers: the same lines as web/app.js draws ---- */
+
+static void add_line(run_view *v, view_line l)
+{
+    if (v->n_lines < VIEW_LINES_MAX && isfinite(l.y)) v->lines[v->n_lines++] = l;
+}
+
+/* What whole calls of a case take at the machine's limits; the comparison may have timed fewer heads. */
+typedef struct {
+    double whole_ns, fma_ns, memory_ns;
+    bool known, cut;
+} case_limits;
+
+static void limits_of(const run_view *v, case_limits *out)
+{
+    double threads = fmax(1, atof(v->threads));
+    for (int i = 0; i < v->n_cases; i++) {
+        const view_case *c = &v->cases[i];
+        atn_problem p;
+        out[i] = (case_limits){0};
+        if (problem_parse(c->label, &p, NULL) || !(c->gflops > 0) || !(c->speedup.median > 0)) continue;
+        double flops = problem_flops(&p);
+        out[i] = (case_limits){.whole_ns = flops / c->gflops,
+                               .fma_ns = flops / (v->fma_peak_gflops * threads),
+                               .memory_ns = v->read_bandwidth_gbs > 0 ? problem_bytes(&p) / v->read_bandwidth_gbs : 0,
+                               .known = true};
+        out[i].cut = fabs(c->best_ms * 1e6 / out[i].whole_ns - 1) > 0.02;
+    }
+}
+
+static view_line roof(const run_view *v, const case_limits *c, bool memory)
+{
+    double y = 0, low = 0, high = 0;
+    int n = 0;
+    for (int i = 0; i < v->n_cases; i++) {
+        if (!c[i].known || !(c[i].fma_ns > 0)) continue;
+        const evolve_interval *s = &v->cases[i].speedup;
+        double far = log(c[i].whole_ns / (memory ? fmax(c[i].fma_ns, c[i].memory_ns) : c[i].fma_ns));
+        y += far + log(s->median);
+        low += far + log(s->low > 0 ? s->low : s->median);
+        high += far + log(isfinite(s->high) && s->high > 0 ? s->high : s->median);
+        n++;
+    }
+    return (view_line){.y = n ? exp(y / n) : (double)NAN, .low = exp(low / ATN_MAX(n, 1)), .high = exp(high / ATN_MAX(n, 1))};
+}
+
+static const view_case *case_named(const run_view *v, const case_limits *c, const char *label)
+{
+    for (int i = 0; i < v->n_cases; i++)
+        if (c[i].known && !c[i].cut && !strcmp(v->cases[i].label, label)) return &v->cases[i];
+    return NULL;
+}
+
+/* The winner's speedup times the mean ratio of its time to the peer's, on the cases that both were timed on. */
+static void add_peer(run_view *v, const case_limits *c, const peer_table *t, const char *name)
+{
+    double y = 0, low = 0, high = 0;
+    int n = 0;
+    for (int i = 0; i < v->n_cases; i++) {
+        const peer_row *best = NULL;
+        for (int k = 0; k < t->n; k++)
+            if (!strcmp(t->rows[k].name, name) && case_named(v, c, t->rows[k].label) == &v->cases[i] &&
+                (!best || t->rows[k].ms < best->ms))
+                best = &t->rows[k];
+        if (!best) continue;
+        y += log(v->cases[i].best_ms / best->ms);
+        low += log(best->low > 0 ? best->low : 1);
+        high += log(best->high > 0 ? best->high : 1);
+        n++;
+    }
+    if (!n) return;
+    y = log(v->speedup.median) + y / n;
+    view_line l = {.peer = true, .y = exp(y), .low = exp(y + low / n), .high = exp(y + high / n)};
+    if (n < v->n_cases) snprintf(l.name, sizeof l.name, "%.2fx %s, on %d of %d cases", l.y, name, n, v->n_cases);
+    else snprintf(l.name, sizeof l.name, "%.2fx %s", l.y, name);
+    add_line(v, l);
+}
+
+static void read_lines(atn_store *s, run_view *v)
+{
+    if (!v->info || v->from_chain || !v->n_cases) return;
+    case_limits *c = atn_alloc(sizeof *c * (size_t)v->n_cases);
+    limits_of(v, c);
+    if (v->fma_peak_gflops > 0) {
+        view_line fma = roof(v, c, false), both = roof(v, c, true);
+        snprintf(fma.name, sizeof fma.name, "%.1fx FMA peak of this machine, %.0f GFLOP/s a core", fma.y, v->fma_peak_gflops);
+        snprintf(both.name, sizeof both.name, "%.1fx roofline with memory, %.1f GB/s", both.y, v->read_bandwidth_gbs);
+        add_line(v, fma);
+        if (both.y < 0.99 * fma.y) add_line(v, both);
+    }
+    char *machine = meta(s, "identity.machine");
+    peer_table t;
+    peers_read(v->folder, machine, atoi(v->threads), &t);
+    for (int i = 0; i < t.n; i++) {
+        bool seen = false;
+        for (int k = 0; k < i && !seen; k++) seen = !strcmp(t.rows[k].name, t.rows[i].name);
+        if (!seen) add_peer(v, c, &t, t.rows[i].name);
+    }
+    if (t.n) snprintf(v->peers_source, sizeof v->peers_source, "%s", t.source);
+    peers_free(&t);
+    free(machine);
+    free(c);
+}
+
 /* ---- whole ---- */
 
 atn_status view_read(const char *folder, run_view *v, atn_error *err)
@@ -191,7 +312,7 @@ atn_status view_read(const char *folder, run_view *v, atn_error *err)
     read_lineage(s, v);
     read_controls(s, "control", &v->controls[0], &v->has_controls[0]);
     read_controls(s, "control_end", &v->controls[1], &v->has_controls[1]);
-    const store_program *w = program_of(v, v->winner);
+    const store_program *w = view_program(v, v->winner);
     v->error = w ? w->error : (double)NAN;
     if (v->info) {
         const json_t *machine = json_object_get(v->info, "machine"), *p = json_object_get(v->info, "provenance");
@@ -207,6 +328,8 @@ atn_status view_read(const char *folder, run_view *v, atn_error *err)
         v->from_chain = true;
         cases_of_run(s, v);
     }
+    read_cells(s, v);
+    read_lines(s, v);
 out:
     store_close(s);
     if (st) view_free(v);
@@ -224,6 +347,7 @@ void view_free(run_view *v)
         free(v->lineage[i].source);
     }
     free(v->lineage);
+    free(v->cells);
     free(v->cases);
     store_programs_free(v->programs, v->n_programs);
     json_decref(v->info);

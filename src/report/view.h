@@ -23,6 +23,22 @@ typedef struct {
     double t;
 } view_step;
 
+/* A line beside the run's curve: a limit of the machine, or a peer, on the scale of speedups over the initial program. */
+typedef struct {
+    char name[160];
+    bool peer;
+    double y, low, high;
+} view_line;
+
+enum { VIEW_LINES_MAX = 16 };
+
+/* A cell of the archive: bin of the short-long profile, log2 of workspace, bin of decode against prefill. */
+typedef struct {
+    int island, profile, workspace, decode;
+    int64_t program;
+    double score; /* NAN where the program is not known */
+} view_cell;
+
 typedef struct {
     char *folder, *db_path;
     char *cpu, *isa, *compiler, *suite, *initial, *started, *version, *seed, *threads;   /* "" where not known */
@@ -37,6 +53,11 @@ typedef struct {
     int n_cases;
     store_program *programs;           /* in order of judgement, with cases */
     int n_programs;
+    view_cell *cells; /* by island */
+    int n_cells;
+    view_line lines[VIEW_LINES_MAX]; /* only where the end was measured */
+    int n_lines;
+    char peers_source[256]; /* where the peers' times come from; "" where there are none */
     view_step *lineage;                /* winner first, root last */
     int n_lineage;
     atn_controls controls[2];          /* before, after */
@@ -49,6 +70,7 @@ typedef struct {
 atn_status view_read(const char *folder, run_view *v, atn_error *err);
 void view_free(run_view *v);
 
+const store_program *view_program(const run_view *v, int64_t id); /* NULL: none */
 /* False where a case got a single pair before time ran out: its bounds are then its median, and say nothing. Equal code
  * (exactly 1) needs no bounds. */
 bool view_has_bounds(const view_case *c);

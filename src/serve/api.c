@@ -180,6 +180,18 @@ static bool next(answer *a, sqlite3_stmt *q)
     return rc == SQLITE_ROW;
 }
 
+/* JSON that is valid goes in as it is, but no "<" with it: within JSON that stands in texts only. */
+static void add_raw(atn_text *t, sqlite3_stmt *q, int i)
+{
+    const char *s = (const char *)sqlite3_column_text(q, i);
+    while (s && *s) {
+        size_t n = strcspn(s, "<");
+        text_addn(t, s, n);
+        s += n;
+        if (*s) text_add(t, "\\u003c"), s++;
+    }
+}
+
 /* [[..],[..]] of all rows of a query with one number bound (if it has a place for it). */
 static void add_rows(answer *a, const char *sql, int64_t bound, const char *real_format, size_t text_most)
 {
@@ -192,7 +204,7 @@ static void add_rows(answer *a, const char *sql, int64_t bound, const char *real
             if (i) text_add(a->out, ",");
             const char *name = sqlite3_column_name(q, i);
             if (!strcmp(name, "raw") && sqlite3_column_type(q, i) == SQLITE_TEXT) /* json_valid said so */
-                text_add(a->out, (const char *)sqlite3_column_text(q, i));
+                add_raw(a->out, q, i);
             else add_column(a->out, q, i, real_format, text_most);
         }
         text_add(a->out, "]");
@@ -213,7 +225,7 @@ static bool add_object(answer *a, const char *sql, int64_t bound)
         size_t n = strlen(name);
         bool raw = n > 4 && !strcmp(name + n - 4, "_raw") && sqlite3_column_type(q, i) == SQLITE_TEXT;
         text_addf(a->out, "%s\"%.*s\":", i ? "," : "", (int)(raw ? n - 4 : n), name);
-        if (raw) text_add(a->out, (const char *)sqlite3_column_text(q, i));
+        if (raw) add_raw(a->out, q, i);
         else add_column(a->out, q, i, "%.9g", TEXT_MOST);
     }
     if (found) text_add(a->out, "}");
@@ -562,9 +574,13 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
     atn_status st = api_ready(r, NULL, &err);
     if (st)
         return problem(out, 503, err.text,
-                       st == ATN_NOT_FOUND
-                           ? "This page goes on by itself as soon as the run is there."
-                           : "Is that the right folder? Copy the file away before anything else touches it.");
+                       st == ATN_NOT_FOUND ? "This page goes on by itself as soon as the run is there."
+                       : st == ATN_MISMATCH
+                           ? "The run is whole, but of another version: look at it with the attune that made it, or start a new one "
+                             "with: attune evolve -o OTHER"
+                       : st == ATN_FORMAT
+                           ? "Copy the file away before anything else touches it; sqlite3 run.db .recover saves what is whole."
+                           : "Is that the right folder, and may you read it? This page goes on by itself once it can be read.");
     answer a = {r, out, q, false};
     bool found = true;
     text_addf(out, "{\"run\":%d,\"runs\":%d,", q->run, q->runs);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "store/store.h"
@@ -57,6 +58,25 @@ static char *source_of(int64_t id, int bk, bool hostile)
               (long long)id, hostile ? attacks[id % ATN_COUNT(attacks)] : "", bk, (long long)(1 << id % 3));
     for (int i = 0; i < 40; i++) text_addf(&t, "static void step_%d(float *a) { a[%d] += %d; }\n", i, i, i);
     return text_take(&t);
+}
+
+/* Pairs around each case's ratio, a few far out. */
+static void add_races(atn_rng *r, int64_t program, int64_t against, const store_case *cases)
+{
+    for (int i = 0; i < CASES; i++) {
+        float d[32];
+        for (int k = 0; k < ATN_COUNT(d); k++)
+            d[k] = (float)(cases[i].log_ratio + 0.01 * rng_normal(r) + (rng_below(r, 20) ? 0 : 0.3));
+        must(store_race_add(s,
+                            &(store_race){.program = program,
+                                          .against = against,
+                                          .kind = "race",
+                                          .case_index = i,
+                                          .n = ATN_COUNT(d),
+                                          .effect = 0.002,
+                                          .d = d},
+                            &err));
+    }
 }
 
 static void add_program(int64_t id, int n, bool hostile, double t)
@@ -145,6 +165,7 @@ static void add_program(int64_t id, int n, bool hostile, double t)
                        .n_cases = failed ? 0 : CASES};
     snprintf(g.object_hash, sizeof g.object_hash, "%032llx", (unsigned long long)id);
     must(store_program_add(s, &g, &err));
+    if (!failed && id > 1) add_races(&r, id, g.incumbent, cases);
     if (!failed && (promoted || rng_below(&r, 8) == 0)) must(store_cell_add(s, id, p.island, cell, p.id, &err));
     if (id % 24 == 0) must(store_migration_add(s, id, p.island, (p.island + 1) % ISLANDS, best_id, &err));
     if (promoted) {
@@ -182,6 +203,32 @@ static void add_letters(bool hostile)
     must(store_measurement_add(s, "answer", 1, 0, 3, a, &err));
     free(a);
     store_program_clear(&p);
+}
+
+/* What proposers believe, three times; what the run does now, if it goes on; a folder for the question that waits. */
+static void add_talk(const char *folder, bool hostile, bool live, double t)
+{
+    for (int i = 1; i <= 3; i++) {
+        char *b = atn_format("{\"proposer\":\"llm\",\"asked\":%d,\"usd\":0.02,\"arms\":[{\"group\":\"operator\",\"name\":\"diff\","
+                             "\"prior\":0.6,\"share\":%g,\"rate\":0.3,\"n\":%d,\"pulls\":%d,\"cost\":0},{\"group\":\"operator\","
+                             "\"name\":\"full\",\"prior\":0.4,\"share\":%g,\"rate\":0.2,\"n\":%d,\"pulls\":%d,\"cost\":0}],"
+                             "\"lessons\":\"%s\"}",
+                             i, 0.5 + 0.1 * i, i, i, 0.5 - 0.1 * i, i, i,
+                             hostile ? "<script>window.pwned=1</script>" : "- paid 1.20x over its parent: larger tiles");
+        must(store_measurement_add(s, "belief", 0, 0, t * i / 3, b, &err));
+        free(b);
+    }
+    if (live)
+        must(store_meta_set(s, "now",
+                            "{\"judge\":{\"id\":9,\"stage\":\"race\",\"began\":1,\"since\":2},\"builds\":[{\"id\":10,\"since\":2}],"
+                            "\"waiting\":[11],\"builders\":1,\"judged\":60,\"t\":3,\"per_minute\":50,\"done\":0.5,"
+                            "\"seconds_left\":60,\"phase\":\"evolving\"}",
+                            &err));
+    char *letter = atn_format("%s/mailbox/002", folder), *state = file_join(letter, "state");
+    must(file_mkdirs(letter, &err));
+    must(file_write(state, "open\n", 5, &err));
+    free(letter);
+    free(state);
 }
 
 static void add_result(int64_t n, double t)
@@ -248,6 +295,7 @@ int main(int argc, char **argv)
                                    &err));
     for (int i = 1; i <= n; i++) add_program(i, n, hostile, i * 1.2);
     if (n >= 9) add_letters(hostile);
+    if (n >= 9) add_talk(argv[1], hostile, !strcmp(kind, "live"), n * 1.2);
     if (n && (!strcmp(kind, "finished") || hostile)) add_result(n, n * 1.2);
     must(store_commit(s, &err));
     store_close(s);

@@ -175,8 +175,12 @@ static void test_answers(void **state)
     assert_int_equal(json_array_size(json_object_get(later, "rows")), 5);
     assert_true(
         text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
-    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts", "/api/questions"};
+    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts", "/api/questions", "/api/beliefs", "/api/peers"};
     for (int i = 0; i < ATN_COUNT(rest); i++) json_decref(json_of(rest[i]));
+    json_t *races = json_of("/api/races?id=9"), *first = json_array_get(json_object_get(races, "rows"), 0);
+    assert_int_equal(json_array_size(json_object_get(races, "rows")), 6);
+    assert_int_equal(json_array_size(json_array_get(first, 4)), 32);
+    json_decref(races);
     json_t *nine = json_of("/api/program?id=9"), *open = json_of("/api/questions");
     assert_string_equal(json_string_value(json_object_get(json_object_get(nine, "asked"), "prompt")),
                         "Make it faster.");
@@ -205,7 +209,8 @@ static void test_hostile(void **state)
         }
         json_decref(o);
     }
-    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts", "/api/questions"};
+    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts", "/api/questions",
+                          "/api/beliefs"};
     char *c = cookie();
     for (int i = 0; i < ATN_COUNT(rest); i++) {
         json_decref(json_of(rest[i]));
@@ -214,6 +219,92 @@ static void test_hostile(void **state)
         free(a);
     }
     free(c);
+}
+
+/* ---- the one thing that can be written ---- */
+
+static char *letter(const char *name)
+{
+    return atn_format("%s/mailbox/002/%s", run_folder, name);
+}
+
+/* The status of a POST with these headers; NULL: the page's own. */
+static int post(const char *path, const char *headers, const char *body, size_t n)
+{
+    char *c = cookie(), *own = atn_format("%sOrigin: http://127.0.0.1:%d\r\nSec-Fetch-Site: same-origin\r\n", c, port),
+         *head = atn_format("POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%sContent-Type: text/plain\r\nContent-Length: "
+                            "%zu\r\nConnection: close\r\n\r\n",
+                            path, port, headers ? headers : own, n);
+    int fd = dial(), status = 0;
+    send_text(fd, head);
+    for (size_t at = 0; at < n;) {
+        ssize_t k = write(fd, body + at, ATN_MIN(n - at, (size_t)65536));
+        if (k <= 0) break; /* refused before it was whole */
+        at += (size_t)k;
+    }
+    char *a = receive(fd, NULL, 3000);
+    sscanf(a, "HTTP/1.1 %d", &status);
+    close(fd);
+    free(a);
+    free(c);
+    free(own);
+    free(head);
+    return status;
+}
+
+static void test_mailbox(void **state)
+{
+    (void)state;
+    make("mail", "40 live");
+    start("mail");
+    const char *path = "/api/answer?run=0&number=2", *text = "<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n";
+    size_t n = strlen(text);
+    char *answer = letter("answer.md"), *c = cookie();
+    /* Without the cookie, from elsewhere, or from nowhere that it says: refused, and nothing is there. */
+    char *no_cookie = atn_format("Origin: http://127.0.0.1:%d\r\n", port),
+         *elsewhere = atn_format("%sOrigin: http://evil.example\r\n", c),
+         *other_port = atn_format("%sOrigin: http://127.0.0.1:%d\r\n", c, port ^ 1),
+         *null_origin = atn_format("%sOrigin: null\r\n", c),
+         *cross = atn_format("%sOrigin: http://127.0.0.1:%d\r\nSec-Fetch-Site: cross-site\r\n", c, port),
+         *with_token = atn_format("%s&token=%s", path, token);
+    const char *refused[] = {no_cookie, elsewhere, other_port, null_origin, cross, c};
+    for (int i = 0; i < ATN_COUNT(refused); i++) assert_int_equal(post(path, refused[i], text, n), 403);
+    assert_int_equal(post(with_token, no_cookie, text, n), 403); /* a link to the page is not enough */
+    assert_int_equal(post("/api/run", NULL, text, n), 405);
+    assert_int_equal(post(path, NULL, "", 0), 400);
+    assert_int_equal(post(path, NULL, " \n", 2), 400);
+    assert_int_equal(post(path, NULL, "a\0b", 3), 400);
+    assert_int_equal(post("/api/answer?run=0&number=3", NULL, text, n), 404);
+    assert_int_equal(post("/api/answer?run=0&number=-2", NULL, text, n), 404);
+    assert_int_equal(post("/api/answer?run=0&number=../2", NULL, text, n), 400);
+    assert_int_equal(post("/api/answer?run=5&number=2", NULL, text, n), 404);
+    char *large = malloc(5 << 20);
+    memset(large, 'x', 5 << 20);
+    int status = post(path, NULL, large, 5 << 20);
+    assert_true(status == 413 || status == 0); /* cut off while still sending */
+    assert_false(file_exists(answer));
+    assert_int_equal(post(path, NULL, text, n), 200);
+    char *got = NULL;
+    assert_int_equal(file_read(answer, 1 << 20, &got, NULL, NULL), 0);
+    assert_string_equal(got, text);
+    assert_int_equal(post(path, NULL, "another", 7), 409); /* never over one that waits */
+    json_t *q = json_of("/api/questions"), *row = json_array_get(json_object_get(q, "rows"), 0);
+    assert_true(json_is_true(json_object_get(json_array_get(row, json_array_size(row) - 1), "waits")));
+    json_decref(q);
+    assert_int_equal(unlink(answer), 0);
+    /* Closed questions, and folders that are links, take nothing. */
+    char *word = letter("state"), *box = letter("");
+    assert_int_equal(file_write(word, "judged\n", 7, NULL), 0);
+    assert_int_equal(post(path, NULL, text, n), 409);
+    file_write(word, "open\n", 5, NULL);
+    char *moved = atn_format("%s/elsewhere", dir);
+    box[strlen(box) - 1] = 0;
+    assert_int_equal(rename(box, moved), 0);
+    assert_int_equal(symlink(moved, box), 0);
+    assert_int_equal(post(path, NULL, text, n), 404);
+    assert_false(file_exists(answer));
+    char *all[] = {answer, c, no_cookie, elsewhere, other_port, null_origin, cross, with_token, large, got, word, box, moved};
+    for (int i = 0; i < ATN_COUNT(all); i++) free(all[i]);
 }
 
 static int listen_after(long after, bool by_header)
@@ -294,6 +385,14 @@ static void test_stream(void **state)
     free(a);
     close(up_to_date);
     close(ahead);
+    int fd = listen_after(21, true); /* what goes on now comes without a number of its own */
+    a = receive(fd, "event: now", 3000);
+    char *now = strstr(a, "event: now");
+    assert_non_null(now);
+    assert_non_null(strstr(now, "\"stage\":\"race\""));
+    assert_null(strstr(now, "id: "));
+    free(a);
+    close(fd);
 }
 
 static void test_same_address_again(void **state)
@@ -365,6 +464,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_who_may_read, stop),
         cmocka_unit_test_teardown(test_answers, stop),
         cmocka_unit_test_teardown(test_hostile, stop),
+        cmocka_unit_test_teardown(test_mailbox, stop),
         cmocka_unit_test_teardown(test_stream, stop),
         cmocka_unit_test_teardown(test_same_address_again, stop),
         cmocka_unit_test_teardown(test_thousand, stop),
