@@ -2,8 +2,9 @@
  *
  * Answers come in any order; they take effect in order of proposal, and after each one proposal is made, so that with the
  * same answers the run is the same run, however fast or short-lived whoever gives them. A candidate is raced against the
- * incumbent that was known `window` verdicts ago; a win against one that has been replaced since is no win, and is raced
- * again against the present one. */
+ * incumbent that was known `window` verdicts ago; who wins against one that has been replaced since is raced against its
+ * successor, and so on: against each in turn, whenever it was known, so that neither opponents nor verdicts depend on
+ * time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,16 @@ static atn_status trial_begin(atn_engine *e, engine_slot *s, atn_error *err)
     return st;
 }
 
+/* A win that still has to stand against a later incumbent; 0: none. */
+static int64_t next_opponent(const atn_engine *e, const engine_slot *s)
+{
+    const evolve_outcome *o = s->outcome;
+    if (s->state != SLOT_JUDGED || !o->has_confirm || o->confirm.reason != ATN_REASON_OK) return 0;
+    for (int i = 0; i + 1 < e->n_reigns; i++)
+        if (e->reign[i].id == s->against) return e->reign[i + 1].id;
+    return 0;
+}
+
 static atn_status slot_step(atn_engine *e, engine_slot *s, atn_error *err)
 {
     evolve_judge *j = e->judge;
@@ -52,9 +63,12 @@ static atn_status slot_step(atn_engine *e, engine_slot *s, atn_error *err)
         s->state = SLOT_JUDGED;
         s->outcome->race.seconds_build = s->built.seconds;
         if (s->outcome->status && err) *err = s->outcome->err;
-        return s->outcome->status;
+        if (s->outcome->status) return s->outcome->status;
     }
-    return ATN_OK;
+    int64_t next = next_opponent(e, s);
+    if (!next || engine_same_code(e, &s->built)) return ATN_OK;
+    s->against = next;
+    return trial_begin(e, s, err);
 }
 
 static engine_slot *oldest(atn_engine *e)
@@ -82,10 +96,8 @@ atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err)
     if (!st) st = engine_fill(e, idle, err);
     engine_slot *s = st ? NULL : oldest(e);
     while (!st && s && settles(e, s)) {
-        bool won = s->outcome && s->outcome->has_confirm && s->outcome->confirm.reason == ATN_REASON_OK;
-        if (won && s->against != e->incumbent && !engine_same_code(e, &s->built)) {
-            s->against = e->incumbent;
-            st = trial_begin(e, s, err);
+        if (next_opponent(e, s) && !engine_same_code(e, &s->built)) {
+            st = slot_step(e, s, err);
             break;
         }
         engine_clear_pairs(e);

@@ -45,6 +45,7 @@ static atn_status make(const evolve_options *o, evolve_judge **out, atn_error *e
     (void)o, (void)err;
     fake_init(f);
     f->constant = true;
+    f->steps = 0;
     f->judge_us = us ? atoi(us) : 0;
     judged = f->face.candidate;
     f->face.candidate = or_die;

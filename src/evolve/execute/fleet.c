@@ -440,14 +440,14 @@ void fleet_adopt(atn_fleet *f, int in, int out)
     f->counts.started++;
 }
 
-static fleet_node *node_of(atn_fleet *f, const char *name)
+static fleet_node *node_of(atn_fleet *f, const char *name, int cls)
 {
     for (int i = 0; i < f->n_nodes; i++)
-        if (!strcmp(f->node[i]->name, name)) return f->node[i];
+        if (f->node[i]->cls == cls && !strcmp(f->node[i]->name, name)) return f->node[i];
     f->node = atn_realloc(f->node, (size_t)(f->n_nodes + 1) * sizeof *f->node);
     fleet_node *n = f->node[f->n_nodes++] = atn_alloc(sizeof *n);
     snprintf(n->name, sizeof n->name, "%s", name);
-    n->cls = -1;
+    n->cls = cls;
     return n;
 }
 
@@ -535,8 +535,7 @@ static void on_ready(atn_fleet *f, fleet_pilot *p, const json_t *m)
         refuse(f, p, "it judges by other rules");
         return;
     }
-    p->node = node_of(f, p->name);
-    p->node->cls = p->cls;
+    p->node = node_of(f, p->name, p->cls);
     p->node->pilots++;
     p->node->cpus = p->machine.cpus;
     p->node->fma_gflops = field_real(m, "fma_gflops");

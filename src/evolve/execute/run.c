@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "evolve/engine.h"
 
 static const double NODES_S = 60, ALONE_S = 60;
@@ -57,6 +58,8 @@ static atn_status class_begin(cluster *k, int cls, atn_error *err)
     c->folder = first ? atn_strdup(k->o->folder) : file_join(below, fleet_class_word(k->fleet, cls));
     free(below);
     c->o.folder = c->folder;
+    const char *word = fleet_class_word(k->fleet, cls);
+    if (!first) c->o.seed ^= hash_bytes(word, strlen(word)); /* the same search twice would find the same */
     char *db = file_join(c->folder, "run.db");
     c->o.resume = k->o->resume && file_exists(db); /* a class that comes later begins then */
     free(db);
