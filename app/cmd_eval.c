@@ -256,7 +256,7 @@ static atn_status module_start(const evaluation *e, pid_t *pid, FILE **out, atn_
 
 static atn_status measure_module(evaluation *e, atn_error *err)
 {
-    pid_t pid;
+    pid_t pid = -1;
     FILE *out = NULL;
     char line[1024];
     int status = 0, lock = -1;

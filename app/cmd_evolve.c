@@ -229,7 +229,7 @@ int cmd_evolve(const atn_cli *c)
     if (st) goto failed;
 
     settings_apply(config, &o);
-    if ((st = settings_bound(&o, &err))) goto failed;
+    if (settings_bound(&o, &err)) goto failed;
     config_text_json = config_json(config);
     o.folder = cli_text(c, "output", "attune_output");
     o.resume = cli_has(c, "resume");
@@ -242,7 +242,7 @@ int cmd_evolve(const atn_cli *c)
     o.event = progress_event;
     o.event_ctx = &progress;
     bool asks = false;
-    if ((st = proposers_create(config, &o, &asks, &err))) goto failed;
+    if (proposers_create(config, &o, &asks, &err)) goto failed;
     if (!c->quiet) {
         atn_text notes = {0};
         config_notes(config, asks, &notes);

@@ -315,6 +315,7 @@ static void say_bounds(const atn_evidence *e, atn_text *t)
         int worst = -1;
         for (int i = 0; i < e->n_cases; i++)
             if (!said[i] && (worst < 0 || e->cases[i].peak < e->cases[worst].peak)) worst = i;
+        ATN_ASSERT(worst >= 0); /* fewer than n_cases are said */
         const evidence_case *c = &e->cases[worst];
         said[worst] = true;
         text_addf(t, "  %s: %s, %.0f %% of the FMA peak, %.0f %% of memory bandwidth\n", c->name, bound_word(c->bound),

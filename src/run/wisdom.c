@@ -78,6 +78,7 @@ static void table_put(table *t, const entry *e, bool only_if_faster)
     bool found;
     const int at = table_find(t, e->row.problem, &found);
     if (found) {
+        ATN_ASSERT(t->e);
         if (!only_if_faster || e->row.gflops > t->e[at].row.gflops) t->e[at] = *e;
         return;
     }

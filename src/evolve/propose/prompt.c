@@ -69,7 +69,7 @@ static const char *const roles[] = {"<|",       "|>",           "[INST]",       
 static void add_clean(atn_text *t, const char *s, size_t most, bool one_line)
 {
     size_t i = 0;
-    for (; s[i] && i < most; i++) {
+    for (; i < most && s[i]; i++) {
         unsigned char c = (unsigned char)s[i];
         for (int k = 0; k < ATN_COUNT(roles); k++)
             if (c == (unsigned char)*roles[k] && text_starts(s + i, roles[k])) {
