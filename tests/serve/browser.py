@@ -1,6 +1,6 @@
 """The dashboard in a real browser: each view on a finished, a live, an empty, a hostile, a broken and a 10,000-candidate run.
 
-    /usr/bin/python3 tests/serve/browser.py ATTUNE MAKE_RUN [finished|live|empty|hostile|broken|large|static ...]
+    /usr/bin/python3 tests/serve/browser.py ATTUNE MAKE_RUN [finished|live|empty|hostile|broken|large|static|mailbox|report ...]
 
 Every check prints a TAP line; screenshots go to $ATTUNE_SHOTS, or the folder that the test runs in. Exit 77: no browser here."""
 import http.client
@@ -119,7 +119,29 @@ def finished(b):
     check('How it was asked for' in b.find_element(By.TAG_NAME, 'main').text, 'a program shows its question and answer')
     go(b, 'cases')
     b.find_element(By.CSS_SELECTOR, 'table.matrix td.v button').click()
-    check(wait(b, "document.querySelector('#race svg')"), 'a number of the matrix opens its race')
+    check(wait(b, "document.querySelector('#race')"), 'a number of the matrix opens its race')
+    go(b, 'cases/9/1')
+    check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'each pair of a race is drawn')
+    b.refresh()
+    check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'a race has an address of its own')
+    go(b, 'proposers')
+    text = b.find_element(By.TAG_NAME, 'main').text
+    check('What llm believes' in text and 'larger tiles' in text, 'shares of proposers and their lessons')
+    check(b.execute_script("return [...document.querySelectorAll('main button, main a, nav a, header a')].every(e => e.textContent.trim() || e.getAttribute('aria-label'))"), 'every button and link has a name')
+    check(b.execute_script("return [...document.querySelectorAll('figure svg')].every(e => e.getAttribute('role') === 'img' && e.getAttribute('aria-label'))"), 'every picture has a label')
+    b.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {'width': 390, 'height': 844, 'deviceScaleFactor': 1, 'mobile': True})
+    b.refresh()
+    wait(b, 'attune.first_ms')
+    wide = []
+    for v in VIEWS + ['program/20', 'cases/9/1']:
+        go(b, v)
+        b.save_screenshot(os.path.join(SHOTS, f'phone-{v.replace("/", "_")}.png'))
+        if b.execute_script('return document.documentElement.scrollWidth > innerWidth'):
+            wide.append(v)
+    check(not wide, 'no view is wider than a phone', ' '.join(wide))
+    b.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    b.refresh()
+    wait(b, 'attune.first_ms')
     body = b.find_element(By.TAG_NAME, 'body')
     go(b, 'program')
     body.send_keys('j', 'j', 'k', Keys.ENTER)
@@ -163,6 +185,7 @@ def live(b):
     writer = subprocess.Popen([MAKE, folder, '60', 'add'])
     wait(b, "attune.data[0].rows.length > 62")
     check('running' in b.find_element(By.ID, 'top').text, 'says that the run goes on')
+    check(wait(b, "document.querySelector('ol.stages li.on') && document.querySelector('ol.stages li.on').textContent === 'race'"), 'shows the stage of the judge')
     import sqlite3
     lag = []
     for _ in range(8):
@@ -198,6 +221,52 @@ def live(b):
     make('live', 30, 'live')
     check(wait(b, 'attune.data[0].rows.length === 30', 6), 'a new run in the same folder replaces the old one on the page')
     s.stop()
+
+
+def mailbox(b):
+    folder = make('letters', 40, 'live')
+    s = Server(folder)
+    b.get(s.url)
+    wait(b, "attune.first_ms && attune.link === 'live'")
+    go(b, 'mailbox')
+    check(wait(b, "document.querySelector('#answer-2')"), 'an open question takes an answer')
+    b.find_element(By.ID, 'answer-2').send_keys('<script>window.pwned=1</script> an answer')
+    writer = subprocess.Popen([MAKE, folder, '10', 'add'])
+    go(b, 'mailbox')
+    wait(b, 'attune.data[0].rows.length >= 50')
+    writer.wait()
+    kept = b.execute_script("return document.querySelector('#answer-2').value")
+    check(kept.endswith('an answer'), 'what is being written outlives new verdicts', kept[-20:])
+    b.find_element(By.CSS_SELECTOR, 'form.answer button').click()
+    path = os.path.join(folder, 'mailbox', '002', 'answer.md')
+    end = time.time() + 5
+    while time.time() < end and not os.path.exists(path):
+        time.sleep(0.05)
+    check(os.path.exists(path) and open(path).read() == '<script>window.pwned=1</script> an answer', 'it is in the mailbox, whole')
+    check(wait(b, "document.querySelector('main').textContent.includes('waits to be taken')"), 'the page says that it waits')
+    check(b.execute_script('return window.pwned === undefined'), 'no text became code')
+    check(not errors(b), 'no console error')
+    s.stop()
+
+
+def report(b):
+    folder = make('report', 500)
+    out = os.path.join(work, 'report.html')
+    subprocess.run([ATTUNE, 'report', folder, '-o', out], check=True, stdout=subprocess.DEVNULL)
+    size = os.path.getsize(out)
+    check(size < 3 << 20, 'a report of 500 candidates is under 3 MB', f'{size} bytes')
+    b.get('file://' + out)
+    check(b.execute_script("return document.querySelectorAll('svg').length") >= 6, 'cases, progress, errors, verdicts, archive, tree')
+    check(b.execute_script("return performance.getEntriesByType('resource').length") == 0, 'it asks for nothing else')
+    check(b.execute_script("return document.querySelectorAll('.tools a[download]').length") >= 12, 'each with its drawing and data')
+    b.save_screenshot(os.path.join(SHOTS, 'report.png'))
+    svg = b.execute_script("return decodeURIComponent(document.querySelector('.tools a').href.split(',').slice(1).join(','))")
+    check(svg.startswith('<svg xmlns=') and svg.rstrip().endswith('</svg>'), 'the drawing to take away is whole')
+    check(not errors(b), 'no console error')
+    out = os.path.join(work, 'hostile.html')
+    subprocess.run([ATTUNE, 'report', make('hostile-report', 40, 'hostile'), '-o', out], check=True, stdout=subprocess.DEVNULL)
+    b.get('file://' + out)
+    check(b.execute_script("return window.pwned === undefined && !document.querySelector('main script, main img, main iframe, main [onclick]')"), 'no text became code or markup')
 
 
 def empty(b):
@@ -259,6 +328,26 @@ def broken(b):
     b.save_screenshot(os.path.join(SHOTS, 'broken.png'))
     bad = [e for e in errors(b) if '503' not in e and '/api/events' not in e]  # the connection was cut on purpose
     check(not bad, 'no error of our own', ' | '.join(bad)[:200])
+    import sqlite3
+    shutil.rmtree(folder)
+    make('broken', 20)
+    db = sqlite3.connect(path)
+    db.execute('PRAGMA user_version=0')
+    db.close()
+    s.kill()
+    s.start()
+    b.refresh()
+    wait(b, "document.querySelector('main .box')", 6)
+    text = b.find_element(By.TAG_NAME, 'main').text
+    check('schema 0' in text and 'evolve -o' in text, 'an old schema: the page says so, and what to do', text[:120].replace('\n', ' '))
+    os.truncate(path, os.path.getsize(path) // 2)
+    s.kill()
+    s.start()
+    b.refresh()
+    wait(b, "document.querySelector('main .box')", 6)
+    text = b.find_element(By.TAG_NAME, 'main').text
+    check('.recover' in text, 'half a file: the page says so, and what to do', text[:120].replace('\n', ' '))
+    errors(b)
     os.remove(path)
     make('broken', 10)
     check(wait(b, 'attune.data[0] && attune.data[0].rows.length === 10', 8), 'goes on by itself when a good one is there')
@@ -314,7 +403,7 @@ def static(b):
 
 def main():
     global kind
-    tests = {'finished': finished, 'live': live, 'empty': empty, 'hostile': hostile, 'broken': broken, 'large': large, 'static': static}
+    tests = {'finished': finished, 'live': live, 'empty': empty, 'hostile': hostile, 'broken': broken, 'large': large, 'static': static, 'mailbox': mailbox, 'report': report}
     for kind in sys.argv[3:] or tests:
         b = browser()
         try:
