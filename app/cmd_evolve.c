@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "cmd.h"
+#include "elsewhere.h"
 #include "evolve/config.h"
 #include "evolve/evolve.h"
 #include "progress.h"
@@ -171,7 +172,7 @@ static char *shortened(char *path)
 
 static void say_start(atn_progress *p, const evolve_options *o, const evolve_judge *j)
 {
-    const atn_machine *m = machine_get();
+    const atn_machine *m = j->machine ? j->machine : machine_get();
     atn_peaks peaks = {0};
     if (j->peaks) j->peaks(j->ctx, &peaks);
     progress_say(p, "%s%s%s, %s, %d CPU%s: %.0f GFLOP/s, %.1f GB/s a core; %s", term_set(stderr, TERM_BOLD), m->cpu,
@@ -252,12 +253,17 @@ int cmd_evolve(const atn_cli *c)
 
     interrupt_catch();
     progress_begin(&progress, c->json, c->quiet);
-    st = evolve_judge_create(&o, &judge, &err);
-    if (st) goto failed;
     progress.options = &o;
-    progress.judge = judge;
-    say_start(&progress, &o, judge);
-    st = evolve_run(&o, judge, result, &err);
+    if (elsewhere_wanted(config)) {
+        const elsewhere x = {config, &progress, proposers_create, say_start};
+        st = elsewhere_run(&x, &o, result, &err);
+    } else {
+        st = evolve_judge_create(&o, &judge, &err);
+        if (st) goto failed;
+        progress.judge = judge;
+        say_start(&progress, &o, judge);
+        st = evolve_run(&o, judge, result, &err);
+    }
     progress_end(&progress);
     if (st) goto failed;
     code = finish(c, &o, result);

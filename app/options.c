@@ -11,7 +11,9 @@
 #include "problem/suite.h"
 
 const atn_command cli_commands[] = {
-#define COMMAND(name, args, low, high, summary, text) {#name, args, low, high, summary, text},
+#define worker_bundle worker-bundle /* a name with a dash */
+#define WORD(name) #name
+#define COMMAND(name, args, low, high, summary, text) {WORD(name), args, low, high, summary, text},
 #define OPTION(...)
 #include "options.def"
 #undef COMMAND
@@ -22,7 +24,7 @@ const int cli_command_count = ATN_COUNT(cli_commands);
 const atn_option cli_options[] = {
 #define COMMAND(...)
 #define OPTION(command, name, letter, type, arg, low, high, values, config, help)                                      \
-    {#command, name, letter, OPT_##type, arg, low, high, values, config, help},
+    {WORD(command), name, letter, OPT_##type, arg, low, high, values, config, help},
 #include "options.def"
 #undef COMMAND
 #undef OPTION

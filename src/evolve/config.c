@@ -66,6 +66,21 @@ const config_key config_keys[] = {
     {"judge.unsafe", CONFIG_BOOL, NO, "false", CONFIG_ACTS,
      "run candidates even where this machine can isolate nothing"},
 
+    {"executor.kind", CONFIG_CHOICE, 0, 0, "local|slurm|ssh|spool|exec", "local", CONFIG_ACTS,
+     "where candidates are built and judged: on this machine, or by pilots that srun, ssh or a command of yours starts, or "
+     "that are found in a folder"},
+    {"executor.slots", CONFIG_INT, RANGE(1, 4096), "4", CONFIG_ACTS, "pilots to keep alive (ssh: as hosts says)"},
+    {"executor.options", CONFIG_TEXT, NO, NULL, CONFIG_ACTS,
+     "more words for srun or ssh, as a shell reads them; with exec the whole command"},
+    {"executor.hosts", CONFIG_TEXTS, NO, NULL, CONFIG_ACTS, "machines for ssh: node1, user@node2, node3*4 for four pilots"},
+    {"executor.worker", CONFIG_TEXT, NO, NULL, CONFIG_ACTS,
+     "attune as the other machine calls it (slurm: the path of this one; ssh: attune)"},
+    {"executor.spool", CONFIG_TEXT, NO, NULL, CONFIG_ACTS, "folder that all machines share, where `attune worker --spool` is met"},
+    {"executor.window", CONFIG_INT, RANGE(1, 8192), NULL, CONFIG_ACTS,
+     "candidates under way at once; kept for the life of a run (half as many again as slots)"},
+    {"executor.heartbeat", CONFIG_REAL, RANGE(0.05, 600), "2", CONFIG_ACTS,
+     "seconds between signs of life; six of them missed, and a pilot is lost"},
+
     {"database.num_islands", CONFIG_INT, RANGE(1, 16), "4", CONFIG_ACTS, "islands that evolve side by side"},
     {"database.archive_size", CONFIG_INT, RANGE(1, 1e6), "64", CONFIG_ACTS, "cells of one island's archive"},
     {"database.migration_interval", CONFIG_INT, RANGE(1, 1e6), "24", CONFIG_ACTS, "candidates between two migrations"},

@@ -12,9 +12,6 @@
 
 static const double STOP_GRACE_S = 0.4; /* a call of the judge that ends within that after Ctrl-C still counts */
 static const double LATE_S = 30;        /* a call may end that long after its time */
-static const double LANDSLIDE =
-    0.5; /* a race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow */
-enum { CONFIRM_PAIRS = 32, CONFIRM_PAIRS_FEW = 8 };
 
 /* ---- calls ---- */
 
@@ -210,11 +207,6 @@ static bool confirmed(const atn_verdict *c)
     return engine_only_slower(c->reason) && c->suite_low > 0 && c->reason == ATN_REASON_OK;
 }
 
-int engine_confirm_pairs(const atn_verdict *race)
-{
-    return race->suite_low > LANDSLIDE ? CONFIRM_PAIRS_FEW : CONFIRM_PAIRS;
-}
-
 /* The verdict of a built candidate into *race, and *confirm with its fresh races where the first one was won. */
 static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, atn_verdict *confirm, bool *has_confirm,
                               bool *promoted, atn_error *err)
@@ -231,7 +223,7 @@ static atn_status judge_built(atn_engine *e, engine_slot *s, atn_verdict *race, 
         return ATN_CANCELLED; /* a win without its confirmation is no verdict: judged again on resume */
     memset(confirm, 0, sizeof *confirm);
     engine_now_at(e, s->made.id, "confirm");
-    st = engine_compare(e, &s->built, incumbent, engine_confirm_pairs(race), true, false, 0, confirm, err);
+    st = engine_compare(e, &s->built, incumbent, score_confirm_pairs(race), true, false, 0, confirm, err);
     engine_now_at(e, 0, NULL);
     *has_confirm = !st;
     *promoted = !st && confirmed(confirm);

@@ -185,7 +185,6 @@ void engine_clear_pairs(atn_engine *e);
 /* Gives the slot's candidate its verdict: by the judge here, or (not NULL) by what was found elsewhere. */
 atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome *elsewhere, atn_error *err);
 int64_t engine_same_code(const atn_engine *e, const build_result *b); /* a judged program; 0: none */
-int engine_confirm_pairs(const atn_verdict *race); /* of the confirmation of a race that was won */
 void engine_control(atn_engine *e, bool at_end);
 void engine_nodes(atn_engine *e); /* records the machines of a judge elsewhere */
 bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */

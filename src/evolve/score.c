@@ -123,3 +123,9 @@ void score_cell(const evolve_score *s, int64_t workspace_bytes, char *out, size_
     while (w < 62 && ((int64_t)1 << w) < workspace_bytes) w++;
     snprintf(out, room, "p%+d w%d d%+d", bin(s->profile), w, bin(s->decode));
 }
+
+/* A race won by 1.6 x and more is confirmed by few pairs: the loser may be very slow. */
+int score_confirm_pairs(const atn_verdict *race)
+{
+    return race->suite_low > 0.5 ? 8 : 32;
+}

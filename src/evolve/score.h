@@ -39,4 +39,7 @@ void score_make(const suite_kinds *k, const atn_verdict *v, const evolve_score *
 /* The archive cell of a score and a workspace: "p-2 w17 d+1". */
 void score_cell(const evolve_score *s, int64_t workspace_bytes, char *out, size_t room);
 
+/* Pairs of the confirmation of a race that was won. */
+int score_confirm_pairs(const atn_verdict *race);
+
 #endif

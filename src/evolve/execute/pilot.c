@@ -15,10 +15,10 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "evolve/desk.h"
-#include "evolve/engine.h"
 #include "evolve/execute/line.h"
 #include "evolve/execute/wire.h"
 #include "evolve/record.h"
+#include "evolve/score.h"
 
 enum { BUILDS = 6, FILES_MS = 40 };
 
@@ -103,7 +103,7 @@ static atn_status do_open(pilot *p, json_t *answer, atn_error *err)
 {
     const json_t *q = p->question, *cases = json_object_get(q, "suite");
     atn_status st = ATN_OK;
-    p->options = evolve_defaults();
+    p->options = (evolve_options){0};
     for (size_t i = 0; i < json_array_size(cases) && !st; i++)
         st = suite_add_case(&p->suite, json_string_value(json_array_get(cases, i)), err);
     if (st) return st;
@@ -152,7 +152,7 @@ static atn_status do_judge(pilot *p, json_t *answer, atn_error *err)
         if (st) return st;
         if (against && upto == ATN_STAGE_RACE && race.correct && race.promoted) {
             memset(&confirm, 0, sizeof confirm);
-            st = j->compare(j->ctx, &candidate, &incumbent, engine_confirm_pairs(&race), true, false, 0, &confirm, err);
+            st = j->compare(j->ctx, &candidate, &incumbent, score_confirm_pairs(&race), true, false, 0, &confirm, err);
             if (st) return st;
             set_verdict(answer, "confirm", &confirm);
         }

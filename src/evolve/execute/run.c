@@ -59,6 +59,7 @@ static atn_status class_begin(cluster *k, int cls, atn_error *err)
     free(below);
     c->o.folder = c->folder;
     const char *word = fleet_class_word(k->fleet, cls);
+    if (!first) c->o.event = NULL; /* one progress line, one stream of events; all are in the store */
     if (!first) c->o.seed ^= hash_bytes(word, strlen(word)); /* the same search twice would find the same */
     char *db = file_join(c->folder, "run.db");
     c->o.resume = k->o->resume && file_exists(db); /* a class that comes later begins then */
