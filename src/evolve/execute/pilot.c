@@ -348,7 +348,8 @@ static int talk(pilot *p)
         while ((q = link_next(&p->link)))
             if (!heed(p, q)) return 0;
         if (p->link.ended) return 3;
-        if (clock_s() > p->heard + silence && (p->judge || p->question)) return 3; /* one that waits may wait long */
+        bool waits = p->link.from && !p->judge && !p->question; /* in a folder nobody may have come yet */
+        if (!waits && clock_s() > p->heard + silence) return 3;
     }
     for (double until = clock_s() + 1; link_due(&p->link) && clock_s() < until;) {
         link_flush(&p->link);
