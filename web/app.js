@@ -471,7 +471,7 @@ const columns = {
     speedup : [ 'speedup', 'speedup', r => r.state === 'failed' ? '–' : times(r.speedup), 'n' ],
     interval : [ 'low', 'interval', r => r.state === 'failed' ? '' : interval(r.low, r.high), 'n' ],
     state : [ 'state', 'verdict', state, '', r => `${r.state} ${r.stage} ${r.reason}` ],
-    origin : [ 'origin', 'by', r => untrusted(r.origin), '' ],
+    origin : [ 'origin', 'by', r => h('span', {class : 'untrusted by', title : tame(r.origin, 200)}, tame(r.origin, 100)), '' ],
     note : [
         'note', 'what changed',
         r =>
@@ -1699,7 +1699,11 @@ function answer_form(number, q) {
                     },
                       S.draft[number] || ''),
                     h('div', {class : 'bar'}, h('button', {type : 'submit', class : 'main', disabled : !(S.draft[number] || '').trim()}, 'Hand in'),
-                      h('span', {class : 'quiet'}, 'or: ', h('code', {}, command)))),
+                      h('span', {class : 'quiet'}, 'or: ', h('code', {}, command), '; the question with its standing instructions: ',
+                        h('code', {}, `attune mail show ${number}`))),
+                    data(0).run.state !== 'running'
+                        ? h('p', {class : 'quiet'}, 'The run rests: an answer is taken when it goes on, with attune evolve --resume.')
+                        : null),
         S.sent[number] ? h('p', {role : 'status'}, S.sent[number]) : null);
 }
 views.mailbox = () => {

@@ -128,7 +128,7 @@ def finished(b):
     text = b.find_element(By.TAG_NAME, 'main').text
     check('What llm believes' in text and 'larger tiles' in text, 'shares of proposers and their lessons')
     check(b.execute_script("return [...document.querySelectorAll('main button, main a, nav a, header a')].every(e => e.textContent.trim() || e.getAttribute('aria-label'))"), 'every button and link has a name')
-    check(b.execute_script("return [...document.querySelectorAll('figure svg')].every(e => e.getAttribute('role') === 'img' && e.getAttribute('aria-label'))"), 'every picture has a label')
+    check(b.execute_script("return [...document.querySelectorAll('figure > svg')].every(e => e.getAttribute('role') === 'img' && e.getAttribute('aria-label'))"), 'every picture has a label')
     b.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {'width': 390, 'height': 844, 'deviceScaleFactor': 1, 'mobile': True})
     b.refresh()
     wait(b, 'attune.first_ms')
@@ -336,14 +336,14 @@ def broken(b):
     db.close()
     s.kill()
     s.start()
-    b.refresh()
+    b.get(s.url)
     wait(b, "document.querySelector('main .box')", 6)
     text = b.find_element(By.TAG_NAME, 'main').text
     check('schema 0' in text and 'evolve -o' in text, 'an old schema: the page says so, and what to do', text[:120].replace('\n', ' '))
     os.truncate(path, os.path.getsize(path) // 2)
     s.kill()
     s.start()
-    b.refresh()
+    b.get(s.url)
     wait(b, "document.querySelector('main .box')", 6)
     text = b.find_element(By.TAG_NAME, 'main').text
     check('.recover' in text, 'half a file: the page says so, and what to do', text[:120].replace('\n', ' '))
