@@ -227,6 +227,10 @@ atn_status engine_admit(atn_engine *e, const char *source, const char *flags, co
 /* lineage.c: from the winner to its root; returns how many. */
 int lineage_of(const atn_engine *e, int64_t id, evolve_ancestor *out, int room);
 
+/* ablate.c: which edits of the winner paid, into r->edits; its text without those that pay nothing (caller frees), NULL
+ * where nothing was left out. */
+char *ablate_winner(atn_engine *e, engine_program *winner, double seconds, evolve_result *r);
+
 /* result.c */
 atn_status result_make(atn_engine *e, evolve_result *r, atn_error *err);
 

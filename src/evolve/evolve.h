@@ -241,6 +241,24 @@ typedef struct {
     double median, low, high;
 } evolve_interval; /* factors, not logarithms; 0 where not measured */
 
+/* An edit of the winner's lineage, taken back alone: what is the winner worth beside itself without it? */
+typedef enum {
+    EVOLVE_FATE_PAID,
+    EVOLVE_FATE_NEEDED,  /* without it the program does not build or is not right */
+    EVOLVE_FATE_NOTHING, /* worth nothing: left out of best_program.c */
+    EVOLVE_FATE_OPEN,    /* the race cannot tell */
+    EVOLVE_FATE_SAME     /* the same object code without it */
+} evolve_fate;
+const char *evolve_fate_word(evolve_fate f);
+enum { EVOLVE_EDITS_MAX = 24 };
+typedef struct {
+    int64_t program; /* the step of the lineage that brought it */
+    char what[160];  /* its first line */
+    evolve_fate fate;
+    bool removed;
+    evolve_interval gain; /* the program with it over the program without; 0 where not raced */
+} evolve_edit;
+
 typedef struct evolve_result {
     evolve_stop stop;
     evolve_counts counts;
@@ -264,6 +282,8 @@ typedef struct evolve_result {
     char root_origin[64]; /* "initial" or "shipped:flash_qvec.c" */
     evolve_class classes[EVOLVE_CLASSES_MAX];
     int n_classes;
+    evolve_edit edits[EVOLVE_EDITS_MAX]; /* of steps that changed more than knobs, the last step first */
+    int n_edits;
     atn_controls controls_start, controls_end;
     bool has_controls_start, has_controls_end;
     char proposers[128]; /* "knobs llm" */

@@ -120,9 +120,9 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
 
 /* The winner for people: dead branches removed where that leaves the object code as it is, or else leaves it right and
  * as fast. */
-static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
+static char *readable(atn_engine *e, engine_program *winner, const char *ablated, bool *pruned)
 {
-    const char *source = engine_source(e, winner);
+    const char *source = ablated ? ablated : engine_source(e, winner);
     *pruned = false;
     if (!source) return NULL;
     char *text = program_prune(source);
@@ -133,7 +133,7 @@ static char *readable(atn_engine *e, engine_program *winner, bool *pruned)
     build_result b, w;
     bool good = false;
     if (engine_build_source(e, text, winner->flags, &b, NULL)) {
-        good = !strcmp(b.object_hash, winner->object_hash);
+        good = !ablated && !strcmp(b.object_hash, winner->object_hash);
         if (!good && e->stop != EVOLVE_STOP_DISK_FULL && engine_build(e, winner, &w, NULL)) {
             atn_verdict v, c;
             memset(&v, 0, sizeof v);
@@ -262,7 +262,7 @@ static atn_status write_portfolio(atn_engine *e, evolve_result *r, engine_progra
         snprintf(c->file, sizeof c->file, "%s_%" PRId64 ".c", file_stem(chain[n - 1].origin, stem, sizeof stem), p->id);
         for (int k = 0; k < i; k++) known = known || r->classes[k].program == c->program;
         if (!known) {
-            text = p == winner ? atn_strdup(winner_text) : readable(e, p, &pruned);
+            text = p == winner ? atn_strdup(winner_text) : readable(e, p, NULL, &pruned);
             char *full = text ? with_heading(e, p, chain[n - 1].origin, text) : NULL;
             if (full) st = write_text(e->o->folder, "portfolio", c->file, full, NULL, 0, err);
             free(full);
@@ -330,6 +330,19 @@ static json_t *lineage_array(const evolve_result *r)
         json_object_set_new(x, "note", record_text(p->note));
         json_object_set_new(x, "speedup", record_real(exp(p->score)));
         json_array_append_new(a, x);
+    }
+    return a;
+}
+
+static json_t *edits_array(const evolve_result *r)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < r->n_edits; i++) {
+        const evolve_edit *x = &r->edits[i];
+        json_t *o = json_pack("{s:I,s:s,s:b,s:o}", "step", (json_int_t)x->program, "fate", evolve_fate_word(x->fate),
+                              "removed", x->removed, "what", record_text(x->what));
+        if (x->gain.median > 0) json_object_set_new(o, "gain", interval_object(x->gain));
+        json_array_append_new(a, o);
     }
     return a;
 }
@@ -414,6 +427,7 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
     json_object_set_new(p, "ancestor_speedup", interval_object(r->ancestor_speedup));
     json_object_set_new(p, "evolved_speedup", interval_object(r->evolved_speedup));
     json_object_set_new(p, "lineage", lineage_array(r));
+    json_object_set_new(p, "edits", edits_array(r));
     json_object_set_new(x, "provenance", p);
     json_object_set_new(x, "pruned", json_boolean(r->pruned));
     json_t *controls = json_object();
@@ -463,9 +477,15 @@ atn_status result_make(atn_engine *e, evolve_result *r, atn_error *err)
     final_comparisons(e, r, winner, root);
     portfolio_classes(e, r, winner);
 
-    char *text = readable(e, winner, &r->pruned);
+    bool may = e->stop != EVOLVE_STOP_DISK_FULL && e->stop != EVOLVE_STOP_FAILED;
+    char *ablated = may ? ablate_winner(e, winner, e->o->final_seconds * 0.4, r) : NULL;
+    char *text = readable(e, winner, ablated, &r->pruned);
     if (!text) return atn_fail(err, ATN_IO, "cannot read the winner's source from '%s'", store_path(e->store));
-    char *full = with_heading(e, winner, r->root_origin, text), *json = NULL;
+    char root_words[128];
+    snprintf(root_words, sizeof root_words, "%s%s", r->root_origin,
+             ablated ? ", without edits that paid nothing" : "");
+    free(ablated);
+    char *full = with_heading(e, winner, root_words, text), *json = NULL;
     r->source_lines = lines_of(full);
     atn_status st = write_text(e->o->folder, "best", "best_program.c", full, r->best_path, sizeof r->best_path, err);
     if (!st) {
