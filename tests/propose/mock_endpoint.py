@@ -30,12 +30,13 @@ async def answer(what, key, text, w):
     good = b": keep-alive\r\n\r\n" + chunk(text[: len(text) // 2]) + chunk(text[len(text) // 2:]) + chunk("", "stop", True) + b"data: [DONE]\n\n"
     if name == "ok":
         w.write(head() + good)
-    elif name == "slow":                      # arg: events, 20 a second
+    elif name == "slow":                      # arg: events@a second
         w.write(head())
-        for _ in range(int(arg)):
-            w.write(chunk("."))
+        count, rate = arg.split("@")
+        for _ in range(int(count)):
+            w.write(chunk("token "))
             await w.drain()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1 / int(rate))
         w.write(chunk(text) + chunk("", "stop", True) + b"data: [DONE]\n\n")
     elif name == "bytes":                     # every byte in a packet of its own
         w.write(head())

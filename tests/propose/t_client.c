@@ -197,24 +197,35 @@ static void thousand(void **state)
     client_close(c);
 }
 
-static void many_in_flight(void **state)
+static void in_flight(int rate)
 {
-    (void)state;
     client *c = open_client(64);
     double t0 = clock_s();
-    for (int i = 0; i < 64; i++) send_one(c, 20000 + i, "\"slow:60\"", 0, NULL);
+    char script[40];
+    snprintf(script, sizeof script, "\"slow:%d@%d\"", 4 * rate, rate);
+    for (int i = 0; i < 64; i++) send_one(c, 20000 + rate * 100 + i, script, 0, NULL);
     client_result r;
+    assert_false(wait_one(c, &r, 1)); /* all streams are open now */
+    double begun = client_cpu_s(c), from = clock_s();
+    assert_false(wait_one(c, &r, 2.5));
+    double share = (client_cpu_s(c) - begun) / (clock_s() - from);
     for (int n = 0; n < 64; n++) {
         if (!wait_one(c, &r, 20)) fail_msg("only %d of 64", n);
         if (!r.ok) fail_msg("%s", r.error);
         client_result_clear(&r);
     }
-    double wall = clock_s() - t0, share = client_cpu_s(c) / wall;
-    print_message("# 64 streams of 20 events a second for %.1f s: network thread %.2f %% of a core\n", wall,
-                  100 * share);
-    assert_true(wall < 15);
-    assert_true(share < 0.25); /* loose: this machine may be busy with anything */
+    print_message("# 64 streams of %d events a second: network thread %.2f %% of a core; with opening and closing %.2f %% of %.1f s\n",
+                  rate, 100 * share, 100 * client_cpu_s(c) / (clock_s() - t0), clock_s() - t0);
     client_close(c);
+}
+
+/* What a model writes: 20 tokens a second of a large one, 50 of a small one. Figures, not verdicts: the machine may be
+ * busy with anything. */
+static void many_in_flight(void **state)
+{
+    (void)state;
+    in_flight(20);
+    in_flight(50);
 }
 
 /* Whatever the cuts, the same result. */

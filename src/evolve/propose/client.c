@@ -17,7 +17,7 @@
 #include "base/rng.h"
 #include "evolve/propose/sse.h"
 
-enum { BODY_MAX = 8 << 20, BREAKER_FAILURES = 6, ACTIVE_MAX = 256, GATHER = 8, GATHER_NS = 10000000 };
+enum { BODY_MAX = 8 << 20, BREAKER_FAILURES = 6, ACTIVE_MAX = 256, GATHER = 8, GATHER_NS = 10000000, STREAM_NS = 250000000 };
 static const double BREAKER_S = 20, WAIT_MAX_S = 60, CONNECT_S = 15;
 
 typedef struct request {
@@ -326,6 +326,14 @@ static int cut_stalled(client *c)
     return (int)(next * 1000) + 1;
 }
 
+/* Every request in flight has its first token: only more of the same is to come. */
+static bool all_streaming(const client *c)
+{
+    for (int i = 0; i < c->n_active; i++)
+        if (!c->active[i]->reader.started) return false;
+    return true;
+}
+
 static void *network(void *arg)
 {
     client *c = arg;
@@ -350,8 +358,11 @@ static void *network(void *arg)
         }
         int stall = cut_stalled(c);
         curl_multi_poll(c->multi, NULL, 0, ATN_MIN(wait, stall), NULL);
-        /* Tokens of many streams are taken in together: one round costs a look at every socket. */
-        if (c->n_active >= GATHER) nanosleep(&(struct timespec){.tv_nsec = GATHER_NS}, NULL);
+        /* Tokens of many streams are taken in together: a round costs libcurl 13 us a stream (measured: 1.7 % of a core for
+         * 64 streams at 20 rounds a second), and nobody waits for a token. An answer is noticed a quarter of a second
+         * later, after seconds of writing. */
+        if (c->n_active >= GATHER)
+            nanosleep(&(struct timespec){.tv_nsec = all_streaming(c) ? STREAM_NS : GATHER_NS}, NULL);
     }
 }
 

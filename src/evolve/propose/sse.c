@@ -128,9 +128,15 @@ void sse_feed(sse_reader *r, const char *s, size_t n)
             continue;
         }
         r->skip_lf = cr;
-        if (lf || cr) end_line(r);
-        else if (r->line.n >= LINE_MAX_BYTES) fail(r, "a line of the stream is too long");
-        else text_addn(&r->line, s + i, 1);
+        if (lf || cr) {
+            end_line(r);
+            continue;
+        }
+        size_t run = 1; /* the rest of the line, as far as it has come */
+        while (i + run < n && s[i + run] != '\n' && s[i + run] != '\r') run++;
+        if (r->line.n + run > LINE_MAX_BYTES) fail(r, "a line of the stream is too long");
+        else text_addn(&r->line, s + i, run);
+        i += run - 1;
     }
 }
 
