@@ -117,7 +117,7 @@ const config_key config_keys[] = {
     {"evaluator.distributed", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "times of two machines do not compare"},
     {"evaluator.cascade_evaluation", CONFIG_BOOL, NO, "true", CONFIG_INERT, "the cascade is always on"},
     {"evaluator.cascade_thresholds", CONFIG_REALS, RANGE(-1e9, 1e9), NULL, CONFIG_INERT, "a stage is passed or not"},
-    {"evaluator.use_llm_feedback", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "the judge measures"},
+    {"evaluator.use_llm_feedback", CONFIG_BOOL, NO, "false", CONFIG_LLM, "ask a model for its opinion of right programs; shown in prompts, in no score"},
     {"evaluator.llm_feedback_weight", CONFIG_REAL, RANGE(0, 1e6), NULL, CONFIG_INERT, "the judge measures"},
     {"evaluator.enable_artifacts", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "evidence is always kept"},
     {"evaluator.max_artifact_storage", CONFIG_INT, RANGE(0, 1e15), NULL, CONFIG_INERT, "evidence is always kept"},

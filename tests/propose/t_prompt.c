@@ -283,6 +283,37 @@ static void is_the_same_program(void **state)
     close_world(w);
 }
 
+/* An answer that makes a change again which was judged already, in other words, is refused before it is built; another
+ * change to the same program is not, and neither is a small one. */
+static void the_same_change(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    mind_question q = {.number = 7, .model = -1, .op = MIND_DIFF, .parents = {1, 0}, .source = w->source[0], .flags = ""};
+    static const char *const loops[] = {
+        "for (int i = 0; i < 16; i++) for (int j = 0; j < 64; j++) { acc[i] += q[i] * k[j]; top = acc[i] > top ? acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.5f; }",
+        "/* in other words */ for (int i = 0; i < 16; i++)\n    for (int j = 0; j < 64; j++) {\n acc[i] += q[i] * k[j]; // here\n top = acc[i] > top ? acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.25f; }",
+        "while (n-- > 0) { float x = load(n), y = x * x; if (y > limit) { store(n, y / limit); count[n & 7]++; } else { store(n, y); } swap(&left[n], &right[n]); total = total + left[n] - right[n] * weight(n); }",
+        "int four = 4;"};
+    for (int i = 0; i < ATN_COUNT(loops); i++) {
+        char *answer = atn_format("Better.\n\n<<<<<<< SEARCH\nstatic int f(void) { return RB + 0; }\n=======\nstatic int f(void) { %s return RB; }\n>>>>>>> REPLACE\n", loops[i]), problem[700] = "";
+        mind_outcome outcome = mind_take(w->m, &q, &(mind_answer){.text = answer}, true, problem, sizeof problem);
+        if ((outcome == MIND_PROPOSED) != (i != 1)) fail_with("change %d: %s", i, problem);
+        if (i == 1) assert_non_null(strstr(problem, "nearly the same change"));
+        atn_proposal p;
+        if (i == 0) { /* it is judged: right */
+            assert_true(mind_next(w->m, &p));
+            store_proposal made = {.parent1 = 1, .proposer = "mailbox", .origin = p.origin, .note = p.note, .source = p.source, .flags = ""};
+            assert_int_equal(store_proposal_add(w->store, &made, NULL), ATN_OK);
+            mind_learn(w->m, &(atn_program_view){.id = made.id, .parent = 1, .source = p.source, .flags = "", .origin = p.origin, .verdict = &w->verdict[1], .score = 0.05});
+            free(p.source);
+            free(p.flags);
+        }
+        free(answer);
+    }
+    close_world(w);
+}
+
 int main(int argc, char **argv)
 {
     program = argv[0];
@@ -290,6 +321,7 @@ int main(int argc, char **argv)
     if (argc > 2) seed = strtoull(argv[2], NULL, 10);
     setenv("ATTUNE_HOME", root, 1);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random), cmocka_unit_test(is_the_same_program)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random), cmocka_unit_test(is_the_same_program),
+                                       cmocka_unit_test(the_same_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -256,7 +256,8 @@ static void llm_service(atn_proposer *p)
                          .seconds = r.seconds,
                          .tries = r.tries};
         if (r.ok) {
-            mind_take(l->m, f->q, &a, false, NULL, 0);
+            if (f->q->op == MIND_REVIEW) mind_reviewed(l->m, f->q, &a);
+            else mind_take(l->m, f->q, &a, false, NULL, 0);
             l->failures = 0;
         } else {
             mind_lost(l->m, f->q, &a, r.error);
@@ -309,6 +310,7 @@ static propose_answer llm_propose(atn_proposer *p, const atn_propose_context *c,
     int most = c->iterations_left >= 0 ? ATN_MIN(l->parallel, c->iterations_left) : l->parallel;
     while (any && l->flying < most && l->failures < FAILURES_MAX) {
         mind_question *q = mind_repair(l->m);
+        if (!q) q = mind_review(l->m);
         if (q && (q->model < 0 || q->model >= l->n || !able[q->model])) {
             mind_question_free(q);
             continue;

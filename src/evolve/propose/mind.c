@@ -25,15 +25,21 @@ enum {
     FAMILY_POINTS = 256,
     REPAIRS_MAX = 1,
     EVIDENCE_MAX = 4000,
-    LESSONS_S = 2
+    LESSONS_S = 2,
+    REVIEWS_MAX = 4, /* that wait: an opinion on an old program is not worth its price */
+    REVIEW_BYTES = 1500,
+    CHANGE_LEAST = 60 /* new runs of tokens below which a change is too small to call two alike */
 };
 
-static const char *const op_word[MIND_OPERATORS] = {"diff", "full", "cross", "fix"};
+static const double CHANGE_ALIKE = 0.8; /* share of the new runs of tokens, by MinHash */
+
+static const char *const op_word[MIND_OPERATORS + 1] = {"diff", "full", "cross", "fix", "review"};
 
 /* One judged program. */
 typedef struct {
     int64_t id, parent;
-    novelty_sketch sketch;
+    novelty_sketch sketch, change; /* change: over its parent */
+    bool changed;                  /* by more than a few tokens: `change` says something */
     double score, gain; /* gain over its parent, ln; NAN where one of them has no score */
     atn_reason reason;
     bool correct, asked, fixed; /* asked: came from somebody's answer; fixed: a fix was asked for */
@@ -65,6 +71,9 @@ struct mind {
     int n_past;
     int64_t *children_of; /* by program id: how often asked to improve it */
     int64_t n_children;
+    bool reviewing;
+    mind_question **reviews; /* to be asked */
+    int n_reviews;
     int64_t *fixed; /* programs that sessions before this one asked to fix */
     int n_fixed;
     pending *pending;
@@ -89,6 +98,7 @@ atn_status mind_create(const char *proposer, const atn_config *c, mind **out, at
     m->lessons_written = -LESSONS_S;
     m->config = c;
     m->templates = config_text(c, "prompt.template_dir") ? atn_strdup(config_text(c, "prompt.template_dir")) : NULL;
+    m->reviewing = config_bool(c, "evaluator.use_llm_feedback") && !strcmp(proposer, "llm");
     bool diff = config_bool(c, "diff_based_evolution"), full = config_bool(c, "allow_full_rewrites");
     static const double prior[MIND_OPERATORS] = {0.6, 0.3, 0.1, 0.15};
     m->ops.n = MIND_OPERATORS;
@@ -96,7 +106,7 @@ atn_status mind_create(const char *proposer, const atn_config *c, mind **out, at
     if (!diff) m->ops.arm[MIND_DIFF].prior = 0;
     if (diff && !full) m->ops.arm[MIND_FULL].prior = 0.1;
     static const char *const needed[] = {"system",   "task",        "task_diff",   "task_full",  "task_cross",
-                                         "task_fix", "task_repair", "format_diff", "format_full"};
+                                         "task_fix", "task_repair", "task_review", "format_diff", "format_full"};
     atn_status st = ATN_OK;
     for (int i = 0; i < ATN_COUNT(needed) && !st; i++) {
         char *text = NULL;
@@ -132,6 +142,8 @@ void mind_free(mind *m)
     if (!m) return;
     for (int i = 0; i < m->n_ready; i++) ready_clear(&m->ready[i]);
     for (int i = 0; i < m->n_repairs; i++) mind_question_free(m->repairs[i]);
+    for (int i = 0; i < m->n_reviews; i++) mind_question_free(m->reviews[i]);
+    free(m->reviews);
     free(m->ready);
     free(m->repairs);
     free(m->pending);
@@ -315,6 +327,7 @@ int64_t mind_question_of(const mind *m, const atn_program_view *r)
 }
 
 static void write_lessons(mind *m);
+static json_t *answer_record(mind *m, const mind_question *q, const mind_answer *a, const char *outcome);
 static mind_question *make_question(mind *m, mind_operator op, const atn_program_view *parent,
                                     const atn_program_view *second, const atn_propose_context *c, int model, int island,
                                     int repairs, const char *problem);
@@ -330,6 +343,16 @@ static void add_repair(mind *m, mind_question *q)
 {
     m->repairs = atn_realloc(m->repairs, sizeof *m->repairs * (size_t)(m->n_repairs + 1));
     m->repairs[m->n_repairs++] = q;
+}
+
+/* The caller frees; NULL where it cannot be read. */
+static char *source_of(const mind *m, int64_t id)
+{
+    store_program row;
+    if (!m->host.store || store_program_get(m->host.store, id, &row, NULL)) return NULL;
+    char *source = row.made.source ? atn_strdup(row.made.source) : NULL;
+    store_program_clear(&row);
+    return source;
 }
 
 void mind_learn(mind *m, const atn_program_view *r)
@@ -359,10 +382,17 @@ void mind_learn(mind *m, const atn_program_view *r)
         }
     }
     if (!x->asked) return;
+    char *before = source_of(m, r->parent);
+    x->changed = before && novelty_make_change(r->source, before, CHANGE_LEAST, &x->change);
+    free(before);
     for (int i = 0; i < MIND_OPERATORS; i++)
         if (!strncmp(r->origin + prefix + 1, op_word[i], strlen(op_word[i]))) bandit_reward(&m->ops, i, worth(x));
     bandit_reward(&m->models, asked_model(m, x->note), worth(x));
     write_lessons(m);
+    if (of && x->correct && m->reviewing && m->n_reviews < REVIEWS_MAX) {
+        m->reviews = atn_realloc(m->reviews, sizeof *m->reviews * (size_t)(m->n_reviews + 1));
+        m->reviews[m->n_reviews++] = make_question(m, MIND_REVIEW, r, NULL, NULL, of->model, of->island, 0, NULL);
+    }
     if (!of || x->correct || of->repairs >= REPAIRS_MAX || !repairable(x->reason)) return;
     atn_text why = {0};
     text_addf(&why, "it was judged wrong: %s, at stage %s (the evidence is above).", reason_text(x->reason),
@@ -670,6 +700,18 @@ static void say_evidence(const mind *m, const atn_program_view *p, atn_text *t)
     }
     json_decref(o);
     free(json);
+    store_measurement *list;
+    int n;
+    if (!m->reviewing || !m->host.store || store_measurements(m->host.store, "review", &list, &n, NULL)) return;
+    for (int i = n - 1; i >= 0; i--) {
+        if (list[i].program != p->id) continue;
+        o = json_loads(list[i].json, 0, NULL);
+        text_add(t, "What another reader thinks of it (an opinion; nothing in it was measured):\n");
+        prompt_quote(t, "text", text_of(o, "text"), REVIEW_BYTES);
+        json_decref(o);
+        break;
+    }
+    store_measurements_free(list, n);
 }
 
 static void make_prompt(mind *m, mind_question *q, const atn_program_view *parent, const atn_program_view *second,
@@ -725,7 +767,8 @@ static void make_prompt(mind *m, mind_question *q, const atn_program_view *paren
     snprintf(name, sizeof name, "task_%s", op_word[q->op]);
     char *task = filled(m, name, &v), *repair = problem ? filled(m, "task_repair", &v) : atn_strdup("");
     prompt_set(&v, "task", atn_format("%s%s%s", task, *repair ? "\n" : "", repair));
-    prompt_set(&v, "format", filled(m, whole ? "format_full" : "format_diff", &v));
+    prompt_set(&v, "format",
+               q->op == MIND_REVIEW ? atn_strdup("") : filled(m, whole ? "format_full" : "format_diff", &v));
     q->prompt = filled(m, "task", &v);
     free(task);
     free(repair);
@@ -889,6 +932,22 @@ mind_question *mind_ask(mind *m, const atn_propose_context *c, atn_rng *rng, con
     return make_question(m, op, parent, op == MIND_CROSS ? second : NULL, c, model, c->island, 0, NULL);
 }
 
+mind_question *mind_review(mind *m)
+{
+    return m->n_reviews ? m->reviews[--m->n_reviews] : NULL; /* the newest: older ones lose their point */
+}
+
+void mind_reviewed(mind *m, const mind_question *q, const mind_answer *a)
+{
+    json_t *o = answer_record(m, q, a, "review"), *text = json_string(a->text);
+    keep_text(m, o, "answer", a->text);
+    keep(m, "answer", q, o);
+    o = json_object();
+    json_object_set_new(o, "text", text ? text : json_string(""));
+    if (a->model) json_object_set_new(o, "model", json_string(a->model));
+    keep(m, "review", q, o);
+}
+
 mind_question *mind_repair(mind *m)
 {
     if (!m->n_repairs) return NULL;
@@ -911,6 +970,19 @@ static int64_t known_as(const mind *m, const char *source)
     uint64_t h = hash_bytes(source, strlen(source));
     for (int i = 0; i < m->n_pending; i++)
         if (m->pending[i].hash == h) return -1; /* proposed, and no verdict yet, or it would be among the past */
+    return 0;
+}
+
+/* A right program that made nearly the same change to the same parent; 0: none. Small changes say nothing: one number may
+ * be all that matters. */
+static int64_t tried_as(const mind *m, const mind_question *q, const char *source)
+{
+    novelty_sketch change;
+    if (q->op == MIND_FIX || !novelty_make_change(source, q->source, CHANGE_LEAST, &change)) return 0;
+    for (int i = m->n_past - 1; i >= 0; i--) {
+        const memory *x = &m->past[i];
+        if (x->changed && x->correct && x->parent == q->parents[0] && novelty_alike(&x->change, &change) >= CHANGE_ALIKE) return x->id;
+    }
     return 0;
 }
 
@@ -946,11 +1018,15 @@ mind_outcome mind_take(mind *m, const mind_question *q, const mind_answer *a, bo
     answer_limits limits = {.source_max = (size_t)config_int(m->config, "max_code_length")};
     bool ok = answer_apply(a->text, q->source, &limits, &p);
     int64_t known = ok ? known_as(m, p.source) : 0;
+    int64_t tried = ok && !known ? tried_as(m, q, p.source) : 0;
+    if (tried)
+        snprintf(p.problem, sizeof p.problem, "nearly the same change was made to the same program as #%" PRId64, tried);
     if (known < 0) snprintf(p.problem, sizeof p.problem, "the same program was proposed a moment ago");
     if (known > 0)
         snprintf(p.problem, sizeof p.problem,
                  "the program is the same as #%" PRId64 " but for names, blanks and comments", known);
-    json_t *o = answer_record(m, q, a, known ? "known" : answer_word(p.outcome));
+    if (tried) known = tried;
+    json_t *o = answer_record(m, q, a, tried ? "tried" : known ? "known" : answer_word(p.outcome));
     keep_text(m, o, "answer", a->text);
     keep_text(m, o, "on", q->source);
     json_t *note = json_string(p.note);

@@ -16,7 +16,14 @@
 
 enum { MIND_MODELS = 8 };
 
-typedef enum { MIND_DIFF, MIND_FULL, MIND_CROSS, MIND_FIX, MIND_OPERATORS } mind_operator;
+typedef enum {
+    MIND_DIFF,
+    MIND_FULL,
+    MIND_CROSS,
+    MIND_FIX,
+    MIND_OPERATORS,
+    MIND_REVIEW = MIND_OPERATORS /* asks for an opinion, not for a program */
+} mind_operator;
 
 typedef struct {
     int64_t id;        /* of its record in the store; unique in a run */
@@ -54,6 +61,10 @@ void mind_learn(mind *m, const atn_program_view *result);
 mind_question *mind_ask(mind *m, const atn_propose_context *c, atn_rng *rng, const bool *able);
 /* A repair that waits to be asked, or NULL. The caller frees. */
 mind_question *mind_repair(mind *m);
+/* With evaluator.use_llm_feedback: a right program whose review is to be asked for, or NULL. The caller frees. What comes of
+ * it is shown with the program in later prompts as an opinion; no score knows of it. */
+mind_question *mind_review(mind *m);
+void mind_reviewed(mind *m, const mind_question *q, const mind_answer *a);
 void mind_question_free(mind_question *q);
 /* Takes the answer down, and what it says of the question; *problem (room bytes, may be NULL) says why it was refused.
  * With `patient` a malformed answer makes no repair question: the same one stays open. */
