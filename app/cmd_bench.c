@@ -63,6 +63,7 @@ typedef struct {
     int64_t room;
     bench_row *rows;
     int n_rows;
+    atn_status failed;         /* why a case could not even be planned */
 } bench;
 
 /* ---- the tensors: one file that both sides map -------------------------------------------------------------------- */
@@ -267,6 +268,7 @@ static void run_kernel(bench *b, const atn_problem *p, const tensors *t, const p
     if (!s && who && info.origin != ATN_FROM_HOST) s = atn_fail(&err, ATN_UNSUPPORTED, "%s does not cover it", who->name);
     if (s) {
         fprintf(stderr, "attune bench: %s: %s\n", base.text, err.text);
+        b->failed = s;
         atn_plan_free(plan);
         return;
     }
@@ -293,6 +295,7 @@ static void run_case(bench *b, const atn_problem *p, const char *only_peer)
     problem_print(p, text, sizeof text);
     if (tensors_make(b, p, &t, &err)) {
         fprintf(stderr, "attune bench: %s: %s\n", text, err.text);
+        b->failed = ATN_MEMORY;
         return;
     }
     for (int i = 0; i < b->n_programs; i++) run_kernel(b, p, &t, &b->programs[i], only_peer);
@@ -595,5 +598,6 @@ int cmd_bench(const atn_cli *c)
     free(b.rows);
     free(b.programs);
     if (s) return cli_fail(c, &err);
-    return interrupted ? EXIT_INTERRUPTED : EXIT_VALID;
+    if (interrupted) return EXIT_INTERRUPTED;
+    return b.n_rows || !b.failed ? EXIT_VALID : b.failed == ATN_USAGE ? EXIT_USAGE : EXIT_INVALID;
 }
