@@ -100,10 +100,10 @@ static void judge_edit(atn_engine *e, const engine_program *winner, const versio
 
 static void keep(atn_engine *e, const engine_program *winner, const evolve_edit *x)
 {
-    json_t *o = json_pack("{s:I, s:s, s:b, s:o, s:o, s:o, s:o}", "step", (json_int_t)x->program, "fate",
-                          evolve_fate_word(x->fate), "removed", x->removed, "what", record_text(x->what), "median",
-                          record_real(x->gain.median), "low", record_real(x->gain.low), "high",
-                          record_real(x->gain.high));
+    json_t *o =
+        json_pack("{s:I, s:s, s:b, s:o, s:o, s:o, s:o}", "step", (json_int_t)x->program, "fate",
+                  evolve_fate_word(x->fate), "removed", x->removed, "what", record_text(x->what), "median",
+                  record_real(x->gain.median), "low", record_real(x->gain.low), "high", record_real(x->gain.high));
     char *json = record_dump(o);
     if (store_measurement_add(e->store, "ablation", winner->id, x->program, engine_now(e), json, NULL))
         e->disk_full = e->disk_full || store_full(e->store);

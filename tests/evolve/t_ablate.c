@@ -24,7 +24,8 @@ struct evolve_build {
 
 #define GAP "/* 1 */\n/* 2 */\n/* 3 */\n/* 4 */\n/* 5 */\n/* 6 */\n/* 7 */\n/* 8 */\n"
 static const char initial[] = "start\n" GAP "middle\n" GAP "end\n" GAP "last\n" GAP "tail\n";
-static const char winner[] = "start\npay 10\n" GAP "middle\nidle a\n" GAP "end\nbase\n" GAP "last\nuser\n" GAP "tail\npay 20\n";
+static const char winner[] =
+    "start\npay 10\n" GAP "middle\nidle a\n" GAP "end\nbase\n" GAP "last\nuser\n" GAP "tail\npay 20\n";
 
 static int pay_of(const char *code)
 {
@@ -39,10 +40,11 @@ static atn_status start(void *ctx, const char *source, const char *flags, const 
     (void)ctx, (void)flags, (void)original, (void)err;
     evolve_build *b = atn_alloc(sizeof *b);
     bool alone = !strstr(source, "\nbase\n") != !strstr(source, "\nuser\n");
-    b->result = (build_result){.stage = ATN_STAGE_BUILD, .reason = alone ? ATN_REASON_COMPILE : ATN_REASON_OK, .so_fd = -1};
+    b->result =
+        (build_result){.stage = ATN_STAGE_BUILD, .reason = alone ? ATN_REASON_COMPILE : ATN_REASON_OK, .so_fd = -1};
     /* The "object code": what counts of it, so that compare need not see the source. */
-    snprintf(b->result.object_hash, sizeof b->result.object_hash, "pay %d %d%d", pay_of(source), strstr(source, "idle") != NULL,
-             strstr(source, "\nbase\n") != NULL);
+    snprintf(b->result.object_hash, sizeof b->result.object_hash, "pay %d %d%d", pay_of(source),
+             strstr(source, "idle") != NULL, strstr(source, "\nbase\n") != NULL);
     *out = b;
     return ATN_OK;
 }
@@ -77,7 +79,8 @@ static void race(const build_result *a, const build_result *b, atn_verdict *v)
     v->correct = true;
     v->stage = ATN_STAGE_RACE;
     v->n_cases = 1;
-    v->cases[0] = (atn_case_result){.log_ratio = x, .log_low = x - 0.008, .log_high = x + 0.008, .pairs = 8, .ns_min = 1000};
+    v->cases[0] =
+        (atn_case_result){.log_ratio = x, .log_low = x - 0.008, .log_high = x + 0.008, .pairs = 8, .ns_min = 1000};
     v->suite_log = x;
     v->suite_low = x - 0.008;
     v->suite_high = x + 0.008;
@@ -85,16 +88,16 @@ static void race(const build_result *a, const build_result *b, atn_verdict *v)
     v->reason = !b || v->promoted ? ATN_REASON_OK : ATN_REASON_NOT_BETTER;
 }
 
-static atn_status candidate(void *ctx, const build_result *x, const build_result *incumbent, atn_stage upto, atn_verdict *v,
-                            atn_error *err)
+static atn_status candidate(void *ctx, const build_result *x, const build_result *incumbent, atn_stage upto,
+                            atn_verdict *v, atn_error *err)
 {
     (void)ctx, (void)upto, (void)err;
     race(x, incumbent, v);
     return ATN_OK;
 }
 
-static atn_status compare(void *ctx, const build_result *x, const build_result *y, int pairs, bool confirm, bool full_size,
-                          double seconds, atn_verdict *v, atn_error *err)
+static atn_status compare(void *ctx, const build_result *x, const build_result *y, int pairs, bool confirm,
+                          bool full_size, double seconds, atn_verdict *v, atn_error *err)
 {
     (void)ctx, (void)pairs, (void)confirm, (void)full_size, (void)seconds, (void)err;
     race(x, y, v);
@@ -108,7 +111,10 @@ static propose_answer once(atn_proposer *p, const atn_propose_context *c, atn_rn
 {
     (void)p, (void)rng;
     if (proposed++) return PROPOSE_EXHAUSTED;
-    *out = (atn_proposal){.source = atn_strdup(winner), .parents = {c->best->id}, .origin = "test/diff", .note = "all at once"};
+    *out = (atn_proposal){.source = atn_strdup(winner),
+                          .parents = {c->best->id},
+                          .origin = "test/diff",
+                          .note = "all at once"};
     return PROPOSE_OK;
 }
 
@@ -125,8 +131,15 @@ static void takes_apart(void **state)
     (void)state;
     char folder[] = "/tmp/t_ablate.XXXXXX";
     assert_non_null(mkdtemp(folder));
-    evolve_judge judge = {.build_start = start, .build_fd = no_fd, .build_step = step, .build_cancel = cancel, .build_release = release,
-                          .candidate = candidate, .compare = compare, .compiler = "fake", .version = "fake"};
+    evolve_judge judge = {.build_start = start,
+                          .build_fd = no_fd,
+                          .build_step = step,
+                          .build_cancel = cancel,
+                          .build_release = release,
+                          .candidate = candidate,
+                          .compare = compare,
+                          .compiler = "fake",
+                          .version = "fake"};
     atn_proposer p = {.name = "test", .propose = once};
     atn_suite suite = {0};
     atn_error err = {0};
@@ -147,7 +160,8 @@ static void takes_apart(void **state)
     assert_int_equal(r.counts.promoted, 1);
     const evolve_edit *ten = find(&r, "pay 10"), *twenty = find(&r, "pay 20"), *idle = find(&r, "idle a");
     assert_int_equal(ten->fate, EVOLVE_FATE_PAID);
-    assert_true(fabs(log(ten->gain.median) - 0.10) < 1e-9 && ten->gain.low < ten->gain.median && ten->gain.median < ten->gain.high);
+    assert_true(fabs(log(ten->gain.median) - 0.10) < 1e-9 && ten->gain.low < ten->gain.median &&
+                ten->gain.median < ten->gain.high);
     assert_int_equal(twenty->fate, EVOLVE_FATE_PAID);
     assert_true(fabs(log(twenty->gain.median) - 0.20) < 1e-9);
     assert_int_equal(idle->fate, EVOLVE_FATE_NOTHING);

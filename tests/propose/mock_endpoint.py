@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 
-tries, whole, total, wrong_key = {}, {}, 0, 0
+tries, whole, total, wrong_key, roles, asked = {}, {}, 0, 0, set(), []
 answers = []
 served = 0
 
@@ -96,14 +96,18 @@ async def serve(r, w):
         request = await r.readuntil(b"\r\n\r\n")
         headers = request.decode("latin-1").lower()
         if request.startswith(b"GET"):
-            w.write(head(kind="application/json") + json.dumps({"total": total, "whole": whole, "wrong_key": wrong_key}).encode())
+            w.write(head(kind="application/json") + json.dumps({"total": total, "whole": whole, "wrong_key": wrong_key, "roles": sorted(roles), "opinions": sum("opinion" in a for a in asked), "reviews": sum("No code" in a for a in asked)}).encode())
             return
+        proxied = request.startswith(b"POST http://model.invalid/")
         length = int(headers.split("content-length:")[1].split("\r\n")[0])
         body = json.loads(await r.readexactly(length))
         total += 1
         if "authorization: bearer secret" not in headers:
             wrong_key += 1
         mock = body.get("mock")
+        if "messages" in body:
+            roles.add(" ".join(m["role"] for m in body["messages"]))
+            asked.append(body["messages"][-1]["content"])
         if mock is None:
             served += 1
             what, text = answers[(served - 1) % len(answers)] if answers else ("ok", "no answer")
@@ -112,6 +116,8 @@ async def serve(r, w):
             key = str(mock["id"])
             k = tries[key] = tries.get(key, 0) + 1
             what, text = mock["script"][min(k, len(mock["script"])) - 1], mock.get("text", "answer " + key)
+        if what == "proxied":
+            what = "ok" if proxied else "400"
         if await answer(what, key, text, w):
             await w.drain()
             whole[key] = whole.get(key, 0) + 1

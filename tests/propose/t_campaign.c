@@ -1,5 +1,5 @@
-/* A recorded campaign replayed: fifty answers of a mind through the mailbox, applied anew, judged by their recorded verdicts,
- * must lead to the recorded programs, the same decisions and the same archive. No clock of this machine takes part.
+/* A recorded campaign replayed: fifty answers of a mind through the mailbox, applied anew, judged by their recorded
+ * verdicts, must lead to the recorded programs, the same decisions and the same archive. No clock takes part.
  *
  * The record: campaign/record.jsonl, written by campaign/record.py from a run's database. */
 #include <inttypes.h>

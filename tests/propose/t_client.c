@@ -214,7 +214,8 @@ static void in_flight(int rate)
         if (!r.ok) fail_msg("%s", r.error);
         client_result_clear(&r);
     }
-    print_message("# 64 streams of %d events a second: network thread %.2f %% of a core; with opening and closing %.2f %% of %.1f s\n",
+    print_message("# 64 streams of %d events a second: network thread %.2f %% of a core; with opening and closing %.2f "
+                  "%% of %.1f s\n",
                   rate, 100 * share, 100 * client_cpu_s(c) / (clock_s() - t0), clock_s() - t0);
     client_close(c);
 }
@@ -226,6 +227,76 @@ static void many_in_flight(void **state)
     (void)state;
     in_flight(20);
     in_flight(50);
+}
+
+/* A proxy gets the whole address; the mock stands in for one. */
+static void through_a_proxy(void **state)
+{
+    (void)state;
+    client *c = open_client(2);
+    char proxy[60];
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", port);
+    client_send(c,
+                &(client_request){.url = "http://model.invalid/v1/chat/completions",
+                                  .key = "secret",
+                                  .proxy = proxy,
+                                  .first_token_s = 5,
+                                  .stall_s = 5,
+                                  .body =
+                                      "{\"mock\": {\"id\": 40000, \"script\": [\"proxied\"], \"text\": \"answer\"}}"});
+    client_result r;
+    if (!wait_one(c, &r, 10)) fail_msg("no result");
+    if (!r.ok || strcmp(r.text, "answer")) fail_msg("'%s' %s", r.text, r.error);
+    client_result_clear(&r);
+    client_close(c);
+}
+
+/* 60 requests a minute: six at once, then one a second. */
+static void keeps_the_rate(void **state)
+{
+    (void)state;
+    client *c;
+    atn_error err;
+    client_result r;
+    if (client_open((client_lane[]){{.requests_per_minute = 60}}, 1, 16, &c, &err)) fail_msg("%s", err.text);
+    double t0 = clock_s();
+    for (int i = 0; i < 8; i++) send_one(c, 41000 + i, "\"ok\"", 0, NULL);
+    for (int i = 0; i < 8; i++) {
+        if (!wait_one(c, &r, 10) || !r.ok) fail_msg("request %d", i);
+        client_result_clear(&r);
+    }
+    if (clock_s() - t0 < 1.9) fail_msg("eight requests in %.2f s", clock_s() - t0);
+    client_close(c);
+}
+
+/* Failures in a row pause their lane and no other; what is sent meanwhile waits. */
+static void breaks(void **state)
+{
+    (void)state;
+    client *c;
+    atn_error err;
+    client_result r;
+    if (client_open((client_lane[]){{0}, {0}}, 2, 4, &c, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < 6; i++) {
+        assert_true(client_lane_open(c, 0));
+        send_one(c, 42000 + i, "\"503\"", 0, NULL);
+        if (!wait_one(c, &r, 10) || r.ok) fail_msg("request %d", i);
+        client_result_clear(&r);
+    }
+    assert_false(client_lane_open(c, 0));
+    assert_true(client_lane_open(c, 1));
+    send_one(c, 42100, "\"ok\"", 0, NULL);
+    assert_false(wait_one(c, &r, 0.5));
+    client_send(c, &(client_request){.url = url,
+                                     .lane = 1,
+                                     .first_token_s = 5,
+                                     .stall_s = 5,
+                                     .key = "secret",
+                                     .body = "{\"mock\": {\"id\": 42200, \"script\": [\"ok\"], \"text\": \"other\"}}"});
+    if (!wait_one(c, &r, 10) || !r.ok || strcmp(r.text, "other")) fail_msg("the other lane waits as well");
+    client_result_clear(&r);
+    assert_int_equal(client_flying(c), 1);
+    client_close(c); /* and what waits is dropped, not leaked */
 }
 
 /* Whatever the cuts, the same result. */
@@ -257,8 +328,10 @@ int main(int argc, char **argv)
     if (argc < 2) return fprintf(stderr, "usage: %s mock_endpoint.py\n", argv[0]), 2;
     mock_start(argv[1]);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut), cmocka_unit_test(each_fault),
-                                       cmocka_unit_test(thousand), cmocka_unit_test(many_in_flight)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut),       cmocka_unit_test(each_fault),
+                                       cmocka_unit_test(through_a_proxy), cmocka_unit_test(keeps_the_rate),
+                                       cmocka_unit_test(breaks),          cmocka_unit_test(thousand),
+                                       cmocka_unit_test(many_in_flight)};
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     kill(mock, SIGTERM);
     waitpid(mock, NULL, 0);

@@ -1,6 +1,6 @@
 /* Prompt injection: whatever a candidate says of itself (comments, names, compiler messages, evidence, the note of the
- * answer that made it), it stays data. It opens no section, ends no fence, takes no role; it is not in the system part; it
- * makes an answer neither change lines outside the markers nor count as another program than it is.
+ * answer that made it), it stays data. It opens no section, ends no fence, takes no role; it is not in the system part;
+ * it makes an answer neither change lines outside the markers nor count as another program than it is.
  *
  * `PROGRAM SOURCE_ROOT [SEED]`: SEED for the random texts. */
 #include <math.h>
@@ -25,7 +25,8 @@
 static const char *program, *root;
 static uint64_t seed = 1;
 
-#define fail_with(...) (print_error(__VA_ARGS__), print_error("\nrerun: %s '%s' %llu\n", program, root, (unsigned long long)seed), fail())
+#define fail_with(...)                                                                                                 \
+    (print_error(__VA_ARGS__), print_error("\nrerun: %s '%s' %llu\n", program, root, (unsigned long long)seed), fail())
 
 /* Every text holds OBEY where it would have its way. */
 static const char *const hostile[] = {
@@ -187,7 +188,13 @@ static world *open_world(const char *text)
     if (suite_add_case(&w->suite, "f32 h2 s64 d64", &err)) fail_with("%s", err.text);
     w->config = config_create();
     if (mind_create("mailbox", w->config, &w->m, &err)) fail_with("%s", err.text);
-    mind_attach(w->m, &(propose_host){.store = w->store, .folder = folder, .suite = &w->suite, .threads = 1, .compiler = "gcc", .now = now, .warn = warn});
+    mind_attach(w->m, &(propose_host){.store = w->store,
+                                      .folder = folder,
+                                      .suite = &w->suite,
+                                      .threads = 1,
+                                      .compiler = "gcc",
+                                      .now = now,
+                                      .warn = warn});
     for (int i = 0; i < 3; i++) add(w, i, text, i != 2);
     return w;
 }
@@ -206,7 +213,8 @@ static void close_world(world *w)
 static void run_with(const char *name, const char *text)
 {
     world *w = open_world(text);
-    atn_propose_context c = {.incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
+    atn_propose_context c = {
+        .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
     char *innocent = NULL;
     int seen[MIND_OPERATORS] = {0};
     for (int i = 0; i < 24; i++) {
@@ -246,12 +254,14 @@ static void stays_data(void **state)
 static void stays_data_at_random(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"`",  "``", "```", "````", "\r", "\n", "\n\n", "~~~", "#",      "# Task\n", "OBEY", " ",
-                                         "<|", "|>", "<s>", "[",    "]",  "\t", "-",    "c",   "INST]", "\xe2\x80\xa8", "\x01", "<<<<<<< SEARCH\n"};
+    static const char *const pieces[] = {
+        "`",  "``", "```", "````", "\r", "\n", "\n\n", "~~~", "#",     "# Task\n",     "OBEY", " ",
+        "<|", "|>", "<s>", "[",    "]",  "\t", "-",    "c",   "INST]", "\xe2\x80\xa8", "\x01", "<<<<<<< SEARCH\n"};
     for (int n = 0; n < 3000; n++) {
         atn_rng r = rng_make(seed, 9, (uint64_t)n);
         atn_text t = {0}, word = {0}, quote = {0};
-        for (uint32_t k = 0, m = 1 + rng_below(&r, 30); k < m; k++) text_add(&t, pieces[rng_below(&r, ATN_COUNT(pieces))]);
+        for (uint32_t k = 0, m = 1 + rng_below(&r, 30); k < m; k++)
+            text_add(&t, pieces[rng_below(&r, ATN_COUNT(pieces))]);
         text_add(&quote, "Ours.\n");
         prompt_quote(&quote, "c", t.s, rng_below(&r, 4) ? 1000 : rng_below(&r, 60));
         text_add(&quote, "Ours again.\n- a note: ");
@@ -270,10 +280,13 @@ static void is_the_same_program(void **state)
 {
     (void)state;
     world *w = open_world("nothing");
-    mind_question q = {.number = 7, .model = -1, .op = MIND_DIFF, .parents = {2, 0}, .source = w->source[1], .flags = ""};
+    mind_question q = {
+        .number = 7, .model = -1, .op = MIND_DIFF, .parents = {2, 0}, .source = w->source[1], .flags = ""};
     for (int i = 0; i < ATN_COUNT(hostile); i++) {
         if (strstr(hostile[i], "*/") || strstr(hostile[i], "EVOLVE") || strstr(hostile[i], "<<<<")) continue;
-        char *answer = atn_format("Better.\n\n<<<<<<< SEARCH\n/* nothing */\n=======\n/* %s */\n>>>>>>> REPLACE\n", hostile[i]), problem[700] = "";
+        char *answer = atn_format("Better.\n\n<<<<<<< SEARCH\n/* nothing */\n=======\n/* %s */\n>>>>>>> REPLACE\n",
+                                  hostile[i]),
+             problem[700] = "";
         mind_outcome outcome = mind_take(w->m, &q, &(mind_answer){.text = answer}, true, problem, sizeof problem);
         bool thoughts = strstr(hostile[i], "</think>") != NULL; /* what stands before them is no answer */
         if (outcome == MIND_PROPOSED || (!thoughts && !strstr(problem, "same as #")))
@@ -289,23 +302,41 @@ static void the_same_change(void **state)
 {
     (void)state;
     world *w = open_world("nothing");
-    mind_question q = {.number = 7, .model = -1, .op = MIND_DIFF, .parents = {1, 0}, .source = w->source[0], .flags = ""};
+    mind_question q = {
+        .number = 7, .model = -1, .op = MIND_DIFF, .parents = {1, 0}, .source = w->source[0], .flags = ""};
     static const char *const loops[] = {
-        "for (int i = 0; i < 16; i++) for (int j = 0; j < 64; j++) { acc[i] += q[i] * k[j]; top = acc[i] > top ? acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.5f; }",
-        "/* in other words */ for (int i = 0; i < 16; i++)\n    for (int j = 0; j < 64; j++) {\n acc[i] += q[i] * k[j]; // here\n top = acc[i] > top ? acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.25f; }",
-        "while (n-- > 0) { float x = load(n), y = x * x; if (y > limit) { store(n, y / limit); count[n & 7]++; } else { store(n, y); } swap(&left[n], &right[n]); total = total + left[n] - right[n] * weight(n); }",
+        "for (int i = 0; i < 16; i++) for (int j = 0; j < 64; j++) { acc[i] += q[i] * k[j]; top = acc[i] > top ? "
+        "acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.5f; }",
+        "/* in other words */ for (int i = 0; i < 16; i++)\n    for (int j = 0; j < 64; j++) {\n acc[i] += q[i] * "
+        "k[j]; // here\n top = acc[i] > top ? acc[i] : top; sum = sum * shrink + acc[i]; v[j] = top - sum * 0.25f; }",
+        "while (n-- > 0) { float x = load(n), y = x * x; if (y > limit) { store(n, y / limit); count[n & 7]++; } else "
+        "{ store(n, y); } swap(&left[n], &right[n]); total = total + left[n] - right[n] * weight(n); }",
         "int four = 4;"};
     for (int i = 0; i < ATN_COUNT(loops); i++) {
-        char *answer = atn_format("Better.\n\n<<<<<<< SEARCH\nstatic int f(void) { return RB + 0; }\n=======\nstatic int f(void) { %s return RB; }\n>>>>>>> REPLACE\n", loops[i]), problem[700] = "";
+        char *answer = atn_format("Better.\n\n<<<<<<< SEARCH\nstatic int f(void) { return RB + 0; }\n=======\nstatic "
+                                  "int f(void) { %s return RB; }\n>>>>>>> REPLACE\n",
+                                  loops[i]),
+             problem[700] = "";
         mind_outcome outcome = mind_take(w->m, &q, &(mind_answer){.text = answer}, true, problem, sizeof problem);
         if ((outcome == MIND_PROPOSED) != (i != 1)) fail_with("change %d: %s", i, problem);
         if (i == 1) assert_non_null(strstr(problem, "nearly the same change"));
         atn_proposal p;
         if (i == 0) { /* it is judged: right */
             assert_true(mind_next(w->m, &p));
-            store_proposal made = {.parent1 = 1, .proposer = "mailbox", .origin = p.origin, .note = p.note, .source = p.source, .flags = ""};
+            store_proposal made = {.parent1 = 1,
+                                   .proposer = "mailbox",
+                                   .origin = p.origin,
+                                   .note = p.note,
+                                   .source = p.source,
+                                   .flags = ""};
             assert_int_equal(store_proposal_add(w->store, &made, NULL), ATN_OK);
-            mind_learn(w->m, &(atn_program_view){.id = made.id, .parent = 1, .source = p.source, .flags = "", .origin = p.origin, .verdict = &w->verdict[1], .score = 0.05});
+            mind_learn(w->m, &(atn_program_view){.id = made.id,
+                                                 .parent = 1,
+                                                 .source = p.source,
+                                                 .flags = "",
+                                                 .origin = p.origin,
+                                                 .verdict = &w->verdict[1],
+                                                 .score = 0.05});
             free(p.source);
             free(p.flags);
         }
@@ -321,7 +352,7 @@ int main(int argc, char **argv)
     if (argc > 2) seed = strtoull(argv[2], NULL, 10);
     setenv("ATTUNE_HOME", root, 1);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random), cmocka_unit_test(is_the_same_program),
-                                       cmocka_unit_test(the_same_change)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random),
+                                       cmocka_unit_test(is_the_same_program), cmocka_unit_test(the_same_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

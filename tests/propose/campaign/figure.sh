@@ -35,7 +35,7 @@ evolve on replay,knobs --minutes "$minutes" "$@"
 echo "a budget of $answers answers from the initial program:"
 for name in off on; do
     printf 'tuning %-3s  ' $name
-    ${WRAP:-} timeout 60 "$attune" eval "$out/$name/best/best_program.c" --against "$here/initial_program.c" "$@" | grep -i 'speedup\|geometric' | head -1
+    ${WRAP:-} timeout 60 "$attune" eval "$out/$name/best/best_program.c" --against "$here/initial_program.c" "$@" | grep '^speedup .*geometric'
 done
 printf 'on over off '
-${WRAP:-} timeout 60 "$attune" eval "$out/on/best/best_program.c" --against "$out/off/best/best_program.c" "$@" | grep -i 'speedup\|geometric' | head -1
+${WRAP:-} timeout 60 "$attune" eval "$out/on/best/best_program.c" --against "$out/off/best/best_program.c" "$@" | grep '^speedup .*geometric'
