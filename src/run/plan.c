@@ -140,6 +140,7 @@ static atn_status from_reference(atn_planned *p, atn_error *err)
 static atn_status choose(atn_planned *p, atn_error *err)
 {
     atn_plan division;
+    registry_at(0); /* asks for AMX tiles, which a loaded kernel may need as much as a linked one */
     class_of(&p->args, p->threads, &p->class);
     if (p->flags & ATN_PLAN_REFERENCE) return from_reference(p, err);
     if (p->table) {
