@@ -14,8 +14,9 @@ bool elsewhere_wanted(const atn_config *config)
     return strcmp(config_text(config, "executor.kind"), "local") != 0;
 }
 
-static void note(void *ctx, const char *text)
+static void note(void *ctx, int cls, const char *text)
 {
+    (void)cls;
     const elsewhere *x = ctx;
     if (x->progress->mode != PROGRESS_QUIET) progress_say(x->progress, "%s", text);
 }
@@ -70,12 +71,10 @@ atn_status elsewhere_run(const elsewhere *x, const evolve_options *o, evolve_res
                          .hosts = hosts,
                          .logs = logs,
                          .window = (int)config_int(c, "executor.window"),
-                         .beat_s = config_real(c, "executor.heartbeat"),
-                         .note = note,
-                         .note_ctx = (void *)x};
+                         .beat_s = config_real(c, "executor.heartbeat")};
     for (int i = 0; i < config_count(c, "executor.hosts"); i++) hosts[e.n_hosts++] = config_item(c, "executor.hosts", i);
     if (!strcmp(kind, "spool")) e.spool = config_text(c, "executor.spool") ? config_text(c, "executor.spool") : spool;
-    const execute_hooks h = {.ctx = (void *)x, .proposers = proposers, .begins = begins, .ended = ended};
+    const execute_hooks h = {.ctx = (void *)x, .proposers = proposers, .begins = begins, .note = note, .ended = ended};
     atn_status st = ATN_OK;
     if (!strcmp(kind, "exec") && !e.launch)
         st = atn_fail(err, ATN_USAGE, "--executor exec needs a command: --set 'executor.options=attune worker --stdio'");

@@ -343,6 +343,10 @@ static void add_controls(atn_text *t, const run_view *v)
         row(t, i ? "after the run" : "before the run", s);
     }
     if (!v->has_controls[0] && !v->has_controls[1]) row(t, "none", "no control was run");
+    atn_text nodes = {0};
+    nodes_text(v->folder, &nodes);
+    if (nodes.n) row(t, "nodes", nodes.s);
+    text_free(&nodes);
     text_add(t, "</dl>\n");
 }
 

@@ -149,6 +149,17 @@ static void add_controls(atn_text *t, const run_view *v)
     }
 }
 
+static void add_nodes(atn_text *t, const run_view *v)
+{
+    atn_text nodes = {0}, others = {0};
+    nodes_text(v->folder, &nodes);
+    nodes_others(v->folder, &others);
+    if (nodes.n) text_addf(t, "Nodes     %s\n", nodes.s);
+    if (others.n) text_addf(t, "          other kinds of machine have runs of their own, not to be compared: %s\n", others.s);
+    text_free(&nodes);
+    text_free(&others);
+}
+
 static void add_counts(atn_text *t, const run_view *v)
 {
     text_addf(t, "Judged    %d programs in ", v->n_programs);
@@ -229,6 +240,7 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
     add_provenance(out, &v);
     add_edits(out, &v, folder);
     add_controls(out, &v);
+    add_nodes(out, &v);
     add_counts(out, &v);
     add_files(out, &v);
     add_next(out, &v, program);

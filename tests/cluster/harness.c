@@ -38,9 +38,9 @@ static void on_event(void *ctx, const evolve_event *e)
     if (e->type == EVOLVE_WARNING) fprintf(stderr, "warning: %s\n", e->text);
 }
 
-static void note(void *ctx, const char *text)
+static void note(void *ctx, int cls, const char *text)
 {
-    (void)ctx;
+    (void)ctx, (void)cls;
     fprintf(stderr, "note: %s\n", text);
 }
 
@@ -48,7 +48,7 @@ static int run(int argc, char **argv)
 {
     static const char *hosts[64];
     static evolve_result r;
-    execute_options x = {.kind = "exec", .slots = 4, .hosts = hosts, .beat_s = 0.25, .note = note};
+    execute_options x = {.kind = "exec", .slots = 4, .hosts = hosts, .beat_s = 0.25};
     evolve_options o = evolve_defaults();
     atn_suite suite;
     atn_fleet *f = NULL;
@@ -87,7 +87,7 @@ static int run(int argc, char **argv)
     o.stop = &stop;
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
-    const execute_hooks h = {.proposers = proposers};
+    const execute_hooks h = {.proposers = proposers, .note = note};
     atn_status st = fleet_open(&x, &o, &f, &err);
     if (!st) st = execute_over(f, &o, &h, &r, &err);
     if (st) fprintf(stderr, "harness: %s\n", err.text);

@@ -34,14 +34,14 @@ enum { LOSSES_MAX = 5, ERRORS_MAX = 3, BARREN_LAUNCHES = 6 };
 
 /* ---- words for people ---- */
 
-void fleet_note(atn_fleet *f, const char *format, ...)
+void fleet_note(atn_fleet *f, int cls, const char *format, ...)
 {
     char text[700];
     va_list va;
     va_start(va, format);
     vsnprintf(text, sizeof text, format, va);
     va_end(va);
-    if (f->x.note) f->x.note(f->x.note_ctx, text);
+    if (f->x.note) f->x.note(f->x.note_ctx, cls, text);
 }
 
 /* ---- texts, each held once while a task needs it ---- */
@@ -347,7 +347,7 @@ static void pilot_lost(atn_fleet *f, fleet_pilot *p, const char *why)
     const char *node = p->node ? p->node->name : p->host ? p->host : "";
     if (was_there) f->counts.lost++;
     if (p->node) p->node->lost += !p->leaving;
-    if (was_there && !p->leaving) fleet_note(f, "pilot %d on %s is lost: %s", p->index, node, why);
+    if (was_there && !p->leaving) fleet_note(f, p->cls, "pilot %d on %s is lost: %s", p->index, node, why);
     if (t) t->losses++;
     p->task = NULL;
     if (!was_there && !f->ever_ready) f->barren++;
@@ -453,7 +453,7 @@ static fleet_node *node_of(atn_fleet *f, const char *name, int cls)
 
 static void refuse(atn_fleet *f, fleet_pilot *p, const char *why)
 {
-    fleet_note(f, "a pilot on %s was sent away: %s", *p->name ? p->name : "an unknown node", why);
+    fleet_note(f, -1, "a pilot on %s was sent away: %s", *p->name ? p->name : "an unknown node", why);
     tell(f, p, json_pack("{s:s}", "t", "bye"));
     pilot_close(f, p);
     p->state = PILOT_GONE;
@@ -552,14 +552,14 @@ static void node_proved(atn_fleet *f, fleet_node *n, const atn_controls *c)
     else n->end = *c, n->has_end = true;
     n->state = noisy ? NODE_NOISY : NODE_QUIET;
     if (noisy)
-        fleet_note(f, "%s is noisy (a kernel beat its own copy %d of %d times, a known gain was seen %d of %d times): it "
+        fleet_note(f, n->cls, "%s is noisy (a kernel beat its own copy %d of %d times, a known gain was seen %d of %d times): it "
                    "builds and checks, and does not time", n->name, c->aa_promoted, c->aa_races, c->plus_promoted,
                    c->plus_races);
     bool quiet = false;
     for (int i = 0; i < f->n_nodes; i++)
         quiet |= f->node[i]->cls == n->cls && f->node[i]->state != NODE_NOISY;
     if (!quiet && noisy)
-        fleet_note(f, "no node of this kind is quiet: races wait; ask for --exclusive nodes, or for fewer slots on each");
+        fleet_note(f, n->cls, "no node of this kind is quiet: races wait; ask for --exclusive nodes, or for fewer slots on each");
 }
 
 static void on_done(atn_fleet *f, fleet_pilot *p, json_t *m)
@@ -574,7 +574,7 @@ static void on_done(atn_fleet *f, fleet_pilot *p, json_t *m)
         t->errors++;
         t->status = field_int(m, "status") ? (atn_status)field_int(m, "status") : ATN_PROCESS;
         snprintf(t->error, sizeof t->error, "%s: %.500s", node->name, field_text(m, "error"));
-        fleet_note(f, "pilot %d on %s could not do its work: %.500s", p->index, node->name, field_text(m, "error"));
+        fleet_note(f, p->cls, "pilot %d on %s could not do its work: %.500s", p->index, node->name, field_text(m, "error"));
         bool bad = ++p->errors >= ERRORS_MAX;
         if (bad) {
             p->delay = 5;
@@ -884,4 +884,10 @@ char *fleet_nodes_json(const atn_fleet *f, int cls)
         json_array_append_new(a, o);
     }
     return record_dump(a);
+}
+
+void fleet_notes_to(atn_fleet *f, void (*note)(void *ctx, int cls, const char *text), void *ctx)
+{
+    f->x.note = note;
+    f->x.note_ctx = ctx;
 }

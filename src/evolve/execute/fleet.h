@@ -31,7 +31,7 @@ typedef struct {
     int window;               /* candidates under way at once; 0: by slots */
     double beat_s, lost_s;    /* heartbeat, and silence after which a pilot is lost; 0: 2 and 12 */
     double task_s;            /* an answer that takes longer is not waited for; 0: 900 */
-    void (*note)(void *ctx, const char *text); /* sentences for people; may be NULL */
+    void (*note)(void *ctx, int cls, const char *text); /* sentences for people; cls < 0: of none. May be NULL */
     void *note_ctx;
 } execute_options;
 
@@ -42,6 +42,8 @@ atn_status fleet_open(const execute_options *x, const evolve_options *o, atn_fle
 void fleet_close(atn_fleet *f); /* says goodbye, waits a little, ends what is left. NULL is fine */
 /* A pilot that somebody else started; takes the descriptors. It is not replaced. */
 void fleet_adopt(atn_fleet *f, int in, int out);
+
+void fleet_notes_to(atn_fleet *f, void (*note)(void *ctx, int cls, const char *text), void *ctx);
 
 bool fleet_turn(atn_fleet *f, atn_error *err); /* never blocks; false: no pilot will come, *err says why */
 int fleet_fd(const atn_fleet *f);

@@ -117,7 +117,7 @@ struct atn_fleet {
     fleet_counts counts;
 };
 
-void fleet_note(atn_fleet *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fleet_note(atn_fleet *f, int cls, const char *format, ...) __attribute__((format(printf, 3, 4)));
 fleet_text *text_hold(atn_fleet *f, const char *text);
 fleet_task *task_new(atn_fleet *f, task_kind kind, int cls);
 void task_submit(atn_fleet *f, fleet_task *t, bool front);

@@ -30,6 +30,8 @@ typedef struct {
     const evolve_options *o;
     const execute_hooks *h;
     class_run cls[FLEET_CLASSES_MAX];
+    void (*note)(void *ctx, int cls, const char *text); /* before there is a record */
+    void *note_ctx;
     int n;
 } cluster;
 
@@ -78,6 +80,15 @@ static void tell_nodes(class_run *c)
 {
     c->told_nodes = clock_s();
     engine_nodes(c->e);
+}
+
+/* What happens to machines is in the record of those whose figures it bears on. */
+static void note(void *ctx, int cls, const char *text)
+{
+    cluster *k = ctx;
+    if (cls < 0) cls = 0;
+    if (cls < k->n && k->cls[cls].e) engine_warn(k->cls[cls].e, "%s", text);
+    else if (k->note) k->note(k->note_ctx, cls, text);
 }
 
 /* The champion of one class as a candidate of the others. */
@@ -150,7 +161,8 @@ atn_status execute_over(atn_fleet *f, const evolve_options *o, const execute_hoo
 {
     cluster *k = atn_alloc(sizeof *k);
     atn_status st = ATN_OK;
-    *k = (cluster){.fleet = f, .o = o, .h = h};
+    *k = (cluster){.fleet = f, .o = o, .h = h, .note = h ? h->note : NULL, .note_ctx = h ? h->ctx : NULL};
+    fleet_notes_to(f, note, k);
     *r = (evolve_result){0};
     while (!fleet_classes(f) && !st) {
         struct pollfd p = {.fd = fleet_fd(f), .events = POLLIN};
@@ -165,7 +177,9 @@ atn_status execute_over(atn_fleet *f, const evolve_options *o, const execute_hoo
         class_run *c = &k->cls[i];
         bool first = !strcmp(c->folder, o->folder);
         evolve_result *mine = first ? r : other;
-        if (c->e) c->st = engine_finish(c->e, c->st, mine, &c->err);
+        atn_engine *e = c->e;
+        if (e) c->st = engine_finish(e, c->st, mine, &c->err);
+        c->e = NULL;
         if (!c->st && h && h->ended) h->ended(h->ctx, &c->o, mine, first);
         if (c->st && (!st || first)) {
             st = c->st;
@@ -174,6 +188,7 @@ atn_status execute_over(atn_fleet *f, const evolve_options *o, const execute_hoo
         for (int p = 0; p < c->o.n_proposers && h && h->proposers; p++) c->o.proposers[p]->destroy(c->o.proposers[p]);
         free(c->folder);
     }
+    fleet_notes_to(f, NULL, NULL);
     free(other);
     free(k);
     return st;

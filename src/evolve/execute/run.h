@@ -14,6 +14,7 @@ typedef struct {
     atn_status (*proposers)(void *ctx, evolve_options *o, atn_error *err);
     /* A class is about to begin: the first one's judge is the one to show. May be NULL. */
     void (*begins)(void *ctx, const evolve_options *o, evolve_judge *j, bool first);
+    void (*note)(void *ctx, int cls, const char *text); /* what happens before a record is open; may be NULL */
     /* A class has its result, in its folder. May be NULL. */
     void (*ended)(void *ctx, const evolve_options *o, const evolve_result *r, bool first);
 } execute_hooks;
