@@ -1330,12 +1330,11 @@ views.program = id => id ? one_program(+id) : all_programs();
 
 function all_programs() {
     const d = data(0), words = S.filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = words.length ? d.rows.filter(r => {
-        const t = `#${r.id} ${r.origin} ${r.note} ${r.state} ${r.stage} ${r.reason} ${r.promoted ? 'best' : ''}`
-                      .toLowerCase();
-        return words.every(w => t.includes(w));
-    })
-                              : d.rows;
+    /* Made once a row, when the list is first shown: a key press then only searches. */
+    for (const r of d.rows)
+        r.text ??= `#${r.id} ${r.origin} ${r.note} ${r.state} ${r.stage} ${r.reason} ${r.promoted ? 'best' : ''}`
+                       .toLowerCase();
+    const rows = words.length ? d.rows.filter(r => words.every(w => r.text.includes(w))) : d.rows;
     const box_ = h('input', {
         id : 'filter',
         type : 'search',

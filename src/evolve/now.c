@@ -1,8 +1,9 @@
-/* What goes on at this moment, for who watches a run: one row of the store ("now" in meta), and what each proposer believes
- * ("belief" among the measurements).
+/* What goes on at this moment, for who watches a run: one row of the store ("now" in meta), and what each proposer
+ * believes ("belief" among the measurements).
  *
- * Invariant: nothing of it is ever read back by the engine, so that a run with and without watchers is the same run. Written
- * only when something changed, at most four times (beliefs: once in ten seconds) a second, never in somebody's transaction. */
+ * Invariant: nothing of it is ever read back by the engine, so that a run with and without watchers is the same run.
+ * Written only when something changed, at most four times a second (beliefs: once in ten seconds), never in somebody's
+ * transaction. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -95,8 +96,7 @@ void engine_beliefs_write(atn_engine *e, bool at_once)
         atn_proposer *p = e->o->proposers[i];
         char *text = p->tell ? p->tell(p) : NULL;
         uint64_t h = text ? hash_bytes(text, strlen(text)) : 0;
-        if (text && h != e->now.belief[i] &&
-            store_measurement_add(e->store, "belief", 0, 0, engine_now(e), text, NULL))
+        if (text && h != e->now.belief[i] && store_measurement_add(e->store, "belief", 0, 0, engine_now(e), text, NULL))
             e->disk_full = e->disk_full || store_full(e->store);
         e->now.belief[i] = h;
         free(text);

@@ -17,7 +17,8 @@ static const char style[] =
     "--peak:#0f8a74;--roof:#8a6100;--right:#8d949e;--bad:#c2502e;--track:#eceef0;--add:#e3f4e8;--del:#fbe6e1}\n"
     "@media(prefers-color-scheme:dark){:root{--page:#15171a;--card:#1d2024;--text:#e7e8ea;--soft:#9aa1ab;--rule:#"
     "33373d;"
-    "--best:#6ea1f5;--peak:#4fc3a8;--roof:#e0b050;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#452720}}\n"
+    "--best:#6ea1f5;--peak:#4fc3a8;--roof:#e0b050;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#"
+    "452720}}\n"
     "body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,-apple-system,'Segoe "
     "UI',sans-serif}\n"
     "main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:22px;margin:0 0 4px}"
@@ -37,13 +38,18 @@ static const char style[] =
     "var(--peak)}"
     ".track{fill:var(--track)}.right{fill:var(--right)}.bad{fill:var(--bad)}.dot{fill:var(--right);opacity:.65}"
     ".dot-best{fill:var(--best)}.step{fill:none;stroke:var(--best);stroke-width:2}\n"
-    ".limit{stroke-dasharray:6 3}.limit.roof{stroke:var(--roof)}.limit.peer{stroke:var(--peak);stroke-dasharray:8 3 2 3}"
-    ".band.roof{fill:var(--roof);opacity:.14}.band.peer{fill:var(--peak);opacity:.16}svg .on-line{font-size:11px;paint-order:"
+    ".limit{stroke-dasharray:6 3}.limit.roof{stroke:var(--roof)}.limit.peer{stroke:var(--peak);stroke-dasharray:8 3 2 "
+    "3}"
+    ".band.roof{fill:var(--roof);opacity:.14}.band.peer{fill:var(--peak);opacity:.16}svg "
+    ".on-line{font-size:11px;paint-order:"
     "stroke;stroke:var(--card);stroke-width:3px}svg .on-line.roof{fill:var(--roof)}svg .on-line.peer{fill:var(--peak)}"
-    ".cell{fill:var(--best)}.cell.winner{stroke:var(--bad);stroke-width:2.5}svg .on-cell{fill:var(--card);font-size:11px}"
+    ".cell{fill:var(--best)}.cell.winner{stroke:var(--bad);stroke-width:2.5}svg "
+    ".on-cell{fill:var(--card);font-size:11px}"
     ".edge{fill:none;stroke:var(--right);stroke-opacity:.5}.lit{fill:none;stroke:var(--best);stroke-width:2.4}"
-    ".node.right{fill:var(--right)}.node.failed{fill:var(--bad)}.node.same{fill:var(--roof)}.node.better{fill:var(--best)}"
-    "svg .strong{font-weight:600}.tools{margin:4px 0 0;text-align:right;font-size:12px}.tools a{color:var(--soft);margin-left:"
+    ".node.right{fill:var(--right)}.node.failed{fill:var(--bad)}.node.same{fill:var(--roof)}.node.better{fill:var(--"
+    "best)}"
+    "svg .strong{font-weight:600}.tools{margin:4px 0 0;text-align:right;font-size:12px}.tools "
+    "a{color:var(--soft);margin-left:"
     "12px}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-"
     "nums}"
@@ -403,8 +409,10 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
         add_table(&t, &v);
         heading(&t, "Progress", "Every judged program: speedup over the initial program, logarithmic.");
         if (v.n_lines) {
-            text_add(&t, "<p class=\"sub\">The curve is chained over races of cases cut to one group of heads; the lines of the "
-                         "machine's limits and of peers are of whole calls, as the comparison at the end timed them.");
+            text_add(
+                &t,
+                "<p class=\"sub\">The curve is chained over races of cases cut to one group of heads; the lines of the "
+                "machine's limits and of peers are of whole calls, as the comparison at the end timed them.");
             if (*v.peers_source) text_add(&t, " Peers: ");
             text_add_html(&t, v.peers_source);
             text_add(&t, "</p>\n");
@@ -413,21 +421,24 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
         heading(&t, "Error", "Relative L2 distance from an fp64 reference, of outputs of timed calls.");
         picture(&t, &v, svg_errors, data_cases, "errors");
     } else {
-        text_add(&t, v.n_programs ? "<p>No program of this run was right, the initial one included.</p>\n"
-                                  : "<p>No program of this run has been judged yet. Go on with it: attune evolve --resume -o ");
+        text_add(&t, v.n_programs
+                         ? "<p>No program of this run was right, the initial one included.</p>\n"
+                         : "<p>No program of this run has been judged yet. Go on with it: attune evolve --resume -o ");
         if (!v.n_programs) text_add_html(&t, folder), text_add(&t, "</p>\n");
     }
     heading(&t, "Verdicts", "");
     picture(&t, &v, svg_verdicts, data_programs, "verdicts");
     if (v.n_cells) {
         heading(&t, "Archive",
-                "Each cell keeps the best program of one measured behaviour. The stronger the shade, the faster; the winner has a "
+                "Each cell keeps the best program of one measured behaviour. The stronger the shade, the faster; the "
+                "winner has a "
                 "rim.");
         picture(&t, &v, svg_archive, data_archive, "archive");
     }
     if (v.winner) add_lineage(&t, &v);
     if (v.n_programs > 1) {
-        heading(&t, "Every program under its parent", "From the starting programs on the left; the winner's path is lit.");
+        heading(&t, "Every program under its parent",
+                "From the starting programs on the left; the winner's path is lit.");
         picture(&t, &v, svg_tree, data_programs, "tree");
     }
     add_controls(&t, &v);

@@ -37,7 +37,7 @@ static int split(char *line, char *field[COLUMNS_MAX])
 }
 
 typedef enum { CASE, THREADS, PEER, VERSION, MS, RATIO, LOW, HIGH, NOTE, NEEDED } column;
-static const char *const column_name[NEEDED] = {"case",    "threads", "peer", "peer_version", "peer_ms",
+static const char *const column_name[NEEDED] = {"case",  "threads", "peer", "peer_version", "peer_ms",
                                                 "ratio", "low",     "high", "note"};
 
 static double real_at(char *const *field, const int *at, column c)

@@ -1,7 +1,8 @@
 /* Peers (PyTorch, ggml ...) as `attune bench --csv` timed them, for the pictures of a run.
  *
- * Only rows of the machine and thread count of the run are given: another machine's milliseconds say nothing here. They come
- * from bench.csv in the run's folder (attune bench --csv RUN/bench.csv), else from what attune ships in bench/results. */
+ * Only rows of the machine and thread count of the run are given: another machine's milliseconds say nothing here.
+ * They come from bench.csv in the run's folder (attune bench --csv RUN/bench.csv), else from what attune ships in
+ * bench/results. */
 #ifndef ATN_REPORT_PEERS_H
 #define ATN_REPORT_PEERS_H
 
@@ -11,7 +12,7 @@ enum { PEER_ROWS_MAX = 512 };
 
 typedef struct {
     char name[32], version[96], note[96], label[128]; /* label: the case's text */
-    double ms, low, high;                             /* low, high: bounds of the paired ratio, relative to its median */
+    double ms, low, high; /* low, high: bounds of the paired ratio, relative to its median */
 } peer_row;
 
 typedef struct {

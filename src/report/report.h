@@ -17,7 +17,8 @@
 /* Writes the report as one HTML file without scripts or links to other files. */
 atn_status report_write(const char *folder, const char *html_path, atn_error *err);
 
-/* The tables of a run. `program` is the word by which the user calls attune; bold and plain switch the terminal, or "". */
+/* The tables of a run. `program` is the word by which the user calls attune; bold and plain switch the terminal, or
+ * "". */
 atn_status report_tables(const char *folder, const char *program, const char *bold, const char *plain, atn_text *out,
                          atn_error *err);
 /* Speedup over time and verdicts as drawings of plain characters; nothing where there are too few programs to draw. */

@@ -125,7 +125,8 @@ void svg_progress(atn_text *t, const run_view *v)
         const view_line *l = &v->lines[i];
         double y = TOP + h * (high - log(l->y)) / (high - low), a = TOP + h * (high - log(l->high)) / (high - low),
                b = TOP + h * (high - log(l->low)) / (high - low), at = fmax(fmax(y - 4, TOP + 4), lowest + 13);
-        bar(t, LEFT, fmax(a, TOP), w, fmax(1, fmin(b, TOP + h) - fmax(a, TOP)), l->peer ? "band peer" : "band roof", l->name);
+        bar(t, LEFT, fmax(a, TOP), w, fmax(1, fmin(b, TOP + h) - fmax(a, TOP)), l->peer ? "band peer" : "band roof",
+            l->name);
         line(t, LEFT, y, WIDTH - RIGHT, y, l->peer ? "limit peer" : "limit roof");
         label(t, WIDTH - RIGHT - 4, at, "end", l->peer ? "on-line peer" : "on-line roof", l->name);
         lowest = at;
@@ -254,7 +255,7 @@ static void bytes_text(int log2, char *out, size_t room)
 typedef struct {
     int row[64], rows; /* log2 of workspace, from the top; -1: a gap of rows that nobody uses */
     int p_low, p_high;
-    double low, high;  /* scores, for shades */
+    double low, high; /* scores, for shades */
 } grid;
 
 static void grid_of(const run_view *v, grid *g)
@@ -302,7 +303,8 @@ void svg_archive(atn_text *t, const run_view *v)
         while (i < v->n_cells && cells[i].island == cells[from].island && cells[i].decode == cells[from].decode) i++;
         double x0 = map % 2 * SIDE + LEFT, y0 = map / 2 * tall + TOP, y = y0;
         char s[200];
-        if (cells[from].decode) snprintf(s, sizeof s, "island %d, decode against prefill %+d", cells[from].island, cells[from].decode);
+        if (cells[from].decode)
+            snprintf(s, sizeof s, "island %d, decode against prefill %+d", cells[from].island, cells[from].decode);
         else snprintf(s, sizeof s, "island %d", cells[from].island);
         label(t, x0, y0 - 22, "start", "head", s);
         label(t, x0 - 10, y0 - 6, "end", "value", "workspace");
@@ -316,16 +318,19 @@ void svg_archive(atn_text *t, const run_view *v)
                 for (int k = from; k < i; k++)
                     if (cells[k].workspace == g.row[r] && cells[k].profile == g.p_low + p) c = &cells[k];
                 if (!c) {
-                    text_addf(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"track\"/>\n",
+                    text_addf(t,
+                              "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"track\"/>\n",
                               x0 + cw * p + 1, y + 1, cw - 2, CH - 2);
                     continue;
                 }
-                double shade = isfinite(c->score) && g.high > g.low ? fmax(0, (c->score - g.low) / (g.high - g.low)) : 1;
+                double shade =
+                    isfinite(c->score) && g.high > g.low ? fmax(0, (c->score - g.low) / (g.high - g.low)) : 1;
                 const store_program *who = view_program(v, c->program);
                 text_addf(t,
                           "<g><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"cell%s\" "
                           "fill-opacity=\"%.2f\"/>",
-                          x0 + cw * p + 1, y + 1, cw - 2, CH - 2, c->program == v->winner ? " winner" : "", 0.12 + 0.88 * shade);
+                          x0 + cw * p + 1, y + 1, cw - 2, CH - 2, c->program == v->winner ? " winner" : "",
+                          0.12 + 0.88 * shade);
                 snprintf(s, sizeof s, isfinite(c->score) ? "%.2fx" : "-", exp(c->score));
                 label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
                 text_addf(t, "<title>#%lld ", (long long)c->program);
@@ -431,8 +436,8 @@ void svg_tree(atn_text *t, const run_view *v)
     for (int d = 0; d <= deepest; d += every) {
         char s[32];
         snprintf(s, sizeof s, d ? "step %d" : "start", d);
-        label(t, LEFT + (WIDTH - LEFT - RIGHT) * (double)d / deepest, height - 8, d ? d == deepest ? "end" : "middle" : "start",
-              "value", s);
+        label(t, LEFT + (WIDTH - LEFT - RIGHT) * (double)d / deepest, height - 8,
+              d ? d == deepest ? "end" : "middle" : "start", "value", s);
     }
     free(w);
     free(x);

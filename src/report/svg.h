@@ -5,11 +5,11 @@
 
 #include "report/view.h"
 
-void svg_cases(atn_text *t, const run_view *v);        /* speedup and % of peak for each case */
-void svg_progress(atn_text *t, const run_view *v);     /* every judged program over time, and the best so far */
-void svg_errors(atn_text *t, const run_view *v);       /* error of each case, logarithmic */
-void svg_archive(atn_text *t, const run_view *v);      /* the archive's cells, island by island; nothing where it is empty */
-void svg_tree(atn_text *t, const run_view *v);         /* every program under its parent */
-void svg_verdicts(atn_text *t, const run_view *v);     /* how many fell where */
+void svg_cases(atn_text *t, const run_view *v);    /* speedup and % of peak for each case */
+void svg_progress(atn_text *t, const run_view *v); /* every judged program over time, and the best so far */
+void svg_errors(atn_text *t, const run_view *v);   /* error of each case, logarithmic */
+void svg_archive(atn_text *t, const run_view *v); /* the archive's cells, island by island; nothing where it is empty */
+void svg_tree(atn_text *t, const run_view *v);    /* every program under its parent */
+void svg_verdicts(atn_text *t, const run_view *v); /* how many fell where */
 
 #endif

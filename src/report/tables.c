@@ -155,7 +155,8 @@ static void add_nodes(atn_text *t, const run_view *v)
     nodes_text(v->folder, &nodes);
     nodes_others(v->folder, &others);
     if (nodes.n) text_addf(t, "Nodes     %s\n", nodes.s);
-    if (others.n) text_addf(t, "          other kinds of machine have runs of their own, not to be compared: %s\n", others.s);
+    if (others.n)
+        text_addf(t, "          other kinds of machine have runs of their own, not to be compared: %s\n", others.s);
     text_free(&nodes);
     text_free(&others);
 }
@@ -218,7 +219,8 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
     if (st) return st;
     if (!v.winner) {
         if (!v.n_programs) {
-            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o %s\n", folder, program, folder);
+            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o %s\n", folder,
+                      program, folder);
             view_free(&v);
             return ATN_OK;
         }

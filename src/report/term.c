@@ -104,11 +104,17 @@ static void add_archive(atn_text *t, const run_view *v)
                     const view_cell *c = &v->cells[i];
                     if (c->island != g || c->decode != d || c->workspace != w || c->profile > high) continue;
                     any = true;
-                    snprintf(row[c->profile - low], sizeof row[0], "%.2fx%s", exp(c->score), c->program == v->winner ? "*" : "");
+                    snprintf(row[c->profile - low], sizeof row[0], "%.2fx%s", exp(c->score),
+                             c->program == v->winner ? "*" : "");
                 }
                 if (!any) continue;
-                text_addf(t, "%11lld %s", w >= 20 ? 1LL << (w - 20) : w >= 10 ? 1LL << (w - 10) : 1LL << w,
-                          w >= 20 ? "MB" : w >= 10 ? "kB" : "B ");
+                text_addf(t, "%11lld %s",
+                          w >= 20   ? 1LL << (w - 20)
+                          : w >= 10 ? 1LL << (w - 10)
+                                    : 1LL << w,
+                          w >= 20   ? "MB"
+                          : w >= 10 ? "kB"
+                                    : "B ");
                 for (int p = 0; p <= high - low; p++) text_addf(t, "%8s", row[p][0] ? row[p] : ".");
                 text_add(t, "\n");
             }

@@ -220,7 +220,9 @@ static view_line roof(const run_view *v, const case_limits *c, bool memory)
         high += far + log(isfinite(s->high) && s->high > 0 ? s->high : s->median);
         n++;
     }
-    return (view_line){.y = n ? exp(y / n) : (double)NAN, .low = exp(low / ATN_MAX(n, 1)), .high = exp(high / ATN_MAX(n, 1))};
+    return (view_line){.y = n ? exp(y / n) : (double)NAN,
+                       .low = exp(low / ATN_MAX(n, 1)),
+                       .high = exp(high / ATN_MAX(n, 1))};
 }
 
 static const view_case *case_named(const run_view *v, const case_limits *c, const char *label)
@@ -262,7 +264,8 @@ static void read_lines(atn_store *s, run_view *v)
     limits_of(v, c);
     if (v->fma_peak_gflops > 0) {
         view_line fma = roof(v, c, false), both = roof(v, c, true);
-        snprintf(fma.name, sizeof fma.name, "%.1fx FMA peak of this machine, %.0f GFLOP/s a core", fma.y, v->fma_peak_gflops);
+        snprintf(fma.name, sizeof fma.name, "%.1fx FMA peak of this machine, %.0f GFLOP/s a core", fma.y,
+                 v->fma_peak_gflops);
         snprintf(both.name, sizeof both.name, "%.1fx roofline with memory, %.1f GB/s", both.y, v->read_bandwidth_gbs);
         add_line(v, fma);
         if (both.y < 0.99 * fma.y) add_line(v, both);

@@ -10,8 +10,8 @@
 
 typedef struct {
     char label[128];
-    evolve_interval speedup;           /* over the initial program */
-    double initial_ms, best_ms, gflops, peak_fraction, tokens_per_s, error;   /* NAN: not known */
+    evolve_interval speedup;                                                /* over the initial program */
+    double initial_ms, best_ms, gflops, peak_fraction, tokens_per_s, error; /* NAN: not known */
     int64_t workspace_bytes;
 } view_case;
 
@@ -19,7 +19,7 @@ typedef struct {
     int64_t id;
     int generation;
     char *origin, *note, *source;
-    double speedup;                    /* as judged in the run; NAN: none */
+    double speedup; /* as judged in the run; NAN: none */
     double t;
 } view_step;
 
@@ -41,29 +41,29 @@ typedef struct {
 
 typedef struct {
     char *folder, *db_path;
-    char *cpu, *isa, *compiler, *suite, *initial, *started, *version, *seed, *threads;   /* "" where not known */
-    json_t *info;                      /* best_program_info.json, NULL where the run has not ended */
+    char *cpu, *isa, *compiler, *suite, *initial, *started, *version, *seed, *threads; /* "" where not known */
+    json_t *info; /* best_program_info.json, NULL where the run has not ended */
     double fma_peak_gflops, read_bandwidth_gbs;
-    int64_t winner;                    /* 0: none */
+    int64_t winner; /* 0: none */
     evolve_interval speedup;
     bool from_chain;                   /* the speedup is the run's estimate: no comparison was made at the end */
     evolve_interval ancestor, evolved; /* median 0: not measured */
     double error;
     view_case *cases;
     int n_cases;
-    store_program *programs;           /* in order of judgement, with cases */
+    store_program *programs; /* in order of judgement, with cases */
     int n_programs;
     view_cell *cells; /* by island */
     int n_cells;
     view_line lines[VIEW_LINES_MAX]; /* only where the end was measured */
     int n_lines;
     char peers_source[256]; /* where the peers' times come from; "" where there are none */
-    view_step *lineage;                /* winner first, root last */
+    view_step *lineage;     /* winner first, root last */
     int n_lineage;
-    atn_controls controls[2];          /* before, after */
+    atn_controls controls[2]; /* before, after */
     bool has_controls[2];
     int better, right, same, failed;
-    int reasons[ATN_REASON_COUNT];     /* of failed programs */
+    int reasons[ATN_REASON_COUNT]; /* of failed programs */
     double seconds;
 } run_view;
 
@@ -77,7 +77,7 @@ bool view_has_bounds(const view_case *c);
 /* Where the winner began, in words: "the initial program", "flash_qvec.c, which comes with attune". */
 void view_root_words(const run_view *v, char *out, size_t room);
 /* What a case is called in a narrow column, and its sizes. */
-double view_best_peak_fraction(const run_view *v);   /* largest over the cases; NAN */
+double view_best_peak_fraction(const run_view *v); /* largest over the cases; NAN */
 
 /* nodes.c: machines that judged elsewhere, and folders of the same run for other kinds of machine; "" where none. */
 void nodes_text(const char *folder, atn_text *out);

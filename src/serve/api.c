@@ -350,10 +350,11 @@ static void answer_races(answer *a)
 static void answer_beliefs(answer *a)
 {
     text_add(a->out, "\"now\":");
-    add_rows(a,
-             "SELECT t, json AS raw FROM measurement WHERE id IN (SELECT max(id) FROM measurement WHERE kind = 'belief' "
-             "AND json_valid(json) GROUP BY json_extract(json,'$.proposer')) ORDER BY id",
-             0, "%.6g", TEXT_MOST);
+    add_rows(
+        a,
+        "SELECT t, json AS raw FROM measurement WHERE id IN (SELECT max(id) FROM measurement WHERE kind = 'belief' "
+        "AND json_valid(json) GROUP BY json_extract(json,'$.proposer')) ORDER BY id",
+        0, "%.6g", TEXT_MOST);
     text_add(a->out, ",\"history\":");
     add_rows(a,
              "SELECT t, json_remove(json,'$.lessons') AS raw FROM (SELECT * FROM measurement WHERE kind = 'belief' AND "
@@ -482,8 +483,10 @@ static bool answer_program(answer *a)
                a->q->number);
     text_add(a->out, ",\"evidence\":");
     if (has_table(a, "evidence"))
-        add_object(a, "SELECT CASE WHEN json_valid(json) THEN json ELSE 'null' END AS json_raw FROM evidence WHERE program = ?1",
-                   a->q->number);
+        add_object(
+            a,
+            "SELECT CASE WHEN json_valid(json) THEN json ELSE 'null' END AS json_raw FROM evidence WHERE program = ?1",
+            a->q->number);
     else text_add(a->out, "null");
     text_add(a->out, ",\"children\":");
     add_rows(a, "SELECT id FROM proposal WHERE parent1 = ?1 OR parent2 = ?1 ORDER BY id LIMIT 200", a->q->number, "%g",
@@ -573,14 +576,15 @@ int api_answer(api_run *r, const api_question *q, atn_text *out)
     atn_error err = {0};
     atn_status st = api_ready(r, NULL, &err);
     if (st)
-        return problem(out, 503, err.text,
-                       st == ATN_NOT_FOUND ? "This page goes on by itself as soon as the run is there."
-                       : st == ATN_MISMATCH
-                           ? "The run is whole, but of another version: look at it with the attune that made it, or start a new one "
-                             "with: attune evolve -o OTHER"
-                       : st == ATN_FORMAT
-                           ? "Copy the file away before anything else touches it; sqlite3 run.db .recover saves what is whole."
-                           : "Is that the right folder, and may you read it? This page goes on by itself once it can be read.");
+        return problem(
+            out, 503, err.text,
+            st == ATN_NOT_FOUND  ? "This page goes on by itself as soon as the run is there."
+            : st == ATN_MISMATCH ? "The run is whole, but of another version: look at it with the attune that made it, "
+                                   "or start a new one "
+                                   "with: attune evolve -o OTHER"
+            : st == ATN_FORMAT
+                ? "Copy the file away before anything else touches it; sqlite3 run.db .recover saves what is whole."
+                : "Is that the right folder, and may you read it? This page goes on by itself once it can be read.");
     answer a = {r, out, q, false};
     bool found = true;
     text_addf(out, "{\"run\":%d,\"runs\":%d,", q->run, q->runs);

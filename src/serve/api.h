@@ -28,7 +28,8 @@ typedef struct {
     int run, runs;    /* which of how many */
 } api_question;
 
-/* Appends the answer and returns the HTTP status: 200, 404 no such thing, 503 the run cannot be read (with error and try). */
+/* Appends the answer and returns the HTTP status: 200, 404 no such thing, 503 the run cannot be read (with error and
+ * try). */
 int api_answer(api_run *r, const api_question *q, atn_text *out);
 
 void api_text(atn_text *t, const char *s, size_t n,

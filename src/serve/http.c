@@ -1,10 +1,10 @@
 /* The server: libmicrohttpd with one thread. Only this file knows it.
  *
- * Who may read: a request must name this machine as its host (else a foreign page could reach us by rebinding its name),
- * and hold the token, in the URL once and from then on in a cookie that scripts cannot read and other sites cannot send.
- * One request writes: POST /api/answer, an answer to a question of the run's mailbox. It needs the cookie, and the Origin that a
- * browser adds must be this very address: a foreign page can neither send the cookie nor forge that. Every other method but GET
- * and HEAD is refused. */
+ * Who may read: a request must name this machine as its host (else a foreign page could reach us by rebinding its
+ * name), and hold the token, in the URL once and from then on in a cookie that scripts cannot read and other sites
+ * cannot send. One request writes: POST /api/answer, an answer to a question of the run's mailbox. It needs the
+ * cookie, and the Origin that a browser adds must be this very address: a foreign page can neither send the cookie nor
+ * forge that. Every other method but GET and HEAD is refused. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +65,8 @@ static enum MHD_Result say(struct MHD_Connection *c, unsigned status, const char
 
 /* ---- who may read ---- */
 
-/* "127.0.0.1:80" of this server. Names other than localhost are refused: a foreign page can let its own name point here. */
+/* "127.0.0.1:80" of this server. Names other than localhost are refused: a foreign page can let its own name point
+ * here. */
 static bool host_ok(const serve *s, const char *host)
 {
     char port[16];
@@ -383,11 +384,11 @@ atn_status serve_start(const serve_options *o, serve **out, atn_error *err)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     for (int i = 0; i < s->n_runs; i++) s->hubs[i] = events_hub_create(o->folders[i], stream_wake);
-    s->daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
-                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                                 (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED, upload_end, NULL,
-                                 MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
+                         MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+                         0u, MHD_OPTION_NOTIFY_COMPLETED, upload_end, NULL, MHD_OPTION_END);
     if (!s->daemon) st = atn_fail(err, ATN_IO, "libmicrohttpd cannot start: %s", strerror(errno));
     else s->listen_fd = -1; /* the daemon closes it */
 out:

@@ -62,7 +62,9 @@ static atn_status write_run(writer *w, api_run *r, int run, int runs)
     for (int i = 0; !st && i < ATN_COUNT(names); i++)
         st = write_answer(w, r, &(api_question){.name = names[i], .run = run, .runs = runs}, true);
     sqlite3_stmt *q = NULL;
-    if (st || sqlite3_prepare_v2(r->db, "SELECT id, state <> 'failed' FROM program ORDER BY id", -1, &q, NULL) != SQLITE_OK) return st;
+    if (st ||
+        sqlite3_prepare_v2(r->db, "SELECT id, state <> 'failed' FROM program ORDER BY id", -1, &q, NULL) != SQLITE_OK)
+        return st;
     while (!st && sqlite3_step(q) == SQLITE_ROW) {
         st = write_answer(w, r, &(api_question){"program", sqlite3_column_int64(q, 0), run, runs}, false);
         if (!st && sqlite3_column_int(q, 1))

@@ -209,21 +209,23 @@ static void add_letters(bool hostile)
 static void add_talk(const char *folder, bool hostile, bool live, double t)
 {
     for (int i = 1; i <= 3; i++) {
-        char *b = atn_format("{\"proposer\":\"llm\",\"asked\":%d,\"usd\":0.02,\"arms\":[{\"group\":\"operator\",\"name\":\"diff\","
-                             "\"prior\":0.6,\"share\":%g,\"rate\":0.3,\"n\":%d,\"pulls\":%d,\"cost\":0},{\"group\":\"operator\","
-                             "\"name\":\"full\",\"prior\":0.4,\"share\":%g,\"rate\":0.2,\"n\":%d,\"pulls\":%d,\"cost\":0}],"
-                             "\"lessons\":\"%s\"}",
-                             i, 0.5 + 0.1 * i, i, i, 0.5 - 0.1 * i, i, i,
-                             hostile ? "<script>window.pwned=1</script>" : "- paid 1.20x over its parent: larger tiles");
+        char *b = atn_format(
+            "{\"proposer\":\"llm\",\"asked\":%d,\"usd\":0.02,\"arms\":[{\"group\":\"operator\",\"name\":\"diff\","
+            "\"prior\":0.6,\"share\":%g,\"rate\":0.3,\"n\":%d,\"pulls\":%d,\"cost\":0},{\"group\":\"operator\","
+            "\"name\":\"full\",\"prior\":0.4,\"share\":%g,\"rate\":0.2,\"n\":%d,\"pulls\":%d,\"cost\":0}],"
+            "\"lessons\":\"%s\"}",
+            i, 0.5 + 0.1 * i, i, i, 0.5 - 0.1 * i, i, i,
+            hostile ? "<script>window.pwned=1</script>" : "- paid 1.20x over its parent: larger tiles");
         must(store_measurement_add(s, "belief", 0, 0, t * i / 3, b, &err));
         free(b);
     }
     if (live)
-        must(store_meta_set(s, "now",
-                            "{\"judge\":{\"id\":9,\"stage\":\"race\",\"began\":1,\"since\":2},\"builds\":[{\"id\":10,\"since\":2}],"
-                            "\"waiting\":[11],\"builders\":1,\"judged\":60,\"t\":3,\"per_minute\":50,\"done\":0.5,"
-                            "\"seconds_left\":60,\"phase\":\"evolving\"}",
-                            &err));
+        must(store_meta_set(
+            s, "now",
+            "{\"judge\":{\"id\":9,\"stage\":\"race\",\"began\":1,\"since\":2},\"builds\":[{\"id\":10,\"since\":2}],"
+            "\"waiting\":[11],\"builders\":1,\"judged\":60,\"t\":3,\"per_minute\":50,\"done\":0.5,"
+            "\"seconds_left\":60,\"phase\":\"evolving\"}",
+            &err));
     char *letter = atn_format("%s/mailbox/002", folder), *state = file_join(letter, "state");
     must(file_mkdirs(letter, &err));
     must(file_write(state, "open\n", 5, &err));

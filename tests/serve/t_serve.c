@@ -175,7 +175,8 @@ static void test_answers(void **state)
     assert_int_equal(json_array_size(json_object_get(later, "rows")), 5);
     assert_true(
         text_starts(json_string_value(json_object_get(json_object_get(one, "program"), "source")), "/* program 7"));
-    const char *rest[] = {"/api/cases", "/api/archive", "/api/verdicts", "/api/questions", "/api/beliefs", "/api/peers"};
+    const char *rest[] = {"/api/cases",     "/api/archive", "/api/verdicts",
+                          "/api/questions", "/api/beliefs", "/api/peers"};
     for (int i = 0; i < ATN_COUNT(rest); i++) json_decref(json_of(rest[i]));
     json_t *races = json_of("/api/races?id=9"), *first = json_array_get(json_object_get(races, "rows"), 0);
     assert_int_equal(json_array_size(json_object_get(races, "rows")), 6);
@@ -209,8 +210,8 @@ static void test_hostile(void **state)
         }
         json_decref(o);
     }
-    const char *rest[] = {"/api/run", "/api/programs", "/api/cases", "/api/archive", "/api/verdicts", "/api/questions",
-                          "/api/beliefs"};
+    const char *rest[] = {"/api/run",      "/api/programs",  "/api/cases",  "/api/archive",
+                          "/api/verdicts", "/api/questions", "/api/beliefs"};
     char *c = cookie();
     for (int i = 0; i < ATN_COUNT(rest); i++) {
         json_decref(json_of(rest[i]));
@@ -303,7 +304,8 @@ static void test_mailbox(void **state)
     assert_int_equal(symlink(moved, box), 0);
     assert_int_equal(post(path, NULL, text, n), 404);
     assert_false(file_exists(answer));
-    char *all[] = {answer, c, no_cookie, elsewhere, other_port, null_origin, cross, with_token, large, got, word, box, moved};
+    char *all[] = {answer,     c,     no_cookie, elsewhere, other_port, null_origin, cross,
+                   with_token, large, got,       word,      box,        moved};
     for (int i = 0; i < ATN_COUNT(all); i++) free(all[i]);
 }
 
@@ -461,12 +463,9 @@ int main(int argc, char **argv)
     make("small", "60");
     make("hostile", "40 hostile");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_who_may_read, stop),
-        cmocka_unit_test_teardown(test_answers, stop),
-        cmocka_unit_test_teardown(test_hostile, stop),
-        cmocka_unit_test_teardown(test_mailbox, stop),
-        cmocka_unit_test_teardown(test_stream, stop),
-        cmocka_unit_test_teardown(test_same_address_again, stop),
+        cmocka_unit_test_teardown(test_who_may_read, stop), cmocka_unit_test_teardown(test_answers, stop),
+        cmocka_unit_test_teardown(test_hostile, stop),      cmocka_unit_test_teardown(test_mailbox, stop),
+        cmocka_unit_test_teardown(test_stream, stop),       cmocka_unit_test_teardown(test_same_address_again, stop),
         cmocka_unit_test_teardown(test_thousand, stop),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
