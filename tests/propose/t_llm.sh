@@ -10,7 +10,7 @@ export ATTUNE_HOME="$root" OPENAI_API_KEY=secret
 "$attune" eval --stage 1 --quiet "$root/examples/attention/initial_program.c" >/dev/null 2>&1 || { echo "SKIP: nothing can be judged here"; exit 77; }
 dir=$(mktemp -d)
 pid=
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$dir"' EXIT
+trap '[ -z "$pid" ] || kill $pid 2>/dev/null || true; rm -rf "$dir"' EXIT
 bad() { echo "not ok: $*"; tail -n 20 "$dir"/*.log; echo "rerun: sh tests/propose/t_llm.sh '$attune' '$root'"; exit 1; }
 
 # A parent that speaks: its comment is in every prompt about it.
@@ -54,4 +54,24 @@ reviews = db.execute("select count(*) from measurement where kind = 'review'").f
 assert reviews > 0, "no opinion was kept"
 E2
 ! grep -q secret "$dir/run.log" || bad "the key is in the log"
+
+# A model that never answers holds up nobody: the knobs proposer fills the run.
+echo '[["stall0", ""]]' >"$dir/silent.json"
+mkfifo "$dir/hold2"
+: >"$dir/port2"
+python3 "$here/mock_endpoint.py" --script "$dir/silent.json" <"$dir/hold2" >"$dir/port2" 2>>"$dir/mock.log" &
+pid="$pid $!"
+exec 8>"$dir/hold2"
+i=0
+until [ -s "$dir/port2" ]; do i=$((i + 1)); [ $i -lt 100 ] || bad "no second mock"; sleep 0.1; done
+"$attune" evolve "$root/examples/attention/initial_program.c" --proposer llm,knobs --set "llm.api_base=http://127.0.0.1:$(cat "$dir/port2")/v1" \
+    --set llm.name=silent -i 3 -m 2 --case "f32 h2 s32 d32" -o "$dir/both" \
+    --set evolve.control_races=0 --set evolve.final_seconds=0 --set database.num_islands=1 >"$dir/both.log" 2>&1 || bad "the run beside a silent model failed"
+python3 - "$dir/both/run.db" <<'E2' || bad "a silent model held up the run"
+import sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+judged, = db.execute("select count(*) from proposal join program using (id) where proposer = 'knobs'").fetchone()
+asked, = db.execute("select count(*) from measurement where kind = 'question'").fetchone()
+assert judged >= 3 and asked > 0, (judged, asked)
+E2
 echo "ok: llm against the mock"
