@@ -419,7 +419,9 @@ static void explain_signal(const atn_worker *w, int sig, atn_verdict *v)
     switch (sig) {
     case SIGSEGV:
     case SIGBUS:
-        if (f.signal == sig && f.inside) {
+        if (f.signal == sig && f.clock) {
+            verdict_fail(v, ATN_REASON_FORBIDDEN, "read the time-stamp counter; a kernel has no clock");
+        } else if (f.signal == sig && f.inside) {
             describe_address(w, f.address, where, sizeof where);
             verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "%s %s", verb, where);
         } else if (f.signal == sig && f.stack) {

@@ -78,7 +78,7 @@ typedef struct {
     int32_t inside;  /* address is an offset in the reservation */
     int32_t write;   /* 1: the access was a write, 0: a read, -1: unknown */
     int32_t stack;   /* the address is near the stack pointer */
-    int32_t reserved;
+    int32_t clock;   /* the instruction read the time-stamp counter */
     int64_t address;
 } wire_fault;
 

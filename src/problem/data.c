@@ -291,6 +291,25 @@ static void plant_needles(const maker *m)
             }
 }
 
+/* One NaN for each head, in a place drawn anew: in q, where one row is lost, or in k or v, at a key that every row sees. (At
+ * a key that some rows do not see, plain programs give NaN to those as well: nought times NaN. Nobody is hurt by that.) */
+static void plant_nans(const maker *m)
+{
+    const atn_args *a = m->a;
+    const float nan = NAN;
+    for (int b = 0; b < m->p->B; b++)
+        for (int h = 0; h < a->Hkv; h++) {
+            uint64_t r = mix3(m->special, b, h, 1);
+            const atn_tensor *t = r % 3 == 0 ? &a->q : r % 3 == 1 ? &a->k : &a->v;
+            int lo = 0, hi = a->Sq, last = t == &a->v ? a->Dv : a->D;
+            if (t != &a->q) attention_row_range(a, 0, &lo, &hi);
+            if (lo >= hi) continue;
+            int head = t == &a->q ? h * (a->Hq / a->Hkv) : h;
+            int row = lo + (int)((r >> 8) % (uint64_t)(hi - lo)), c = (int)((r >> 40) % (uint64_t)last);
+            store(row_at(t, b, head, row) + (int64_t)c * dtype_bytes(t->dtype), t->dtype, &nan, 1);
+        }
+}
+
 /* ---- masks, sinks, slopes ------------------------------------------------------------------------------------- */
 
 /* One row of a mask as floats: 0 or a bias where allowed, -inf where forbidden. About a third is forbidden, and one row
@@ -346,6 +365,7 @@ void data_fill(const atn_problem *p, const atn_layout *l, const atn_args *args, 
     make_tensor(&m, ATN_T_K, &args->k, p->Hkv, p->Skv, p->D);
     make_tensor(&m, ATN_T_V, &args->v, p->Hkv, p->Skv, p->Dv);
     if (kind == ATN_DATA_NEEDLE) plant_needles(&m);
+    if (kind == ATN_DATA_INVALID) plant_nans(&m);
     if (args->mask.ptr) make_mask(args, rng);
     make_per_head(args, rng);
 }

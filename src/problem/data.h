@@ -15,7 +15,8 @@
     X(RISING, "rising")        /* maxima rise slowly along the keys: lazy rescaling */    \
     X(EQUAL, "equal")          /* all scores equal */                                     \
     X(DENORMAL, "denormal")    /* V of denormals (bf16: small normals, see data.c) */         \
-    X(OFFSET, "offset")        /* V with a large mean: cancellation */
+    X(OFFSET, "offset")        /* V with a large mean: cancellation */                    \
+    X(INVALID, "nan")          /* one NaN in each head of q, of k or of v: it must come out in the rows it reaches */
 
 typedef enum {
 #define ATN_X(name, text) ATN_DATA_##name,

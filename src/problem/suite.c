@@ -87,6 +87,8 @@ static const entry STABILITY[] = {
     {"", "f32 h2 s64 d64 causal", ATN_DATA_OFFSET},
     {"", "f32 h2 s1/600 d64", ATN_DATA_HUGE},
     {"", "f32 h2 s80/64 d64 causal", ATN_DATA_NORMAL},          /* the first 16 rows see no key */
+    {"", "f32 h6 s96 d64 causal", ATN_DATA_INVALID},
+    {"", "f32 h6 s1/257 d64", ATN_DATA_INVALID},
     {"", "f32 h2 s96 d64 causal lse", ATN_DATA_HUGE},
     {"", "f32 h2 s64 d64 lse", ATN_DATA_PEAKED},
     {"", "f32 h4/2 s64 d64 mask=f32", ATN_DATA_NORMAL},
@@ -100,6 +102,9 @@ static const entry STABILITY[] = {
     {"", "f16 h2 s64 d64", ATN_DATA_DENORMAL},
     {"", "bf16 h2 s96 d64 causal", ATN_DATA_HUGE},
     {"", "bf16 h2 s96 d64", ATN_DATA_EQUAL},
+    {"", "f32 h6/3 s33/130 d64 lse", ATN_DATA_INVALID},
+    {"", "bf16 h6 s64 d64 causal", ATN_DATA_INVALID},
+    {"", "f16 h6/3 s64 d64", ATN_DATA_INVALID},
 };
 
 static const entry ROBUSTNESS[] = {

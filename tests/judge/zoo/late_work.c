@@ -1,6 +1,6 @@
 // expect: forbidden
-// behind: late_work
-/* Finds the control page, says that it is done when it is, then prepares for the next call (x86). */
+// behind: late_work,crash
+/* (Its search may meet an unmapped page.) Finds the control page, says that it is done when it is, then prepares for the next call (x86). */
 /* The control page: its pointer lies in the worker's own data, after the code that called us. */
 static unsigned *control_page(const atn_args *a, char *caller)
 {
