@@ -180,7 +180,9 @@ static void remove_stale(const char *root)
         if (lstat(folder, &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) {
             int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
             /* No lock file yet: perhaps being made this moment; stale only when older than a minute. */
-            bool stale = fd >= 0 ? flock(fd, LOCK_EX | LOCK_NB) == 0 : errno == ENOENT && s.st_mtime + 60 < time(NULL);
+            bool stale = fd < 0 && errno == ENOENT && s.st_mtime + 60 < time(NULL);
+            /* A lock file of this moment belongs to somebody who is about to lock it. */
+            if (fd >= 0 && fstat(fd, &s) == 0 && s.st_mtime + 2 < time(NULL)) stale = flock(fd, LOCK_EX | LOCK_NB) == 0;
             if (stale) file_remove_tree(folder, NULL);
             if (fd >= 0) close(fd);
         }
