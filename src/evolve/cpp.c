@@ -547,7 +547,7 @@ static int truth(cpp_program *p, const cpp_item *item)
     token_list list;
     list.n = 0;
     list.failed = false;
-    expand(p, p->token + item->token, item->tokens, &list, 0);
+    if (item->tokens) expand(p, p->token + item->token, item->tokens, &list, 0);
     if (list.failed) {       /* macros left busy by the early way out */
         for (int i = 0; i < p->n_names; i++) p->scratch->macro[i].busy = false;
         return -1;
