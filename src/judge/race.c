@@ -17,7 +17,7 @@ enum { BOOTSTRAP_ROUNDS = 2000, CASES_MAX = 256 };
 race_rules race_defaults(void)
 {
     return (
-        race_rules){.alpha = 0.01, .alpha_win = 0.001, .delta = 0.003, .pairs_min = 32, .pairs_max = RACE_PAIRS_MAX};
+        race_rules){.alpha = 0.01, .alpha_win = 0.001, .delta = 0.003, .pairs_min = 64, .pairs_max = RACE_PAIRS_MAX};
 }
 
 static int compare_doubles(const void *a, const void *b)
