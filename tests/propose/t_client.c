@@ -37,6 +37,7 @@ static void mock_start(const char *script)
     posix_spawn_file_actions_addclose(&f, in[1]);
     char *const argv[] = {"python3", (char *)script, NULL};
     if (posix_spawnp(&mock, "python3", &f, NULL, argv, environ)) abort();
+    posix_spawn_file_actions_destroy(&f);
     close(in[0]);
     close(out[1]);
     FILE *p = fdopen(out[0], "r");
