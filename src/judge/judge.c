@@ -419,18 +419,33 @@ atn_stage judge_stage(const atn_judge *j)
     return (atn_stage)atomic_load_explicit(&j->stage, memory_order_relaxed);
 }
 
+static atn_status raced_stages(atn_judge *j, int candidate_fd, int incumbent_fd, atn_stage upto, atn_verdict *v,
+                               atn_error *err)
+{
+    stage_is(j, ATN_STAGE_SCREEN);
+    atn_status s = screen(j, candidate_fd, incumbent_fd, v, err);
+    if (s != ATN_OK || v->reason != ATN_REASON_OK || upto < ATN_STAGE_RACE) return s;
+    stage_is(j, ATN_STAGE_RACE);
+    return race(j, candidate_fd, incumbent_fd, v, err);
+}
+
 static atn_status timed_stages(atn_judge *j, const build_result *candidate, const build_result *incumbent,
                                atn_stage upto, atn_verdict *v, atn_error *err)
 {
     int lock = -1;
     atn_status s = timing_lock(&lock, err);
     double start = clock_s();
-    stage_is(j, incumbent ? ATN_STAGE_SCREEN : ATN_STAGE_RACE);
-    if (s == ATN_OK && !incumbent) s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
-    else if (s == ATN_OK) s = screen(j, candidate->so_fd, incumbent->so_fd, v, err);
-    if (s == ATN_OK && incumbent && v->reason == ATN_REASON_OK && upto >= ATN_STAGE_RACE) {
+    if (s == ATN_OK && !incumbent) {
         stage_is(j, ATN_STAGE_RACE);
-        s = race(j, candidate->so_fd, incumbent->so_fd, v, err);
+        s = measure(j, ATN_STAGE_RACE, candidate->so_fd, -1, 8, v, err);
+    } else if (s == ATN_OK) {
+        const atn_verdict before = *v;
+        s = raced_stages(j, candidate->so_fd, incumbent->so_fd, upto, v, err);
+        /* An incumbent that fails while timed was right before: once may be the machine, so both run again. */
+        if (s == ATN_PROCESS) {
+            *v = before;
+            s = raced_stages(j, candidate->so_fd, incumbent->so_fd, upto, v, err);
+        }
     }
     v->seconds_race = clock_s() - start;
     if (lock >= 0) close(lock);
