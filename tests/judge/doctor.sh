@@ -4,7 +4,7 @@
 #
 #     sh tests/judge/doctor.sh build/app/attune
 set -u
-attune=$1 seconds=${2:-25} began=$(date +%s)
+attune=$1 seconds=${2:-45} began=$(date +%s)
 out=$("$attune" doctor --judge --seconds "$seconds" --json)
 code=$?
 took=$(($(date +%s) - began)) failures=0
