@@ -77,7 +77,7 @@ const config_key config_keys[] = {
      "attune as the other machine calls it (slurm: the path of this one; ssh: attune)"},
     {"executor.spool", CONFIG_TEXT, NO, NULL, CONFIG_ACTS, "folder that all machines share, where `attune worker --spool` is met"},
     {"executor.window", CONFIG_INT, RANGE(1, 8192), NULL, CONFIG_ACTS,
-     "candidates under way at once; kept for the life of a run (half as many again as slots)"},
+     "candidates under way at once; kept for the life of a run (twice the slots and one, at most 33 more)"},
     {"executor.heartbeat", CONFIG_REAL, RANGE(0.05, 600), "2", CONFIG_ACTS,
      "seconds between signs of life; six of them missed, and a pilot is lost"},
 
