@@ -67,7 +67,15 @@ def table():
 
 
 def pilots():
-    return [pid for pid, (_, c) in table().items() if c.startswith(pilot)]
+    return [pid for pid, (_, c) in table().items() if c.startswith(pilot) and ours(pid)]
+
+
+def ours(pid):
+    try:
+        with open(f'/proc/{pid}/environ') as f:
+            return slurm in f.read()
+    except OSError:
+        return False
 
 
 def kill_node(i):

@@ -11,7 +11,7 @@ seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000
 rng = random.Random(seed)
 top = tempfile.mkdtemp(prefix='attune-ssh-')
 N = 200
-env = {**os.environ, 'PATH': os.environ['PATH'] + ':/usr/sbin:/sbin', 'FAKE_JUDGE_US': '10000'}
+env = {**os.environ, 'PATH': os.environ['PATH'] + ':/usr/sbin:/sbin', 'FAKE_JUDGE_US': '10000', 'ATTUNE_TEST': top}
 
 
 def real_sshd():
@@ -28,7 +28,7 @@ def real_sshd():
     with open(f'{top}/sshd_config', 'w') as f:
         f.write(f'Port {port}\nListenAddress 127.0.0.1\nHostKey {top}/host\nAuthorizedKeysFile {top}/authorized\n'
                 f'StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\nMaxStartups 50\n'
-                f'SetEnv FAKE_JUDGE_US=10000\n')
+                f'SetEnv FAKE_JUDGE_US=10000 ATTUNE_TEST={top}\n')
     if os.getuid() == 0:
         os.makedirs('/run/sshd', exist_ok=True)
     p = subprocess.Popen([sshd, '-D', '-e', '-f', f'{top}/sshd_config'], stderr=open(f'{top}/sshd.log', 'w'))
@@ -63,7 +63,8 @@ def run(folder, *options, disturb=False):
         mine = []
         for name in os.listdir('/proc'):
             try:
-                if name.isdigit() and open(f'/proc/{name}/cmdline').read().startswith(pilot):
+                if (name.isdigit() and open(f'/proc/{name}/cmdline').read().startswith(pilot)
+                        and f'ATTUNE_TEST={top}\0' in open(f'/proc/{name}/environ').read() + '\0'): # ours, no other test's
                     mine.append(int(name))
             except OSError:
                 pass
