@@ -105,6 +105,22 @@ ATN_INLINE void vf_store_n(void *p, vf x, int n)
 #endif
 }
 
+/* The lower half of the lanes to one place, the upper to another. */
+ATN_INLINE void vf_store_halves(float *low, float *high, vf x)
+{
+    typedef float half __attribute__((vector_size(VL * 2), aligned(1), may_alias));
+#if VL == 16
+    *(half *)low = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+    *(half *)high = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif VL == 8
+    *(half *)low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    *(half *)high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+#else
+    *(half *)low = __builtin_shufflevector(x, x, 0, 1);
+    *(half *)high = __builtin_shufflevector(x, x, 2, 3);
+#endif
+}
+
 /* ---- arithmetic ---- */
 
 ATN_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }     /* one instruction under -ffp-contract=fast */

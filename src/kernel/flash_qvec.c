@@ -101,12 +101,12 @@ static layout make_layout(const atn_args *a, int nqb)
     int bk = MIN(BK, a->Skv), dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
     y.k_packed = nqb >= PACK_MIN || a->k.dtype != ATN_F32;
     y.v_packed = nqb >= PACK_MIN || a->v.dtype != ATN_F32 || a->Dv % PU != 0;
-    y.vrows = ROUND_UP(bk, 16);
+    y.vrows = bk + (VL + PU - 1) / PU;
     int64_t at = ROUND_UP((int64_t)sizeof(block) * nqb, 64);
     y.qt = at, at += (int64_t)nqb * a->D * BQ * 4;
     y.o = at, at += (int64_t)nqb * dv * BQ * 4;
     y.st = at, at += MAX((int64_t)(bk + KU) * BQ, (int64_t)dv) * 4 + 64;
-    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, KU) * a->D * 4, 64) + VL * 4 : 0;
+    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * a->D * 4, 64) + VL * 4 : 0;
     y.vp = at, at += y.v_packed ? ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4 : 0;
     y.bytes = at;
     return y;
@@ -620,19 +620,19 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, const float *q
 
 /* ---- a task ---- */
 
-/* n rows of K as [n / KU][D][KU] floats; a last group is filled up with the last key. Each transposed vector is stored
- * whole and its surplus overwritten by the next. */
+/* n rows of K as [n / KU][D][KU] floats; a last group is filled up with the last key. Where a group is half a vector, two
+ * at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
 ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int n, int D, float *to)
 {
-    enum { PARTS = (KU + VL - 1) / VL };
+    enum { PAIR = KU * 2 == VL, PARTS = PAIR ? 1 : (KU + VL - 1) / VL, STEP = PAIR ? VL : KU };
     int elem = dtype == ATN_F32 ? 4 : 2;
-    for (int j = 0; j < n; j += KU, to += (int64_t)D * KU) {
+    for (int j = 0; j < n; j += STEP, to += (int64_t)D * STEP) {
         for (int d = 0; d < D; d += VL) {
             int w = MIN(VL, D - d);
             vf t[PARTS][VL];
             UNROLL(8) for (int g = 0; g < PARTS; g++) {
                 UNROLL(16) for (int r = 0; r < VL; r++) {
-                    if (g * VL + r >= KU) {
+                    if (g * VL + r >= STEP) {
                         t[g][r] = vf_zero();
                         continue;
                     }
@@ -641,9 +641,12 @@ ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int
                 }
                 vf_transpose(t[g]);
             }
-            UNROLL(16) for (int c = 0; c < VL; c++)
-                UNROLL(8) for (int g = 0; g < PARTS; g++)
-                    if (c < w) vf_store(to + (int64_t)(d + c) * KU + g * VL, t[g][c]);
+            UNROLL(16) for (int c = 0; c < VL; c++) {
+                if (c >= w) continue;
+                float *at = to + (int64_t)(d + c) * KU;
+                if (PAIR) vf_store_halves(at, at + (int64_t)D * KU, t[0][c]);
+                else UNROLL(8) for (int g = 0; g < PARTS; g++) vf_store(at + g * VL, t[g][c]);
+            }
         }
     }
 }
@@ -655,24 +658,26 @@ NOINLINE void pack_k(const char *from, int64_t stride, int dtype, int n, int D, 
     else pack_k_as(ATN_BF16, from, stride, n, D, to);
 }
 
-/* n rows of V as [Dv / PU][vrows][PU] floats, columns beyond Dv zero. */
+/* n rows of V as [Dv / PU][vrows][PU] floats, columns beyond Dv zero; a vector's surplus is overwritten by the next row's.
+ * Row by row: group by group, rows a power of two apart push each other out of the first-level cache. */
 ATN_INLINE void pack_v_as(const int dtype, const char *from, int64_t stride, int n, int Dv, float *to, int vrows)
 {
     int elem = dtype == ATN_F32 ? 4 : 2;
-    for (int c = 0; c < Dv; c += PU, to += (int64_t)vrows * PU) {
-        const char *at = from + c * elem;
-        if (dtype == ATN_F32 && c + PU <= Dv) {
-            UNROLL(4) for (int j = 0; j < n; j++, at += stride) __builtin_memcpy(to + j * PU, at, PU * 4);
-            continue;
-        }
-        for (int j = 0; j < n; j++, at += stride)
+    for (int j = 0; j < n; j++, from += stride, to += PU) {
+        float *at = to;
+        for (int c = 0; c < Dv; c += PU, at += (int64_t)vrows * PU) {
+            if (dtype == ATN_F32 && c + PU <= Dv) {
+                __builtin_memcpy(at, from + c * 4, PU * 4);
+                continue;
+            }
             UNROLL(4) for (int r = 0; r < PU; r += VL) {
                 int w = MIN(VL, Dv - c - r);
                 vf x = vf_zero();
-                if (w == VL) x = vf_load_as(at + r * elem, dtype);
-                else if (w > 0) x = vf_load_as_n(at + r * elem, dtype, w);
-                vf_store(to + j * PU + r, x);
+                if (w == VL) x = vf_load_as(from + (c + r) * elem, dtype);
+                else if (w > 0) x = vf_load_as_n(from + (c + r) * elem, dtype, w);
+                vf_store(at + r, x);
             }
+        }
     }
 }
 
