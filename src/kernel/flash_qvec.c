@@ -620,8 +620,8 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, const float *q
 
 /* ---- a task ---- */
 
-/* n rows of K as [n / KU][D][KU] floats; a last group is filled up with the last key. Where a group is half a vector, two
- * at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
+/* n rows of K as [n / KU][D][KU] floats; a last group is filled up with the last key. Where a group is half a vector,
+ * two at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
 ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int n, int D, float *to)
 {
     enum { PAIR = KU * 2 == VL, PARTS = PAIR ? 1 : (KU + VL - 1) / VL, STEP = PAIR ? VL : KU };
@@ -658,8 +658,8 @@ NOINLINE void pack_k(const char *from, int64_t stride, int dtype, int n, int D, 
     else pack_k_as(ATN_BF16, from, stride, n, D, to);
 }
 
-/* n rows of V as [Dv / PU][vrows][PU] floats, columns beyond Dv zero; a vector's surplus is overwritten by the next row's.
- * Row by row: group by group, rows a power of two apart push each other out of the first-level cache. */
+/* n rows of V as [Dv / PU][vrows][PU] floats, columns beyond Dv zero; a vector's surplus is overwritten by the next
+ * row's. Row by row: group by group, rows a power of two apart push each other out of the first-level cache. */
 ATN_INLINE void pack_v_as(const int dtype, const char *from, int64_t stride, int n, int Dv, float *to, int vrows)
 {
     int elem = dtype == ATN_F32 ? 4 : 2;
