@@ -53,6 +53,17 @@ typedef uint16_t scalar_u16 __attribute__((aligned(1), may_alias));
 #define ATN_INLINE static inline __attribute__((always_inline, unused))
 #define VF_INF __builtin_inff()
 
+/* Before a `for`: n rounds at once; or all of them, at most n, their number known to the compiler. The latter is what keeps
+ * an array of vectors in registers, and clang does not do it for a count greater than the number of rounds. */
+#define ATN_PRAGMA(x) _Pragma(#x)
+#ifdef __clang__
+#  define ATN_UNROLL(n) ATN_PRAGMA(clang loop unroll_count(n))
+#  define ATN_UNROLL_ALL(n) ATN_PRAGMA(clang loop unroll(full))
+#else
+#  define ATN_UNROLL(n) ATN_PRAGMA(GCC unroll n)
+#  define ATN_UNROLL_ALL(n) ATN_PRAGMA(GCC unroll n)
+#endif
+
 /* Hides a value from the optimiser, so that (x + big) - big survives -fassociative-math. Costs no instruction. */
 #if defined(__AVX512F__)
 #  define VF_OPAQUE(x) __asm__("" : "+v"(x))
@@ -271,29 +282,29 @@ ATN_INLINE void vf_transpose(vf x[VL])
         }
 #define ATN_LIST(...) __VA_ARGS__
 #if VL == 16
-    _Pragma("GCC unroll 16")
+    ATN_UNROLL_ALL(16)
     ATN_EXCHANGE(8, ATN_LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
                  ATN_LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-    _Pragma("GCC unroll 16")
+    ATN_UNROLL_ALL(16)
     ATN_EXCHANGE(4, ATN_LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
                  ATN_LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-    _Pragma("GCC unroll 16")
+    ATN_UNROLL_ALL(16)
     ATN_EXCHANGE(2, ATN_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
                  ATN_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-    _Pragma("GCC unroll 16")
+    ATN_UNROLL_ALL(16)
     ATN_EXCHANGE(1, ATN_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
                  ATN_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #elif VL == 8
-    _Pragma("GCC unroll 8")
+    ATN_UNROLL_ALL(8)
     ATN_EXCHANGE(4, ATN_LIST(0, 1, 2, 3, 8, 9, 10, 11), ATN_LIST(4, 5, 6, 7, 12, 13, 14, 15))
-    _Pragma("GCC unroll 8")
+    ATN_UNROLL_ALL(8)
     ATN_EXCHANGE(2, ATN_LIST(0, 1, 8, 9, 4, 5, 12, 13), ATN_LIST(2, 3, 10, 11, 6, 7, 14, 15))
-    _Pragma("GCC unroll 8")
+    ATN_UNROLL_ALL(8)
     ATN_EXCHANGE(1, ATN_LIST(0, 8, 2, 10, 4, 12, 6, 14), ATN_LIST(1, 9, 3, 11, 5, 13, 7, 15))
 #else
-    _Pragma("GCC unroll 4")
+    ATN_UNROLL_ALL(4)
     ATN_EXCHANGE(2, ATN_LIST(0, 1, 4, 5), ATN_LIST(2, 3, 6, 7))
-    _Pragma("GCC unroll 4")
+    ATN_UNROLL_ALL(4)
     ATN_EXCHANGE(1, ATN_LIST(0, 4, 2, 6), ATN_LIST(1, 5, 3, 7))
 #endif
 #undef ATN_EXCHANGE

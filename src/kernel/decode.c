@@ -39,8 +39,6 @@
 
 _Static_assert(ROWS_DOT <= PAD && ROWS_SUM <= PAD && ROWS_DOT <= VL, "register tiles end within the padding");
 
-#define STR(x) #x
-#define UNROLL(n) _Pragma(STR(GCC unroll n))
 #define NOINLINE static __attribute__((noinline))
 
 typedef struct {
@@ -110,28 +108,28 @@ ATN_INLINE vf load_part(const char *p, const int dtype, int d, int width)
 ATN_INLINE vf sum_each(vf x[VL])
 {
 #if VL == 16
-    UNROLL(8) for (int i = 0; i < 8; i++)
+    ATN_UNROLL_ALL(8) for (int i = 0; i < 8; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
              + __builtin_shufflevector(x[i], x[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    UNROLL(4) for (int i = 0; i < 4; i++)
+    ATN_UNROLL_ALL(4) for (int i = 0; i < 4; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
              + __builtin_shufflevector(x[i], x[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    UNROLL(2) for (int i = 0; i < 2; i++)
+    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
              + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
     return __builtin_shufflevector(x[0], x[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
          + __builtin_shufflevector(x[0], x[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
 #elif VL == 8
-    UNROLL(4) for (int i = 0; i < 4; i++)
+    ATN_UNROLL_ALL(4) for (int i = 0; i < 4; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 4], 0, 1, 2, 3, 8, 9, 10, 11)
              + __builtin_shufflevector(x[i], x[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    UNROLL(2) for (int i = 0; i < 2; i++)
+    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 8, 9, 4, 5, 12, 13)
              + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     return __builtin_shufflevector(x[0], x[1], 0, 8, 2, 10, 4, 12, 6, 14)
          + __builtin_shufflevector(x[0], x[1], 1, 9, 3, 11, 5, 13, 7, 15);
 #else
-    UNROLL(2) for (int i = 0; i < 2; i++)
+    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
         x[i] = __builtin_shufflevector(x[i], x[i + 2], 0, 1, 4, 5)
              + __builtin_shufflevector(x[i], x[i + 2], 2, 3, 6, 7);
     return __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6) + __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
@@ -181,35 +179,36 @@ ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, 
     const int KU = VL / RU, step = pairs ? 2 * VL : VL;
     int whole = D / step * step;
     vf acc[VL];
-    UNROLL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
-    UNROLL(QK_UNROLL)
+    ATN_UNROLL_ALL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
+    ATN_UNROLL(QK_UNROLL)
     for (int d = 0; d < whole; d += step) {
         if (AHEAD_V && d * elem_of(dtype) % 64 == 0)
-            UNROLL(16) for (int e = 0; e < KU; e++) __builtin_prefetch(fetch + e * fs + d * elem_of(dtype), 0, LEVEL);
-        UNROLL(16) for (int e = 0; e < KU; e++) {
+            ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++)
+                __builtin_prefetch(fetch + e * fs + d * elem_of(dtype), 0, LEVEL);
+        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
             const char *at = k + e * ks + d * elem_of(dtype);
             if (pairs) {
                 vu z = (vu)vi_load(at);
                 vf even = pair_even(z), odd = pair_odd(z);
-                UNROLL(4) for (int c = 0; c < RU; c++) {
+                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
                     acc[c * KU + e] = vf_fma(even, vf_load(q + c * qs + d), acc[c * KU + e]);
                     acc[c * KU + e] = vf_fma(odd, vf_load(q + c * qs + d + VL), acc[c * KU + e]);
                 }
             } else {
                 vf z = vf_load_as(at, dtype);
-                UNROLL(4) for (int c = 0; c < RU; c++)
+                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
                     acc[c * KU + e] = vf_fma(z, vf_load(q + c * qs + d), acc[c * KU + e]);
             }
         }
     }
     if (whole < D)
-        UNROLL(16) for (int e = 0; e < KU; e++) {
+        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
             vf z = load_part(k + e * ks, dtype, whole, D);
-            UNROLL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
         }
     float sums[VL];
     vf_store(sums, sum_each(acc));
-    UNROLL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
+    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
 }
 
 /* s[r][j] for RU rows and n keys. The last register tile may begin before the last ended; fewer keys than one fills are
@@ -241,31 +240,31 @@ ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int 
                          const float *p, int ps, float *o, int os, const float *alpha, const ahead *x)
 {
     vf acc[4][8];
-    UNROLL(4) for (int c = 0; c < PR; c++)
-        UNROLL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
+        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
     const char *fetch = x->at;
     const int lines = AHEAD_K ? x->lines : 0;
-    UNROLL(PV_UNROLL)
+    ATN_UNROLL(PV_UNROLL)
     for (int j = 0; j < n; j++, v += vs, fetch += x->stride) {
         for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
         vf w[4];
-        UNROLL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps + j]);
-        UNROLL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
+        ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps + j]);
+        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
             if (pairs) {
                 vu z = (vu)vi_load(v + e * VL * 2);
                 vf even = pair_even(z), odd = pair_odd(z);
-                UNROLL(4) for (int c = 0; c < PR; c++) {
+                ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
                     acc[c][e] = vf_fma(w[c], even, acc[c][e]);
                     acc[c][e + 1] = vf_fma(w[c], odd, acc[c][e + 1]);
                 }
             } else {
                 vf z = vf_load_as(v + e * VL * elem_of(dtype), dtype);
-                UNROLL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
+                ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
             }
         }
     }
-    UNROLL(4) for (int c = 0; c < PR; c++)
-        UNROLL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
+        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
 }
 
 /* The same for all columns; the stream is fetched in the first visit of V. */

@@ -29,8 +29,6 @@
 #define ROUND_UP(x, m) (((x) + (m) - 1) / (m) * (m))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define STR(x) #x
-#define UNROLL(n) _Pragma(STR(GCC unroll n))
 #define NOINLINE static __attribute__((noinline))
 
 _Static_assert(BK % 32 == 0 && PACK_CHUNK % 32 == 0, "whole tiles");
@@ -107,7 +105,7 @@ static void pack_values(const atn_args *a, const layout *y, int b, int kvh, int 
         for (int d = 0; d < y->dvp; d += 16) {
             vi t[16];
             int w = MIN(MAX(a->Dv - d, 0), 16), whole = w == 16 && j + 32 <= a->Skv;
-            UNROLL(16) for (int p = 0; p < 16; p++) {
+            ATN_UNROLL_ALL(16) for (int p = 0; p < 16; p++) {
                 const char *row = v + (j + 2 * p) * a->v.sr + d * 2;
                 vh x = {0}, z = {0};
                 if (whole) {
@@ -119,7 +117,7 @@ static void pack_values(const atn_args *a, const layout *y, int b, int kvh, int 
                 t[p] = amx_pair_bits(x, z);
             }
             vf_transpose((vf *)t);
-            UNROLL(16) for (int c = 0; c < 16; c++) vf_store(to + d * 64 + c * 64, (vf)t[c]);
+            ATN_UNROLL_ALL(16) for (int c = 0; c < 16; c++) vf_store(to + d * 64 + c * 64, (vf)t[c]);
         }
 }
 
@@ -212,9 +210,9 @@ static void open_block(const atn_args *a, block *x, int b, int kvh, char *qt)
         x->m[v] = vf_splat(-VF_INF), x->l[v] = vf_zero();
         for (int d = 0; d < a->D; d += 32) {
             vf t[VL];
-            UNROLL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[first + c] + d * 2);
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[first + c] + d * 2);
             vf_transpose(t);
-            UNROLL(16) for (int c = 0; c < VL; c++) vf_store(qt + ((d / 2 + c) * BQ + first) * 4, t[c]);
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store(qt + ((d / 2 + c) * BQ + first) * 4, t[c]);
         }
     }
 }
@@ -273,10 +271,10 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         if (c % VL == 0)
             for (int d = 0; d < a->Dv; d += VL) {
                 vf t[VL];
-                UNROLL(16) for (int e = 0; e < VL; e++)
+                ATN_UNROLL_ALL(16) for (int e = 0; e < VL; e++)
                     t[e] = x->fresh ? vf_zero() : vf_load(ot + (d + e) * BQ + c);
                 vf_transpose(t);
-                UNROLL(16) for (int e = 0; e < VL; e++) vf_store(rows + e * 1024 + d, t[e]);
+                ATN_UNROLL_ALL(16) for (int e = 0; e < VL; e++) vf_store(rows + e * 1024 + d, t[e]);
             }
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
@@ -370,7 +368,7 @@ static void forbid(const block *x, int v, int j0, int ja, int jb, float *s)
 ATN_INLINE vf exp_keys(const float *s, char *p, int n, vf m, float c, const int is_natural)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
-    UNROLL(EXP_UNROLL)
+    ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j += 2, s += 2 * BQ, p += BQ * 4) {
         vf x = vf_fma(vf_load(s), scale, -m), y = vf_fma(vf_load(s + BQ), scale, -m);
         x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
@@ -403,7 +401,7 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
         if (edge) forbid(x, v, j0, j0, j1, st);
         for (int j = n; j < padded; j++) vf_store(col + j * BQ, vf_splat(-VF_INF));
         vf t0 = vf_splat(-VF_INF), t1 = t0;
-        UNROLL(MAX_UNROLL)
+        ATN_UNROLL(MAX_UNROLL)
         for (int j = 0; j < padded; j += 2) {
             t0 = vf_max(t0, vf_load(col + j * BQ));
             t1 = vf_max(t1, vf_load(col + (j + 1) * BQ));

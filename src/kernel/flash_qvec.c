@@ -49,8 +49,6 @@
 _Static_assert(KU * QV + QV + 1 <= VF_REGS, "the register tile of S^T fits in the registers");
 _Static_assert(PU * QV + QV + 1 <= VF_REGS, "the register tile of O^T fits in the registers");
 
-#define STR(x) #x
-#define UNROLL(n) _Pragma(STR(GCC unroll n))
 #define NOINLINE static __attribute__((noinline))
 
 typedef struct {
@@ -160,32 +158,32 @@ ATN_INLINE void qk_tile(const int nv, const int packed, const atn_args *a, int n
 {
     int D = a->D;
     vf top[QV];
-    UNROLL(8) for (int v = 0; v < nv; v++) top[v] = mx[v];
+    ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) top[v] = mx[v];
     for (int j = 0; j < n; j += KU, s += KU * BQ) {
         const scalar_f32 *row[KU], *group = (const scalar_f32 *)k;
-        UNROLL(16) for (int r = 0; r < KU; r++) row[r] = (const scalar_f32 *)(k + MIN(j + r, n - 1) * ks);
+        ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++) row[r] = (const scalar_f32 *)(k + MIN(j + r, n - 1) * ks);
         vf acc[KU][QV];
-        UNROLL(16) for (int r = 0; r < KU; r++)
-            UNROLL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
+        ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++)
+            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
         const float *qd = q;
         if (PREFETCH > 1) prefetch_some(a, soon);
-        UNROLL(QK_UNROLL)
+        ATN_UNROLL(QK_UNROLL)
         for (int64_t d = 0; d < D; d++, qd += BQ, group += KU) {
             vf x[QV];
-            UNROLL(8) for (int v = 0; v < nv; v++) x[v] = vf_load(qd + v * VL);
-            UNROLL(16) for (int r = 0; r < KU; r++) {
+            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) x[v] = vf_load(qd + v * VL);
+            ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++) {
                 vf y = vf_splat(packed ? group[r] : row[r][d]);
-                UNROLL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(y, x[v], acc[r][v]);
+                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(y, x[v], acc[r][v]);
             }
         }
         if (packed) k += ks;
-        UNROLL(16) for (int r = 0; r < KU; r++)
-            UNROLL(8) for (int v = 0; v < nv; v++) {
+        ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++)
+            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) {
                 vf_store(s + r * BQ + v * VL, acc[r][v]);
                 if (MAX_FUSED) top[v] = vf_max(top[v], acc[r][v]);
             }
     }
-    UNROLL(8) for (int v = 0; v < nv; v++) mx[v] = top[v];
+    ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) mx[v] = top[v];
 }
 
 /* o[c][v] = o[c][v] * alpha[v] + sum_j x[j][c] p[j][v] for all columns; alpha NULL: from zero. */
@@ -195,25 +193,25 @@ ATN_INLINE void pv_tile(const int nv, const int packed, int n, int columns, cons
     for (int c = 0; c < columns; c += PU, o += PU * BQ, x += packed ? xs : PU * 4) {
         vf acc[PU][QV];
         if (alpha) {
-            UNROLL(16) for (int r = 0; r < PU; r++)
-                UNROLL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_load(o + r * BQ + v * VL) * alpha[v];
+            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
+                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_load(o + r * BQ + v * VL) * alpha[v];
         } else {
-            UNROLL(16) for (int r = 0; r < PU; r++)
-                UNROLL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
+            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
+                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
         }
         const char *xj = x;
         const float *pj = p;
-        UNROLL(PV_UNROLL)
+        ATN_UNROLL(PV_UNROLL)
         for (int j = 0; j < n; j++, xj += packed ? PU * 4 : xs, pj += BQ) {
             vf y[QV];
-            UNROLL(8) for (int v = 0; v < nv; v++) y[v] = vf_load(pj + v * VL);
-            UNROLL(16) for (int r = 0; r < PU; r++) {
+            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) y[v] = vf_load(pj + v * VL);
+            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++) {
                 vf z = vf_splat(((const scalar_f32 *)xj)[r]);
-                UNROLL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(z, y[v], acc[r][v]);
+                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(z, y[v], acc[r][v]);
             }
         }
-        UNROLL(16) for (int r = 0; r < PU; r++)
-            UNROLL(8) for (int v = 0; v < nv; v++) vf_store(o + r * BQ + v * VL, acc[r][v]);
+        ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
+            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) vf_store(o + r * BQ + v * VL, acc[r][v]);
     }
 }
 
@@ -350,12 +348,12 @@ static void load_q(const atn_args *a, const block *x, float *qt)
             vf t[VL];
             int w = MIN(VL, a->D - d);
             if (a->q.dtype == ATN_F32 && w == VL) {
-                UNROLL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[c] + d * 4);
+                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[c] + d * 4);
             } else {
                 for (int c = 0; c < VL; c++) t[c] = vf_load_as_n(row[c] + d * elem, a->q.dtype, w);
             }
             vf_transpose(t);
-            UNROLL(16) for (int c = 0; c < VL; c++)
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++)
                 if (c < w) vf_store(qt + (d + c) * BQ + first, t[c] * scale);
         }
 }
@@ -425,14 +423,14 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
             if (x->fresh) {
                 for (int c = 0; c < VL; c++) t[c] = vf_zero();
             } else {                                     /* rows of O^T beyond Dv are there, and are not stored */
-                UNROLL(16) for (int c = 0; c < VL; c++) {
+                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {
                     t[c] = vf_load(o + (d + c) * BQ + first) * f;
                     if (c < w) bad |= vf_nonfinite(t[c]);
                 }
             }
             vf_transpose(t);
             if (w == VL && a->o.dtype == ATN_F32 && lanes == VL) {
-                UNROLL(16) for (int c = 0; c < VL; c++) vf_store(out[c] + d * 4, t[c]);
+                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store(out[c] + d * 4, t[c]);
             } else if (w == VL) {
                 for (int c = 0; c < lanes; c++) vf_store_as(out[c] + d * elem, t[c], a->o.dtype);
             } else {
@@ -515,7 +513,7 @@ static vf max_column(const float *s, int n)
     for (int c = 0; c < 4; c++) t[c] = vf_splat(-VF_INF);
     int j = 0;
     for (; j + 4 <= n; j += 4)
-        UNROLL(4) for (int c = 0; c < 4; c++) t[c] = vf_max(t[c], vf_load(s + (j + c) * BQ));
+        ATN_UNROLL_ALL(4) for (int c = 0; c < 4; c++) t[c] = vf_max(t[c], vf_load(s + (j + c) * BQ));
     for (; j < n; j++) t[0] = vf_max(t[0], vf_load(s + j * BQ));
     return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
 }
@@ -524,7 +522,7 @@ static vf max_column(const float *s, int n)
 ATN_INLINE vf exp_keys(float *s, int n, vf m, const int is_natural)
 {
     vf sum = vf_zero();
-    UNROLL(EXP_UNROLL)
+    ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j++, s += BQ) {
         vf x = vf_load(s) - m, p = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG);
         vf_store(s, p);
@@ -630,8 +628,8 @@ ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int
         for (int d = 0; d < D; d += VL) {
             int w = MIN(VL, D - d);
             vf t[PARTS][VL];
-            UNROLL(8) for (int g = 0; g < PARTS; g++) {
-                UNROLL(16) for (int r = 0; r < VL; r++) {
+            ATN_UNROLL_ALL(8) for (int g = 0; g < PARTS; g++) {
+                ATN_UNROLL_ALL(16) for (int r = 0; r < VL; r++) {
                     if (g * VL + r >= STEP) {
                         t[g][r] = vf_zero();
                         continue;
@@ -641,11 +639,11 @@ ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int
                 }
                 vf_transpose(t[g]);
             }
-            UNROLL(16) for (int c = 0; c < VL; c++) {
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {
                 if (c >= w) continue;
                 float *at = to + (int64_t)(d + c) * KU;
                 if (PAIR) vf_store_halves(at, at + (int64_t)D * KU, t[0][c]);
-                else UNROLL(8) for (int g = 0; g < PARTS; g++) vf_store(at + g * VL, t[g][c]);
+                else ATN_UNROLL_ALL(8) for (int g = 0; g < PARTS; g++) vf_store(at + g * VL, t[g][c]);
             }
         }
     }
@@ -670,7 +668,7 @@ ATN_INLINE void pack_v_as(const int dtype, const char *from, int64_t stride, int
                 __builtin_memcpy(at, from + c * 4, PU * 4);
                 continue;
             }
-            UNROLL(4) for (int r = 0; r < PU; r += VL) {
+            ATN_UNROLL_ALL(4) for (int r = 0; r < PU; r += VL) {
                 int w = MIN(VL, Dv - c - r);
                 vf x = vf_zero();
                 if (w == VL) x = vf_load_as(from + (c + r) * elem, dtype);
