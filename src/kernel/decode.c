@@ -84,6 +84,8 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
     layout y = make_layout(a);
     int heads = a->B * a->Hkv, splits = 1;
     if (threads > 1) splits = (threads * SPLITS_PER_THREAD + heads - 1) / heads;
+    /* 3 heads for 2 threads are 2 and 1: half as many keys a task leave no thread waiting (waste above an eighth) */
+    while (splits < threads && (heads * splits + threads - 1) / threads * threads * 8 > heads * splits * 9) splits++;
     splits = MAX(1, MIN(splits, a->Skv / CHUNK_MIN));
     p->phases = splits > 1 ? 2 : 1;
     p->tasks[0] = heads * splits, p->tasks[1] = heads;
