@@ -2,7 +2,7 @@
 
     python -m attune.workloads --model M --runtime mlx|torch|llama [--evolved-program P] [--json]
 
-Patched and unpatched runs alternate in one process; each ratio is the median of the rounds' own ratios, with an interval
+Patched and unpatched runs alternate in one process (decoding in blocks of 8 tokens after one and the same prompt); each ratio is the median of the rounds' own ratios, with an interval
 of order statistics. Unpatched is the better of the runtime's own choices (llama: flash attention on or off). The ceiling is
 what attention at no cost would reach, measured with a kernel that computes nothing. Before and after, logits of
 teacher-forced tokens are compared: where they differ, or nothing was patched, the exit code is 1.
@@ -65,6 +65,13 @@ class Mlx:
         out = self.model(self.mx.array(ids)[None], cache=self.cache)[:, -1]
         self.mx.eval(out)
 
+    def rewind(self, n):
+        from mlx_lm.models.cache import trim_prompt_cache
+        trim_prompt_cache(self.cache, self.cache[0].offset - n)
+
+    def own_cache(self, arm):
+        return False
+
     def logits(self, ids):
         return np.array(self.model(self.mx.array(ids)[None])[0].astype(self.mx.float32))
 
@@ -103,6 +110,12 @@ class Torch:
         with self.torch.inference_mode():
             out = self.model(self.torch.tensor([ids]), past_key_values=self.past, use_cache=True, logits_to_keep=1)
         self.past = out.past_key_values
+
+    def rewind(self, n):
+        self.past.crop(n)
+
+    def own_cache(self, arm):
+        return False
 
     def logits(self, ids):
         with self.torch.inference_mode():
@@ -190,6 +203,12 @@ class Llama:
     def feed(self, ids):
         self.context.eval(ids)
 
+    def rewind(self, n):
+        self.context.n_tokens = n  # eval drops what lies beyond
+
+    def own_cache(self, arm):
+        return arm == "plain"      # V lies transposed there
+
     def _scores(self, make, ids, on):
         self.binding.lib.attune_ggml_enable(on)
         m = make()
@@ -241,48 +260,86 @@ def interval(ratios):
     return {"median": statistics.median(r), "low": r[cut], "high": r[n - 1 - cut]}
 
 
-def once(runtime, arm, prompt, forced):
-    """Seconds of prefill and of decoding, and the part of both that was spent in attention by attune."""
-    runtime.arm(arm)
-    runtime.start()
+def timed(runtime, arm, feed):
+    """Seconds, and the part of them that was spent in attention by attune."""
+    runtime.arm("patched" if arm == "nothing" else arm)
+    runtime.binding.repeat(0 if arm == "nothing" else 1)
     before = runtime.binding.counts()["ns"]
     t0 = time.perf_counter()
-    runtime.feed(prompt)
-    t1 = time.perf_counter()
-    for t in forced:
-        runtime.feed([t])
-    t2 = time.perf_counter()
-    return t1 - t0, t2 - t1, (runtime.binding.counts()["ns"] - before) * 1e-9
+    feed()
+    seconds = time.perf_counter() - t0
+    spent = (runtime.binding.counts()["ns"] - before) * 1e-9
+    runtime.binding.repeat(1)
+    return seconds, spent
 
 
-def measure(runtime, name, prompt, forced, rounds):
-    arms = ("patched",) + runtime.own
+def prefill_once(runtime, arm, prompt):
+    runtime.arm(arm)
+    runtime.start()
+    return timed(runtime, arm, lambda: runtime.feed(prompt))
+
+
+def decode_once(runtime, arm, n, tokens):
+    """After a prompt of n tokens that is there already, and stays."""
+    def feed():
+        for t in tokens:
+            runtime.feed([t])
+    runtime.arm(arm)
+    runtime.rewind(n)
+    runtime.feed([tokens[-1]])  # the caches of the arm before are not this one's
+    runtime.rewind(n)
+    return timed(runtime, arm, feed)
+
+
+def alternate(arms, rounds, once):
+    """{arm: [(seconds, in attention)]}: each round runs all arms, every other one backwards."""
     runs = {a: [] for a in arms}
-    for a in arms:
-        once(runtime, a, prompt[:32], forced[:2])
-    once(runtime, "patched", prompt, forced[:2])
     for r in range(rounds):
         for a in arms if r % 2 == 0 else arms[::-1]:
-            runs[a].append(once(runtime, a, prompt, forced))
-    runtime.binding.repeat(0)
-    nothing = [once(runtime, "patched", prompt, forced) for _ in range(min(rounds, 2))]
-    runtime.binding.repeat(1)
+            runs[a].append(once(a))
+    return runs
 
-    def against(i, total):
-        best = min(runtime.own, key=lambda a: statistics.median(x[i] for x in runs[a]))
-        pairs = list(zip(runs["patched"], runs[best]))
-        mine = statistics.median(x[i] for x in runs["patched"])
-        return (interval([u[i] / p[i] for p, u in pairs]), total / mine,
-                total / statistics.median(x[i] for x in runs[best]),
-                statistics.median(x[i] for x in runs[best]) / min(x[i] for x in nothing), best)
 
-    prefill, pp, pu, pc, pb = against(0, len(prompt))
-    decode, dp, du, dc, db = against(1, len(forced))
-    share = statistics.median(x[2] / (x[0] + x[1]) for x in runs["patched"])
-    return {"workload": name, "prompt_tokens": len(prompt), "new_tokens": len(forced), "prefill_ratio": prefill,
-            "decode_ratio": decode, "prefill_ceiling": pc, "decode_ceiling": dc, "attention_share": share,
-            "patched_tokens_per_s": dp, "unpatched_tokens_per_s": du, "patched_prefill_tokens_per_s": pp,
-            "unpatched_prefill_tokens_per_s": pu, "unpatched": {"prefill": pb, "decode": db},
+def against(runtime, runs, total):
+    """The ratio to the better of the runtime's own choices, the ceiling, tokens/s, and which choice that was."""
+    seconds = {a: statistics.median(x[0] for x in r) for a, r in runs.items()}
+    best = min(runtime.own, key=lambda a: seconds[a])
+    pairs = list(zip(runs["patched"], runs[best]))
+    return {"ratio": interval([u[0] / p[0] for p, u in pairs]), "patched": total / seconds["patched"],
+            "unpatched": total / seconds[best], "ceiling": seconds[best] / seconds["nothing"], "best": best}
+
+
+NO_RATIO = {"median": None, "low": None, "high": None}
+NONE = {"ratio": NO_RATIO, "patched": None, "unpatched": None, "ceiling": None, "best": None}
+
+
+def measure(runtime, name, prompt, forced, rounds, only=None):
+    arms = ("patched",) + runtime.own + ("nothing",)
+    prefill, decode, spent, seconds = NONE, NONE, 0.0, 0.0
+    for a in arms:
+        prefill_once(runtime, a, prompt[:32])
+    if only != "decode":
+        if len(prompt) <= 512:  # plans, buffers and pages of this length; a long one has them after its first rows
+            prefill_once(runtime, "patched", prompt)
+        runs = alternate(arms, rounds, lambda a: prefill_once(runtime, a, prompt))
+        prefill = against(runtime, runs, len(prompt))
+        spent += statistics.median(x[1] for x in runs["patched"])
+        seconds += statistics.median(x[0] for x in runs["patched"])
+    if only != "prefill" and forced:
+        for a in ("patched",) + tuple(a for a in runtime.own if runtime.own_cache(a)):
+            prefill_once(runtime, a, prompt)
+        block = forced[:8]
+        times = max(3, rounds * len(forced) // len(block))
+        runs = alternate(arms, times, lambda a: decode_once(runtime, a, len(prompt), block))
+        decode = against(runtime, runs, len(block))
+        spent += statistics.median(x[1] for x in runs["patched"]) * len(forced) / len(block)
+        seconds += statistics.median(x[0] for x in runs["patched"]) * len(forced) / len(block)
+    return {"workload": name, "prompt_tokens": len(prompt), "new_tokens": len(forced), "prefill_ratio": prefill["ratio"],
+            "decode_ratio": decode["ratio"], "prefill_ceiling": prefill["ceiling"], "decode_ceiling": decode["ceiling"],
+            "attention_share": spent / seconds if seconds else 0.0,
+            "patched_tokens_per_s": decode["patched"], "unpatched_tokens_per_s": decode["unpatched"],
+            "patched_prefill_tokens_per_s": prefill["patched"], "unpatched_prefill_tokens_per_s": prefill["unpatched"],
+            "unpatched": {"prefill": prefill["best"], "decode": decode["best"]},
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
@@ -307,18 +364,21 @@ def table(result):
           f"{result['fallbacks']} fallbacks; KL to the unpatched logits {result['kl']:.1e} (limit {result['kl_limit']:.0e})")
     print(f"{'workload':9}{'tokens':>11}  {'prefill':>8} {'95 %':>13} {'ceiling':>8}  {'decode':>8} {'95 %':>13} "
           f"{'ceiling':>8}  {'tokens/s':>17}  {'attention':>9}")
+    def cells(ratio, ceiling):
+        if ratio["median"] is None:
+            return f"{'-':>8} {'-':>13} {'-':>8}"
+        return f"{ratio['median']:>7.2f}x {ratio['low']:>6.2f}-{ratio['high']:<6.2f} {ceiling:>7.2f}x"
     for r in result["rows"]:
-        p, d = r["prefill_ratio"], r["decode_ratio"]
-        print(f"{r['workload']:9}{r['prompt_tokens']:>5} + {r['new_tokens']:<3}  {p['median']:>7.2f}x "
-              f"{p['low']:>6.2f}-{p['high']:<6.2f} {r['prefill_ceiling']:>7.2f}x  {d['median']:>7.2f}x "
-              f"{d['low']:>6.2f}-{d['high']:<6.2f} {r['decode_ceiling']:>7.2f}x  {r['unpatched_tokens_per_s']:>7.1f} ->"
-              f" {r['patched_tokens_per_s']:>6.1f}  {100 * r['attention_share']:>8.1f}%")
+        p, d, kind = r["prefill_ratio"], r["decode_ratio"], "" if r["patched_tokens_per_s"] else "prefill_"
+        print(f"{r['workload']:9}{r['prompt_tokens']:>5} + {r['new_tokens']:<3}  {cells(p, r['prefill_ceiling'])}  "
+              f"{cells(d, r['decode_ceiling'])}  {r[f'unpatched_{kind}tokens_per_s']:>7.1f} ->"
+              f" {r[f'patched_{kind}tokens_per_s']:>6.1f}  {100 * r['attention_share']:>8.1f}%")
 
 
 def svg(result, path):
     rows, w, h = result["rows"], 640, 34
     top = 46
-    high = max([1.1] + [max(r["prefill_ratio"]["high"], r["decode_ratio"]["high"]) for r in rows])
+    high = max([1.1] + [r[k]["high"] for r in rows for k in ("prefill_ratio", "decode_ratio") if r[k]["high"]])
     x = lambda v: 150 + v / high * (w - 230)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{top + 2 * h * len(rows) + 20}" '
            'font-family="sans-serif" font-size="13">',
@@ -328,6 +388,8 @@ def svg(result, path):
     for i, r in enumerate(rows):
         for j, (kind, colour) in enumerate((("prefill", "#4878a8"), ("decode", "#c06830"))):
             y, v = top + (2 * i + j) * h, r[kind + "_ratio"]
+            if v["median"] is None:
+                continue
             out.append(f'<text x="10" y="{y + 18}">{r["workload"]} {kind}</text>'
                        f'<rect x="150" y="{y + 4}" width="{x(v["median"]) - 150:.1f}" height="20" fill="{colour}"/>'
                        f'<path d="M{x(v["low"]):.1f} {y + 14}H{x(v["high"]):.1f}" stroke="black"/>'
@@ -347,6 +409,7 @@ def main(argv=None):
     p.add_argument("--new-tokens", type=int, default=32)
     p.add_argument("--max-prompt", type=int, default=0, help="cut prompts after N tokens")
     p.add_argument("--prompt-tokens", type=int, default=0, help="repeat and cut prompts to exactly N tokens")
+    p.add_argument("--only", choices=("prefill", "decode"), help="leave the other out")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--generate", type=int, default=0, help="only write that many tokens after --prompt, with both kinds")
     p.add_argument("--prompt", default="The three primary colours are")
@@ -373,7 +436,7 @@ def main(argv=None):
             elif o.max_prompt:
                 prompt = prompt[:o.max_prompt]
             forced = (ids["long"] * 9)[:o.new_tokens]
-            rows.append(measure(runtime, w, prompt, forced, o.rounds))
+            rows.append(measure(runtime, w, prompt, forced, o.rounds, o.only))
             if not o.json:
                 print(f"{w}: done", file=sys.stderr)
         after = check_logits(runtime, sample)
