@@ -13,6 +13,9 @@
  * Invariants: an operator that we do not take (quantised keys, odd strides) is computed by ggml exactly as without us. A
  * host whose layout is not the one declared in ggml_layout.h is refused with one line on stderr before anything of it
  * is changed. Symbols of the host are found at run time; never unloaded, since the host keeps pointers to us. */
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -156,10 +159,51 @@ static void begin(operator_state *s, const host_params *params, const host_tenso
     if (s->status) fprintf(stderr, "attune: %s\n", s->workspace ? err.text : "out of memory");
 }
 
+/* ggml's AMX matrix product configures the tiles of a thread once and for all, and an AMX kernel of ours configures them
+ * anew: so where a thread has a configuration (XINUSE, bit 17), it gets the same one back. */
+#ifdef __x86_64__
+typedef struct {
+    _Alignas(64) char config[64];
+    bool kept;
+} tiles;
+
+static bool counts_tiles; /* this CPU has tiles, and says whether they are in use */
+
+static void tiles_probe(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24)) return;
+    counts_tiles = __get_cpuid_count(13, 1, &a, &b, &c, &d) && a & 1u << 2;
+}
+
+static void tiles_keep(tiles *t)
+{
+    unsigned in_use = 0, high;
+    t->kept = false;
+    if (!counts_tiles) return;
+    __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+    if (!(in_use & 1u << 17)) return;
+    __asm__ volatile("sttilecfg %0" : "=m"(t->config));
+    t->kept = true;
+}
+
+static void tiles_give_back(const tiles *t)
+{
+    if (t->kept) __asm__ volatile("ldtilecfg %0" : : "m"(t->config));
+}
+#else
+typedef int tiles;
+static void tiles_probe(void) {}
+static void tiles_keep(tiles *t) { (void)t; }
+static void tiles_give_back(const tiles *t) { (void)t; }
+#endif
+
 static bool compute_forward(traits_object *self, host_params *params, host_tensor *dst)
 {
     (void)self;
     operator_state *s = aligned(params->wdata);
+    tiles host_tiles;
+    tiles_keep(&host_tiles);
     if (params->ith == 0) begin(s, params, dst);
     ggml.barrier(params->threadpool);
     const bool ok = s->status == ATN_OK;
@@ -178,6 +222,7 @@ static bool compute_forward(traits_object *self, host_params *params, host_tenso
         }
     }
     if (!ok) ggml.barrier(params->threadpool); /* all have read the status */
+    tiles_give_back(&host_tiles);
     if (params->ith == 0 && s->plan) {
         free(s->own);
         planner_release(plans, s->plan, ok ? planner_clock() - s->start : -1);
@@ -403,6 +448,7 @@ static bool hook(const void *caller)
     planner *made;
     if (planner_new(&o, &made, &err) != ATN_OK) return say("%s", err.text);
     plans = made;
+    tiles_probe();
     if (!append_entry()) {
         planner_free(plans);
         plans = NULL;
