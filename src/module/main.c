@@ -16,7 +16,6 @@
 #ifdef __linux__
 #include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #endif
 
 #include "base/clock.h"
@@ -43,15 +42,6 @@ static const atn_kernel *load(const char *path)
     return k && k->abi == ATN_KERNEL_ABI ? k : NULL;
 }
 
-/* Permission for AMX tiles must come before the filter. */
-static void ask_for_amx(void)
-{
-#if defined(__linux__) && defined(__x86_64__)
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
-#endif
-}
-
 /* False: the filter could not be put on. */
 static bool lock_down(void)
 {
@@ -69,6 +59,10 @@ static bool lock_down(void)
     /* A BLAS may look for its settings and the shape of the machine: it finds nothing. */
     bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(2), SCMP_SYS(open), 0);
     bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(2), SCMP_SYS(openat), 0);
+#ifdef __x86_64__
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023 }; /* AMX tiles, which planning asks for */
+    bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(arch_prctl), 1, SCMP_A0(SCMP_CMP_EQ, ARCH_REQ_XCOMP_PERM));
+#endif
     bad = bad || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || seccomp_load(f);
     seccomp_release(f);
     return !bad;
@@ -222,7 +216,6 @@ int main(int argc, char **argv)
     small.Sq = small.Skv = 32;
     const atn_kernel *none[1] = {NULL};
     setenv("ATTUNE_WISDOM", "", 1);
-    ask_for_amx();
     if (run_case(&small, NULL, none, 1, pool, 0.001, &err)) return fail(err.text);
     if (!lock_down()) return fail("seccomp is not to be had here");
     for (int i = dashes + 1; i < argc; i++) {
