@@ -191,22 +191,64 @@ static void add_files(atn_text *t, const run_view *v)
     }
 }
 
+/* One word of a command line, in quotes where a shell would take it apart. */
+static void add_word(atn_text *t, const char *w)
+{
+    if (*w && !w[strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
+        text_add(t, w);
+        return;
+    }
+    text_add(t, "'");
+    for (; *w; w++) {
+        if (*w == '\'') text_add(t, "'\\''");
+        else text_addf(t, "%c", *w);
+    }
+    text_add(t, "'");
+}
+
+/* What the run was for, as options of eval: without them it would judge the winner at the default suites, which a kernel
+ * for other sizes or types may rightly refuse. */
+static void add_what(atn_text *t, const run_view *v)
+{
+    enum { CASES_SHOWN = 2 };
+    if (*v->threads && strcmp(v->threads, "1") != 0) text_addf(t, " -j %s", v->threads);
+    if (!strcmp(v->suite, "seed+readme")) return;
+    if (*v->suite && !strpbrk(v->suite, " 0123456789")) {
+        for (const char *p = v->suite; *p; p += strcspn(p, "+"), p += *p == '+')
+            text_addf(t, " --suite %.*s", (int)strcspn(p, "+"), p);
+        return;
+    }
+    for (int i = 0; i < v->n_cases && i < CASES_SHOWN; i++) text_addf(t, " --case \"%s\"", v->cases[i].label);
+    if (v->n_cases > CASES_SHOWN) text_addf(t, "  # %d of its %d cases", CASES_SHOWN, v->n_cases);
+}
+
+/* A command that takes the run's folder, which is left out where it is the default. */
+static void add_command(atn_text *t, const run_view *v, const char *title, const char *program, const char *rest,
+                        const char *option)
+{
+    text_addf(t, "  %-18s %s %s", title, program, rest);
+    if (strcmp(v->folder, "attune_output") != 0) {
+        text_add(t, option);
+        add_word(t, v->folder);
+    }
+    text_add(t, "\n");
+}
+
 static void add_next(atn_text *t, const run_view *v, const char *program)
 {
     char *best = atn_format("%s/best/best_program.c", v->folder);
-    bool folder = strcmp(v->folder, "attune_output") != 0;
     text_add(t, "\nNext\n");
-    text_addf(t, "  look at it         %s serve%s%s\n", program, folder ? " " : "", folder ? v->folder : "");
+    add_command(t, v, "look at it", program, "serve", " ");
     if (access(best, F_OK) == 0) {
-        text_addf(t, "  check it again     %s eval %s\n", program, best);
-        text_add(t, "  use it from C      it is one file behind one table: include/attune/kernel.h\n");
+        text_addf(t, "  check it again     %s eval ", program);
+        add_word(t, best);
+        add_what(t, v);
+        text_add(t, "\n  use it from C      it is one file behind one table: include/attune/kernel.h\n");
         text_add(t, "  from Python        attune.mlx, attune.torch: docs/integrations.md\n");
         text_add(t, "  from llama.cpp     the plug-in libggml-attune.so: docs/integrations.md\n");
     }
-    text_addf(t, "  evolve on          %s evolve --resume --minutes 10%s%s\n", program, folder ? " -o " : "",
-              folder ? v->folder : "");
-    text_addf(t, "  ask a model        %s evolve --resume --minutes 10 --proposer knobs,llm -c YOUR.yaml%s%s\n",
-              program, folder ? " -o " : "", folder ? v->folder : "");
+    add_command(t, v, "evolve on", program, "evolve --resume --minutes 10", " -o ");
+    add_command(t, v, "ask a model", program, "evolve --resume --minutes 10 --proposer knobs,llm -c YOUR.yaml", " -o ");
     text_addf(t, "  your own sizes     %s evolve --case \"f32 h32/8 s4096 d128 causal\" -o my_output\n", program);
     free(best);
 }
@@ -219,8 +261,9 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
     if (st) return st;
     if (!v.winner) {
         if (!v.n_programs) {
-            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o %s\n", folder,
-                      program, folder);
+            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o ", folder, program);
+            add_word(out, folder);
+            text_add(out, "\n");
             view_free(&v);
             return ATN_OK;
         }
