@@ -1,15 +1,18 @@
 // expect: forbidden
 // behind: unwritten,late_work,wrong
 /* Finds the control page, says that it is done, then works on (x86). */
-/* The control page: its pointer lies in the worker's own data, after the code that called us. */
+/* The control page: its pointer lies in the worker's own data, after the code that called us, beside pointers to its
+ * tables (a word alone would have us read at whatever looks like an address). */
 static unsigned *control_page(const atn_args *a, char *caller)
 {
-    unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr,
-                  sp = (unsigned long)&at;
+    unsigned long *at = (unsigned long *)((unsigned long)caller & -4096ul), q = (unsigned long)a->q.ptr;
     for (;; at++) {
         unsigned long x = *at;
-        if (x % 4096 || (x > sp ? x - sp : sp - x) > 1ul << 40 || (x <= q && q - x < 1ul << 33)) continue;
-        if (*(unsigned *)x == 0x61746e31u) return (unsigned *)x;
+        int tables = 0;
+        if (x % 4096 || x >> 45 != 3 || (x <= q && q - x < 1ul << 33)) continue;
+        for (int i = 1; i < 24; i++) tables += at[i] > x && at[i] - x < 1ul << 20 && at[i] % 64 == 0;
+        for (int i = 1; i < 128; i++) tables += at[-i] > x && at[-i] - x < 1ul << 20 && at[-i] % 64 == 0;
+        if (tables && *(unsigned *)x == 0x61746e31u) return (unsigned *)x;
     }
 }
 static void say_done(unsigned *control)
