@@ -56,9 +56,11 @@ static bool lock_down(void)
     if (!f) return false;
     int bad = 0;
     for (int i = 0; i < ATN_COUNT(calls); i++) bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, calls[i], 0);
-    /* A BLAS may look for its settings and the shape of the machine: it finds nothing. */
-    bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(2), SCMP_SYS(open), 0);
-    bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(2), SCMP_SYS(openat), 0);
+    /* A BLAS may look for its settings and the shape of the machine, and wish for memory of one node (OpenBLAS: mbind, in
+     * some calls only): it finds and gets nothing. */
+    static const int denied[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(mbind), SCMP_SYS(get_mempolicy),
+                                 SCMP_SYS(set_mempolicy)};
+    for (int i = 0; i < ATN_COUNT(denied); i++) bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(2), denied[i], 0);
 #ifdef __x86_64__
     enum { ARCH_REQ_XCOMP_PERM = 0x1023 }; /* AMX tiles, which planning asks for */
     bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(arch_prctl), 1, SCMP_A0(SCMP_CMP_EQ, ARCH_REQ_XCOMP_PERM));
