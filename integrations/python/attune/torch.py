@@ -13,6 +13,7 @@ PyTorch's own attention runs, with one message for each reason."""
 import os
 import threading
 import warnings
+import weakref
 
 from ._library import AttuneError, Binding, libraries
 
@@ -28,7 +29,7 @@ class _State:
     def __init__(self, binding):
         self.binding = binding
         self.enabled = True
-        self.layers = {}      # name -> [calls, fallbacks]
+        self.layers = {}      # id(module) -> [name, calls, fallbacks]
         self.reasons = {}
         self.plain_sdpa = None
         self.sdpa_calls = 0
@@ -113,14 +114,21 @@ def _compute(q, k, v, mask, causal, scale, softcap, sinks):
     return out
 
 
+def _new_layer(module):
+    """Counts of a module, forgotten with it: its id may be another's later."""
+    layers = _state.layers
+    layers[id(module)] = [f"{type(module).__name__} {getattr(module, 'layer_idx', '?')}", 0, 0]
+    weakref.finalize(module, layers.pop, id(module), None)
+    return layers[id(module)]
+
+
 def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, **kwargs):
     """transformers' attention interface: query [B,H,L,D], key and value [B,Hkv,S,D]; returns ([B,L,H,D], None)."""
     s = _state
     L, S = query.shape[2], key.shape[2]
     layer = s.layers.get(id(module))
     if layer is None:
-        kind = type(module).__name__
-        layer = s.layers[id(module)] = [f"{kind} {getattr(module, 'layer_idx', '?')}", 0, 0]
+        layer = _new_layer(module)
     out = None
     softcap = float(kwargs.get("softcap") or 0.0)
     sinks = kwargs.get("s_aux")

@@ -2,10 +2,11 @@
 
     python -m attune.workloads --model M --runtime mlx|torch|llama [--evolved-program P] [--json]
 
-Patched and unpatched runs alternate in one process (decoding in blocks of 8 tokens after one and the same prompt); each ratio is the median of the rounds' own ratios, with an interval
-of order statistics. Unpatched is the better of the runtime's own choices (llama: flash attention on or off). The ceiling is
-what attention at no cost would reach, measured with a kernel that computes nothing. Before and after, logits of
-teacher-forced tokens are compared: where they differ, or nothing was patched, the exit code is 1.
+Patched and unpatched runs alternate in one process, decoding in blocks of 8 tokens after one and the same prompt; each
+ratio is the median of the rounds' own ratios, with an interval of order statistics. Unpatched is the better of the
+runtime's own choices (llama: flash attention on or off). The ceiling is what attention at no cost would reach, measured
+with a kernel that computes nothing. Before and after, logits of teacher-forced tokens are compared: where they differ, or
+nothing was patched, the exit code is 1.
 
 Prompt tokens are counted by the model's tokenizer; decoding is forced along the prompt's own text, so that both arms do the
 same work."""
