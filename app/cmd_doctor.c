@@ -116,23 +116,25 @@ static atn_status race_controls(diagnosis *d, bool judge, double seconds, atn_er
 
 /* ---- proving ----------------------------------------------------------------------------------------------------- */
 
+/* Those that build soonest first. */
 static void add_honest(proof_list *l)
 {
-    static const char *const more[] = {"examples/attention/initial_program.c", "src/kernel/ref/plain.c"};
+    static const char *const plain[] = {"examples/attention/initial_program.c", "src/kernel/ref/plain.c"};
     char *shipped[EVOLVE_SHIPPED_MAX];
+    for (int i = 0; i < ATN_COUNT(plain); i++) {
+        char *path = file_join(file_home(), plain[i]);
+        if (file_exists(path)) proof_add_honest(l, path);
+        free(path);
+    }
     int n = evolve_shipped(shipped);
     for (int i = 0; i < n; i++) {
         proof_add_honest(l, shipped[i]);
         free(shipped[i]);
     }
-    for (int i = 0; i < ATN_COUNT(more); i++) {
-        char *path = file_join(file_home(), more[i]);
-        if (file_exists(path)) proof_add_honest(l, path);
-        free(path);
-    }
 }
 
-/* First what every minute should show, then what repeats it another way. */
+/* First what every minute should show, some of each from the start (a kernel of ours takes seconds to build where the
+ * machine is busy), then what repeats it another way. */
 static void list_trials(diagnosis *d)
 {
     char *zoo = zoo_folder();
@@ -141,12 +143,12 @@ static void list_trials(diagnosis *d)
         return;
     }
     char *mutants = file_join(zoo, "../mutants.c");
-    proof_list animals = {0}, wrong = {0};
-    add_honest(&d->here);
-    proof_add_zoo(&animals, zoo, false);
-    if (proof_add_mutants(&wrong, mutants) < 0)
+    proof_list parts[3] = {0};
+    proof_add_zoo(&parts[0], zoo, false);
+    if (proof_add_mutants(&parts[1], mutants) < 0)
         snprintf(d->proof_trouble, sizeof d->proof_trouble, "no mutants in '%.300s'", mutants);
-    proof_merge(&d->here, &animals, &wrong);
+    add_honest(&parts[2]);
+    proof_merge(&d->here, parts, ATN_COUNT(parts));
     proof_add_zoo(&d->here, zoo, true);
     if (d->isolation == ISOLATION_FULL) {
         proof_add_zoo(&d->reduced, zoo, true);
@@ -199,6 +201,10 @@ static void tally_trials(diagnosis *d)
     d->zoo.right = d->zoo.total - (int)json_array_size(d->zoo.failed);
     d->mutants.right = d->mutants.total - (int)json_array_size(d->mutants.failed);
     d->honest.total = d->honest.meetings;
+    for (int i = 0; i < ATN_COUNT(all); i++) {
+        int seen = all[i] == &d->honest ? d->honest.total : all[i]->total;
+        if (!seen) json_array_append_new(all[i]->notes, json_string("not enough time for any; --seconds gives more"));
+    }
     const proof_list *lists[] = {&d->here, &d->reduced};
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < lists[k]->n; i++)
@@ -231,7 +237,7 @@ static void prove(diagnosis *d, double start, double seconds, atn_error *err)
 /* One race more or less than the rate allows is chance in a short series. */
 static bool same_holds(const diagnosis *d)
 {
-    return d->judged && d->same.promoted <= AA_RATE * d->same.races + (d->same.races < 200);
+    return d->judged && d->same.races && d->same.promoted <= AA_RATE * d->same.races + (d->same.races < 200);
 }
 
 static bool plus2_holds(const diagnosis *d)
@@ -244,7 +250,8 @@ static bool tally_holds(const tally *t)
     return t->total > 0 && t->right == t->total && json_array_size(t->failed) == 0;
 }
 
-/* Everything that --judge promises. What the time did not suffice for is said, and is no failure. */
+/* Everything that --judge promises. That the time did not suffice for some trials is said, and is no failure; a part of
+ * which nothing was seen is one. */
 static bool all_hold(const diagnosis *d)
 {
     return d->proved && !d->proof_trouble[0] && tally_holds(&d->zoo) && tally_holds(&d->honest) &&
@@ -315,6 +322,7 @@ static void print_judge(const diagnosis *d)
     if (d->proof_trouble[0]) line("trials", false, "%s", d->proof_trouble);
     if (d->proved) print_trials(d);
     if (!d->judged) return;
+    if (d->proved && !(d->same.races && d->plus2.races)) line("races", false, "not enough time for both kinds of race");
     line("A/A", same_holds(d),
          "%d races of a kernel with its own copy: %d promoted, %d ties, spread %.2f %% at 64 pairs", d->same.races,
          d->same.promoted, d->same.tied, 100 * d->same.spread);

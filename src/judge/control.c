@@ -131,7 +131,7 @@ atn_status control_many(const check_context *c, const atn_peaks *peaks, const ra
     double start = clock_s();
     atn_status s = ATN_OK;
     *out = (control_series){.each = atn_alloc(sizeof(control_race) * (size_t)ATN_MAX(races, 1))};
-    while (out->races < races && s == ATN_OK && clock_s() - start < seconds) {
+    while (out->races < races && s == ATN_OK && (out->races == 0 || clock_s() - start < seconds)) {
         check_context fresh = *c;
         fresh.seed = rng_mix(c->seed + (uint64_t)out->races);
         s = control_run(&fresh, peaks, rules, so_fd, length, calls, calls_incumbent, &out->each[out->races], err);

@@ -25,7 +25,7 @@
 #include "problem/suite.h"
 
 enum { PROCESSES_MAX = 16, SOURCE_MAX = 1 << 20 };
-static const double GRACE_SECONDS = 1.5;
+static const double GRACE_SECONDS = 1.5, FIRST_SECONDS = 6; /* beyond the time; the second for the first of each kind */
 
 /* ---- lists ------------------------------------------------------------------------------------------------------- */
 
@@ -78,16 +78,24 @@ void proof_add_honest(proof_list *l, const char *path)
     add(l, PROOF_HONEST, path, slash ? slash + 1 : path);
 }
 
-void proof_merge(proof_list *l, proof_list *a, proof_list *b)
+void proof_merge(proof_list *l, proof_list *parts, int n)
 {
-    l->trials = atn_realloc(l->trials, (size_t)(l->n + a->n + b->n + 1) * sizeof *l->trials);
-    for (int i = 0; i < a->n || i < b->n; i++) {
-        if (i < a->n) l->trials[l->n++] = a->trials[i];
-        if (i < b->n) l->trials[l->n++] = b->trials[i];
+    int *taken = atn_alloc(sizeof *taken * (size_t)(n + 1)), all = l->n;
+    for (int i = 0; i < n; i++) taken[i] = 0, all += parts[i].n;
+    l->trials = atn_realloc(l->trials, (size_t)(all + 1) * sizeof *l->trials);
+    while (l->n < all) {
+        int next = -1; /* the part of which the smallest share is taken */
+        for (int i = 0; i < n; i++) {
+            if (taken[i] == parts[i].n) continue;
+            if (next < 0 || (int64_t)taken[i] * parts[next].n < (int64_t)taken[next] * parts[i].n) next = i;
+        }
+        l->trials[l->n++] = parts[next].trials[taken[next]++];
     }
-    free(a->trials);
-    free(b->trials);
-    *a = *b = (proof_list){0};
+    for (int i = 0; i < n; i++) {
+        free(parts[i].trials);
+        parts[i] = (proof_list){0};
+    }
+    free(taken);
 }
 
 void proof_free(proof_list *l)
@@ -217,13 +225,19 @@ typedef struct {
     proof_trial trials[];
 } board;
 
+static bool first_of_kind(const board *b, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (b->trials[k].kind == b->trials[i].kind) return false;
+    return true;
+}
+
 static void take_trials(board *b, int n, int self, bool reduced, double deadline)
 {
     if (reduced) sandbox_leave_out(LAYER_NAMESPACES | LAYER_UID | LAYER_MSEAL | LAYER_SCOPE);
-    while (clock_s() < deadline) {
-        int i = atomic_fetch_add(&b->next, 1);
-        if (i >= n) break;
+    for (int i; (i = atomic_fetch_add(&b->next, 1)) < n;) {
         if (b->trials[i].done) continue;
+        if (clock_s() > deadline + (first_of_kind(b, i) ? FIRST_SECONDS : 0)) continue;
         b->taken[self] = i;
         b->trials[i].reduced = reduced;
         play(&b->trials[i]);
@@ -235,10 +249,11 @@ static void await(board *b, const pid_t *pids, int n, double deadline)
 {
     bool ended[PROCESSES_MAX] = {false};
     for (int left = n; left > 0;) {
-        bool late = clock_s() > deadline + GRACE_SECONDS;
+        double now = clock_s();
         for (int i = 0; i < n; i++) {
-            int status = 0;
+            int status = 0, at = b->taken[i];
             if (ended[i]) continue;
+            bool late = now > deadline + (at >= 0 && first_of_kind(b, at) ? FIRST_SECONDS : GRACE_SECONDS);
             if (late) kill(pids[i], SIGKILL);
             pid_t got = waitpid(pids[i], &status, late ? 0 : WNOHANG);
             if (got == 0) continue;

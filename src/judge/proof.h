@@ -5,7 +5,8 @@
  *     proof_play(&list, false, 20);         // at this machine's level of isolation, 20 s at most, in the order added
  *     ... list.trials[i].tried, .right, .note ...
  *
- * A trial that the time did not suffice for has tried == 0 and done == false; one whose process died is wrong. */
+ * The first trial of each kind gets some seconds more than that. A trial that the time did not suffice for has tried == 0
+ * and done == false; one whose process died is wrong. */
 #ifndef ATN_JUDGE_PROOF_H
 #define ATN_JUDGE_PROOF_H
 
@@ -41,8 +42,8 @@ int proof_add_zoo(proof_list *l, const char *folder, bool behind); /* how many *
 /* Rows "mutant N: words" of the file's first comment; MUTANT is defined as N. -1: not a file of mutants. */
 int proof_add_mutants(proof_list *l, const char *path);
 void proof_add_honest(proof_list *l, const char *path);
-/* Moves both lists to the end of *l, in turns: a short time then shows some of each. */
-void proof_merge(proof_list *l, proof_list *a, proof_list *b);
+/* Moves the parts to the end of *l: the first of each, then all spread evenly, so that a short time shows some of each. */
+void proof_merge(proof_list *l, proof_list *parts, int n);
 /* Plays what is not done yet; reduced: without namespaces, private uid and sealed mappings. */
 atn_status proof_play(proof_list *l, bool reduced, double seconds, atn_error *err);
 void proof_free(proof_list *l);
