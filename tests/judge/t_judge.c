@@ -213,6 +213,30 @@ static void alone_is_timed_without_a_ratio(void **state)
     }
 }
 
+/* An incumbent that fails at a size that only timing has: the world's failure, named, after a second try; not the
+ * candidate's; and the judge works on. */
+static void incumbent_fails_while_timed(void **state)
+{
+    fixture *f = *state;
+    atn_verdict v;
+    atn_error err = {0};
+    build_result good, bad;
+    build_kernel(honest_source(), &good);
+    build_spoiled("a->D > 0", HONEST " if (a->Skv == 123) *(volatile int *)((char *)a->q.ptr + (1 << 30)) = 1;", &bad);
+    for (int compare = 0; compare < 2; compare++) {
+        err = (atn_error){0};
+        atn_status s = compare ? judge_compare(f->judge, &good, &bad, 8, false, &v, &err)
+                               : judge_candidate(f->judge, &good, &bad, ATN_STAGE_RACE, &v, &err);
+        assert_int_equal(s, ATN_PROCESS);
+        assert_true(v.reason == ATN_REASON_OK && v.correct && !v.promoted);
+        if (!strstr(err.text, "the incumbent, judged correct before, failed while timed")) fail_msg("%s", err.text);
+    }
+    if (judge_compare(f->judge, &good, &good, 8, false, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+    assert_true(v.correct && v.n_cases == 3);
+    build_release(&good);
+    build_release(&bad);
+}
+
 static void metrics_of_verdicts(void **state)
 {
     fixture *f = *state;
@@ -261,6 +285,7 @@ int main(void)
         cmocka_unit_test(unwritten_only_while_timed),
         cmocka_unit_test(skipped_keys_while_timed),
         cmocka_unit_test(alone_is_timed_without_a_ratio),
+        cmocka_unit_test(incumbent_fails_while_timed),
     };
     return cmocka_run_group_tests_name("judge/judge", tests, set_up, tear_down);
 }
