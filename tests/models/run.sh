@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs one of the model tests in the peers' environment: tests/models/run.sh mlx|torch|llama|families|package|endurance
+# Runs one of the model tests in the peers' environment: tests/models/run.sh mlx|torch|llama|families|package|endurance|recipes
 # Exit 77 with the reason where the environment or a package is not there.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd -P)
