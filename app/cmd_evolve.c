@@ -2,6 +2,7 @@
  *
  * Settings come from the config file, then --set, then the options of the command line; each later one wins. */
 #include <ctype.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "evolve/evolve.h"
 #include "progress.h"
 #include "report/report.h"
+#include "store/store.h"
 
 static atn_proposer *create_knobs(const atn_config *config, atn_error *err)
 {
@@ -48,6 +50,35 @@ static atn_status settings_read(const atn_cli *c, atn_config *config, atn_error 
     }
     if (cli_count(c, "proposer")) config_clear(config, "proposers");
     return cli_config(c, config, err);
+}
+
+/* What makes scores comparable is the run's own where nobody says otherwise, so that --resume needs no repeated
+ * options: the cases, threads, tolerance, compiler, initial program. A run that cannot be read says so when opened. */
+static atn_status settings_of_run(const char *folder, atn_config *config, char **initial, atn_error *err)
+{
+    enum { LISTS = 2 };
+    static const char *const kept[] = {"judge.suites", "judge.cases", "judge.threads", "judge.tolerance",
+                                       "judge.compiler"};
+    atn_store *store = NULL;
+    if (store_open(folder, STORE_READ, NULL, 0, &store, NULL)) return ATN_OK;
+    char *text = store_meta_get(store, "config"), *path = store_meta_get(store, "initial");
+    store_close(store);
+    json_t *settings = text ? json_loads(text, 0, NULL) : NULL, *value;
+    const char *key;
+    bool given[ATN_COUNT(kept)];
+    for (int i = 0; i < ATN_COUNT(kept); i++) given[i] = config_has(config, kept[i]);
+    given[0] = given[1] = given[0] || given[1];
+    atn_status st = ATN_OK;
+    json_object_foreach(settings, key, value)
+        for (int i = 0; i < ATN_COUNT(kept) && !st; i++)
+            if (!given[i] && json_is_string(value) && text_starts(key, kept[i]) &&
+                key[strlen(kept[i])] == (i < LISTS ? '[' : 0))
+                st = config_put(config, kept[i], json_string_value(value), "the run in the output folder", err);
+    if (!*initial && path && *path) *initial = atn_strdup(path);
+    json_decref(settings);
+    free(text);
+    free(path);
+    return st;
 }
 
 static volatile sig_atomic_t *stop_flag(void)
@@ -218,12 +249,15 @@ int cmd_evolve(const atn_cli *c)
     evolve_result *result = atn_alloc(sizeof *result);
     atn_suite suite = {0};
     char *suite_name = NULL, *source = NULL, *config_text_json = NULL;
-    char *initial =
-        c->n_args ? atn_strdup(c->args[0]) : shortened(file_join(file_home(), "examples/attention/initial_program.c"));
+    char *initial = c->n_args ? atn_strdup(c->args[0]) : NULL;
     atn_progress progress = {0};
     int code = EXIT_USAGE;
 
     atn_status st = settings_read(c, config, &err);
+    o.folder = cli_text(c, "output", "attune_output");
+    o.resume = cli_has(c, "resume");
+    if (!st && o.resume) st = settings_of_run(o.folder, config, &initial, &err);
+    if (!initial) initial = shortened(file_join(file_home(), "examples/attention/initial_program.c"));
     if (!st) st = config_check(config, &err);
     if (!st) st = config_suite(config, &suite, &suite_name, &err);
     if (!st) st = read_initial(initial, &source, &err);
@@ -232,8 +266,6 @@ int cmd_evolve(const atn_cli *c)
     settings_apply(config, &o);
     if (settings_bound(&o, &err)) goto failed;
     config_text_json = config_json(config);
-    o.folder = cli_text(c, "output", "attune_output");
-    o.resume = cli_has(c, "resume");
     o.initial_path = initial;
     o.initial_source = source;
     o.suite = &suite;

@@ -25,6 +25,8 @@ set_meta identity.judge "judge 0"
 eval "run evolve $one $small --resume"; exits 2; says "judge 0"
 set_meta identity.judge "$judge"
 eval "run evolve $one $small --resume -i 2"; exits 0
+# what it was for need not be said again
+eval "run evolve $small --resume -i 3"; exits 0
 
 # not a run at all
 mkdir broken; printf 'this is no database, but long enough to be taken for one by a careless reader' >broken/run.db
