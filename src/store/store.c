@@ -21,6 +21,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 enum { APPLICATION_ID = 0x61746e65 /* "atne" */, SCHEMA_VERSION = 2, SCHEMA_OLDEST = 1 };
 
@@ -329,12 +330,30 @@ static atn_status open_write(atn_store *s, const char *folder, store_mode mode, 
     return st;
 }
 
+/* For a reader who may not write (another user's run, a read-only disk): WAL needs a file beside the database even to read
+ * it, unless SQLite is told that nobody writes. So only where no log is left to be read. */
+static atn_status open_unwritable(atn_store *s, atn_error *err)
+{
+    char *log = atn_format("%s-wal", s->path);
+    struct stat sb;
+    bool logged = !stat(log, &sb) && sb.st_size > 0;
+    free(log);
+    if (logged) return open_db(s, SQLITE_OPEN_READONLY, err);
+    atn_text uri = {0};
+    text_add(&uri, "file:");
+    for (const char *p = s->path; *p; p++) text_addf(&uri, strchr("%?#", *p) ? "%%%02x" : "%c", (unsigned char)*p);
+    text_add(&uri, "?immutable=1");
+    int code = sqlite3_open_v2(uri.s, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    text_free(&uri);
+    return code == SQLITE_OK ? ATN_OK : fail(s, err);
+}
+
 static atn_status open_read(atn_store *s, const char *folder, atn_error *err)
 {
     if (!file_exists(s->path))
         return atn_fail(err, ATN_NOT_FOUND, "no run in '%s' (looked for '%s'); name the folder given to `evolve -o`",
                         folder, s->path);
-    atn_status st = open_db(s, SQLITE_OPEN_READONLY, err);
+    atn_status st = access(s->path, W_OK) ? open_unwritable(s, err) : open_db(s, SQLITE_OPEN_READONLY, err);
     bool run = false;
     if (!st) st = holds_run(s, &run, err);
     if (!st && !run) st = atn_fail(err, ATN_NOT_FOUND, "the run in '%s' has not recorded anything yet", folder);
