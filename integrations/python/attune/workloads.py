@@ -113,7 +113,9 @@ class Torch:
         self.past = out.past_key_values
 
     def rewind(self, n):
-        self.past.crop(n)
+        beyond = self.past.get_seq_length() - n
+        if beyond:
+            self.past.crop(-beyond)  # a negative number of tokens, as old and new versions understand it
 
     def own_cache(self, arm):
         return False
