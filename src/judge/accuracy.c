@@ -37,7 +37,8 @@ bool accuracy_special(const atn_suite *scope)
     return scope && scope->count > 0;
 }
 
-/* Of the same kind as a timed case: types, features and head sizes, and no more rows per kv head where all is decode. */
+/* Of the same kind as a timed case: types, features and head sizes, and no more rows per kv head where all is
+ * decode. */
 static bool same_kind(const atn_problem *p, const atn_problem *timed)
 {
     bool rows = !is_decode(timed) ||
@@ -310,7 +311,8 @@ static bool laws_plannable(law_player *p)
     return true;
 }
 
-static atn_status check_laws(const check_context *c, const atn_problem *given, int so_fd, atn_verdict *v, atn_error *err)
+static atn_status check_laws(const check_context *c, const atn_problem *given, int so_fd, atn_verdict *v,
+                             atn_error *err)
 {
     campaign k = {.c = c, .stage = ATN_STAGE_FULL, .v = v};
     law_player p = {.k = &k, .recording = true, .item = {.data = ATN_DATA_NORMAL, .seed = c->seed}};
@@ -367,7 +369,8 @@ static atn_status add_suite(item_list *l, const char *name, check_group group, a
     return s;
 }
 
-/* A plain problem in the kind of a timed case: its types, mask and features; its head sizes for 64, the suites' usual one. */
+/* A plain problem in the kind of a timed case: its types, mask and features; its head sizes for 64, the suites' usual
+ * one. */
 static atn_problem in_kind_of(atn_problem p, const atn_problem *timed)
 {
     p.dtype_q = timed->dtype_q, p.dtype_kv = timed->dtype_kv;

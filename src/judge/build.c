@@ -175,12 +175,13 @@ static const char link_flags[] =
     "-U_FORTIFY_SOURCE -shared -nostartfiles -s "
     "-Wl,-z,now,-z,relro,-z,noexecstack,-z,defs,--hash-style=sysv,--build-id=none,--as-needed";
 
-/* The compiler's words on its loops: 0.04 s of a build of 0.8 s (gcc 12, flash_qvec.c), and the same object. gcc writes them
- * to a file, clang among its messages. */
+/* The compiler's words on its loops: 0.04 s of a build of 0.8 s (gcc 12, flash_qvec.c), and the same object. gcc writes
+ * them to a file, clang among its messages. */
 #define REPORT_FILE "loops.txt"
 static const char *const report_flags[2][4] = {
     {"-fopt-info-vec-optimized-missed=" REPORT_FILE},
-    {"-fno-caret-diagnostics", "-Rpass=loop-vectorize", "-Rpass-missed=loop-vectorize", "-Rpass-analysis=loop-vectorize"}};
+    {"-fno-caret-diagnostics", "-Rpass=loop-vectorize", "-Rpass-missed=loop-vectorize",
+     "-Rpass-analysis=loop-vectorize"}};
 
 static void flag_line(const build_options *o, char *out, size_t room)
 {

@@ -1,6 +1,8 @@
-/* Builds a candidate: gate, compiler and linker in a sandboxed compile worker, static checks of the object. Asynchronous.
+/* Builds a candidate: gate, compiler and linker in a sandboxed compile worker, static checks of the object.
+ * Asynchronous.
  *
- * The result is a sealed memfd with the shared object, and a hash of its code, so that identical object code is judged once. */
+ * The result is a sealed memfd with the shared object, and a hash of its code, so that identical object code is judged
+ * once. */
 #ifndef ATN_JUDGE_BUILD_H
 #define ATN_JUDGE_BUILD_H
 
@@ -13,7 +15,7 @@ typedef struct {
     const char *flags;         /* extra flags chosen by the proposer, from an allow-list; NULL: none */
     double timeout_s;          /* 0: 20 */
     bool whole_file;           /* no markers needed (attune eval of any kernel file) */
-    bool unchecked;            /* tests of what lies behind the gate and the object check: skips both, keeps the sandbox */
+    bool unchecked; /* tests of what lies behind the gate and the object check: skips both, keeps the sandbox */
 } build_options;
 
 typedef struct {
@@ -31,12 +33,14 @@ typedef struct {
 typedef struct atn_build atn_build;
 
 /* Starts a build. `original` (may be NULL) is the text whose code outside the markers must be unchanged. */
-atn_status build_start(const build_options *o, const char *source, const char *original, atn_build **out, atn_error *err);
+atn_status build_start(const build_options *o, const char *source, const char *original, atn_build **out,
+                       atn_error *err);
 int build_fd(const atn_build *b);                       /* readable when progress can be made; for poll() */
 bool build_step(atn_build *b, build_result *out);       /* never blocks; true: finished, *out filled and b freed */
 void build_cancel(atn_build *b);                        /* kills and frees; NULL is fine */
 /* Waits for the end. */
-atn_status build_run(const build_options *o, const char *source, const char *original, build_result *out, atn_error *err);
+atn_status build_run(const build_options *o, const char *source, const char *original, build_result *out,
+                     atn_error *err);
 void build_release(build_result *r);
 
 /* "gcc 12.2.0" for o->cc or the default, or NOT_FOUND saying what to install. */
