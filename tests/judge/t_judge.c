@@ -135,7 +135,8 @@ static void slower_is_dropped_in_screening(void **state)
 static void faster_on_average_but_slower_somewhere(void **state)
 {
     atn_verdict v;
-    judge_bodies(state, NULL, TIMES("a->Sq == 151 ? 3 : 1"), TIMES("a->Sq == 151 ? 2 : 9"), ATN_STAGE_RACE, &v);
+    /* 1.25 x slower there: well clear of the 1.5 x at which the screen gives a kernel up. */
+    judge_bodies(state, NULL, TIMES("a->Sq == 151 ? 5 : 1"), TIMES("a->Sq == 151 ? 4 : 9"), ATN_STAGE_RACE, &v);
     expect(&v, ATN_STAGE_RACE, ATN_REASON_NOT_BETTER);
     assert_false(v.promoted);
     assert_true(v.suite_low > 0);
