@@ -117,16 +117,22 @@ static const char *next_hunk(const char *from)
     return p && *p == '\n' ? p + 1 : p;
 }
 
+/* Whether two sources differ in more than knobs; either may be NULL: no. */
+static bool changes_code(const char *after, const char *before)
+{
+    char family[2][33];
+    if (!after || !before) return false;
+    knobs_family_hash(after, family[0]);
+    knobs_family_hash(before, family[1]);
+    return strcmp(family[0], family[1]) != 0;
+}
+
 /* Tries each hunk of one step, the last first, on `now`. */
 static void take_apart(atn_engine *e, const engine_program *winner, engine_program *child, engine_program *parent,
                        double until, version *now, evolve_result *r)
 {
     const char *after = engine_source(e, child), *before = engine_source(e, parent);
-    char family[2][33];
-    if (!after || !before) return;
-    knobs_family_hash(after, family[0]);
-    knobs_family_hash(before, family[1]);
-    if (!strcmp(family[0], family[1])) return;
+    if (!changes_code(after, before)) return;
     char *back = program_diff(after, before, "now", "before");
     const char *hunk = next_hunk(back);
     int hunks = 0, needed = 0;
@@ -174,15 +180,9 @@ char *ablate_winner(atn_engine *e, engine_program *winner, double seconds, evolv
     const char *source = engine_source(e, winner);
     if (!source || r->n_lineage < 2 || over(e, until)) return NULL;
     bool code = false; /* was there a step that changed more than knobs? */
-    for (int i = 0; i + 1 < r->n_lineage && !code; i++) {
-        const char *a = engine_source(e, engine_find(e, r->lineage[i].id)),
-                   *b = engine_source(e, engine_find(e, r->lineage[i + 1].id));
-        char x[33], y[33];
-        if (!a || !b) continue;
-        knobs_family_hash(a, x);
-        knobs_family_hash(b, y);
-        code = strcmp(x, y) != 0;
-    }
+    for (int i = 0; i + 1 < r->n_lineage && !code; i++)
+        code = changes_code(engine_source(e, engine_find(e, r->lineage[i].id)),
+                            engine_source(e, engine_find(e, r->lineage[i + 1].id)));
     if (!code) return NULL;
     engine_phase(e, "which edits paid");
     now.source = atn_strdup(source);
