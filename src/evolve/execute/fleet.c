@@ -384,6 +384,22 @@ static char *command_of(const atn_fleet *f, const fleet_pilot *p)
     return atn_strdup(more);
 }
 
+/* A connection to it stands: it has HELLO_S to say who it is. */
+static void pilot_begins(atn_fleet *f, fleet_pilot *p)
+{
+    p->state = PILOT_STARTING;
+    p->heard = clock_s();
+    f->counts.started++;
+}
+
+static void pilot_listen(atn_fleet *f, fleet_pilot *p, int in, int out)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)p->index};
+    link_pipes(&p->link, in, out);
+    epoll_ctl(f->epoll, EPOLL_CTL_ADD, in, &ev);
+    pilot_begins(f, p);
+}
+
 static void pilot_launch(atn_fleet *f, fleet_pilot *p)
 {
     int to[2], from[2];
@@ -410,12 +426,7 @@ static void pilot_launch(atn_fleet *f, fleet_pilot *p)
         return;
     }
     p->pid = pid;
-    p->state = PILOT_STARTING;
-    p->heard = clock_s();
-    link_pipes(&p->link, from[0], to[1]);
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)p->index};
-    epoll_ctl(f->epoll, EPOLL_CTL_ADD, from[0], &ev);
-    f->counts.started++;
+    pilot_listen(f, p, from[0], to[1]);
 }
 
 static fleet_pilot *pilot_new(atn_fleet *f)
@@ -432,12 +443,7 @@ void fleet_adopt(atn_fleet *f, int in, int out)
 {
     fleet_pilot *p = pilot_new(f);
     p->adopted = true;
-    p->state = PILOT_STARTING;
-    p->heard = clock_s();
-    link_pipes(&p->link, in, out);
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)p->index};
-    epoll_ctl(f->epoll, EPOLL_CTL_ADD, in, &ev);
-    f->counts.started++;
+    pilot_listen(f, p, in, out);
 }
 
 static fleet_node *node_of(atn_fleet *f, const char *name, int cls)
@@ -659,10 +665,8 @@ static void spool_look(atn_fleet *f)
                 if (f->pilot[i]->state == PILOT_GONE) p = f->pilot[i];
             if (!p) p = pilot_new(f);
             p->adopted = true;
-            p->state = PILOT_STARTING;
-            p->heard = clock_s();
             link_files(&p->link, from, to);
-            f->counts.started++;
+            pilot_begins(f, p);
         }
         free(to);
         free(from);
