@@ -31,7 +31,7 @@ static const double INFERIOR = -0.0513;
 static const double FUTILE_EARLY = -0.005; /* at 16 pairs a mean below this, at 32 one below delta, is given up */
 static const double CONTROL_NS = 0.6e6;
 static const double RACE_CASES_TIME = 8; /* a race lasts no longer than that many cases at their cap */
-static const double LANDSLIDE = 0.095;   /* a lower bound beyond +10 % needs no 32 pairs */
+static const double LANDSLIDE = 0.095;   /* a lower bound beyond +10 % need not wait for pairs_min */
 
 struct atn_judge {
     judge_options o;

@@ -3,8 +3,9 @@
  *
  * d_i = ln(t_incumbent / t_candidate) of pair i. Looks at 8, 16, 32, 64, 128, 256, 512 pairs; bounds from order
  * statistics (sign test) with a stated error per look. Drop when the upper bound < delta; promote when n >= 64 and
- * the lower bound > delta; tie at the last look. Measured behaviour (see tests): A against A is promoted in at most
- * 5 of 1,000 races; +3 % is found in >= 95 of 100. */
+ * the lower bound > delta; tie at the last look. In simulation (tests/judge/t_race.c) A against A is promoted in at most
+ * 5 of 1,000 races and +3 % is found in >= 95 of 100. On a 16-core Xeon with eight races at once, a trace of 1,000 races
+ * each, which pairs_min was chosen on: A against A 0.3 %, +2 % found in 89 %, +3 % in 98 %. */
 #ifndef ATN_JUDGE_RACE_H
 #define ATN_JUDGE_RACE_H
 
