@@ -141,6 +141,7 @@ void engine_tick(atn_engine *e)
         engine_beliefs_write(e, false);
         return;
     }
+    if (!engine_now_due(e)) return;
     evolve_event ev = {.counts = e->counts};
     outlook(e, engine_now(e), &ev);
     engine_now_write(e, &ev);

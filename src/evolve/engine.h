@@ -113,7 +113,7 @@ typedef struct {
         int64_t id;       /* at the judge; 0: none of the candidates */
         const char *what; /* "candidate", "confirm", ...; NULL: the judge rests */
         int stage;
-        double since, stage_since, written, believed;
+        double since, stage_since, looked, written, believed;
         uint64_t hash, belief[EVOLVE_PROPOSERS_MAX];
     } now; /* now.c */
 } atn_engine;
@@ -194,6 +194,7 @@ void engine_wait(atn_engine *e, bool judging, int most_ms);
 /* ---- now.c: for who watches ---- */
 
 void engine_now_at(atn_engine *e, int64_t id, const char *what); /* what the judge is about; a literal or NULL */
+bool engine_now_due(const atn_engine *e); /* false: the next write would do nothing */
 void engine_now_write(atn_engine *e, const evolve_event *ev);
 void engine_beliefs_write(atn_engine *e, bool at_once);
 

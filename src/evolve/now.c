@@ -2,8 +2,8 @@
  * believes ("belief" among the measurements).
  *
  * Invariant: nothing of it is ever read back by the engine, so that a run with and without watchers is the same run.
- * Written only when something changed, at most four times a second (beliefs: once in ten seconds), never in somebody's
- * transaction. */
+ * Looked at four times a second at most (a controller of a thousand slots ticks far more often) and written only when
+ * something changed; beliefs once in ten seconds; never in somebody's transaction. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -62,10 +62,15 @@ static json_t *state(atn_engine *e)
     return o;
 }
 
+bool engine_now_due(const atn_engine *e)
+{
+    return e->store && !e->disk_full && clock_s() >= e->now.looked + NOW_S;
+}
+
 void engine_now_write(atn_engine *e, const evolve_event *ev)
 {
-    double clock = clock_s();
-    if (!e->store || e->disk_full || clock < e->now.written + NOW_S) return;
+    if (!engine_now_due(e)) return;
+    double clock = e->now.looked = clock_s();
     json_t *o = state(e);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(4) | JSON_SORT_KEYS);
     uint64_t h = text ? hash_bytes(text, strlen(text)) : 0;
