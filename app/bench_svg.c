@@ -6,30 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/svg.h"
+
 enum { WIDTH = 960, LEFT = 330, RIGHT = 70, TOP = 58, ROW = 17, GAP = 7 };
 
 static const char style[] =
     "svg{background:#fff;font:12px system-ui,sans-serif}text{fill:#1d2733}.soft{fill:#66717d;font-size:11px}"
     ".name{font:11px ui-monospace,monospace}.grid{stroke:#dfe4ea}.one{stroke:#66717d;stroke-dasharray:3 3}"
     ".won{fill:#2f7d5b}.lost{fill:#b3413a}.whisker{stroke:#1d2733;stroke-width:1.2}"
-    "@media(prefers-color-scheme:dark){svg{background:#14181d}text{fill:#e4e9ee}.soft{fill:#98a3ae}.grid{stroke:#2b323a}"
+    "@media(prefers-color-scheme:dark){svg{background:#14181d}text{fill:#e4e9ee}.soft{fill:#98a3ae}.grid{stroke:#"
+    "2b323a}"
     ".one{stroke:#98a3ae}.won{fill:#4fae85}.lost{fill:#d9736c}.whisker{stroke:#e4e9ee}}";
-
-static void label(atn_text *t, double x, double y, const char *anchor, const char *class, const char *s)
-{
-    text_addf(t, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"%s\">", x, y, anchor, class);
-    text_add_html(t, s);
-    text_add(t, "</text>\n");
-}
-
-static void line(atn_text *t, double x1, double y1, double x2, double y2, const char *class)
-{
-    text_addf(t, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2, y2, class);
-}
 
 void svg_bench(atn_text *t, const char *heading, const bench_bar *bars, int n)
 {
-    double low = 0, high = 1;                            /* in doublings */
+    double low = 0, high = 1; /* in doublings */
     int groups = 0;
     for (int i = 0; i < n; i++) {
         low = fmin(low, log2(fmin(bars[i].ratio, bars[i].low)));
@@ -39,35 +30,37 @@ void svg_bench(atn_text *t, const char *heading, const bench_bar *bars, int n)
     low = floor(low), high = ceil(high);
     const double unit = (WIDTH - LEFT - RIGHT) / (high - low), one = LEFT - low * unit;
     const int height = TOP + n * ROW + groups * GAP + 16;
-    text_addf(t, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\"><style>%s</style>\n<title>", WIDTH, height,
-              style);
+    text_addf(t,
+              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\"><style>%s</style>\n<title>",
+              WIDTH, height, style);
     text_add_html(t, heading);
     text_add(t, "</title>\n");
-    label(t, 12, 20, "start", "", heading);
+    svg_label(t, 12, 20, "start", "", heading);
     for (int k = (int)low; k <= (int)high; k++) {
         char s[24];
         snprintf(s, sizeof s, "%gx", exp2(k));
-        line(t, one + k * unit, TOP - 8, one + k * unit, height - 12, k ? "grid" : "one");
-        label(t, one + k * unit, TOP - 13, "middle", "soft", s);
+        svg_line(t, one + k * unit, TOP - 8, one + k * unit, height - 12, k ? "grid" : "one");
+        svg_label(t, one + k * unit, TOP - 13, "middle", "soft", s);
     }
     double y = TOP;
     for (int i = 0; i < n; i++, y += ROW) {
         const bench_bar *b = &bars[i];
         if (i == 0 || strcmp(b->name, bars[i - 1].name)) {
             y += i ? GAP : 0;
-            label(t, 12, y + 11, "start", "name", b->name);
+            svg_label(t, 12, y + 11, "start", "name", b->name);
         }
         const double x = one + log2(b->ratio) * unit, from = one + log2(b->low) * unit, to = one + log2(b->high) * unit;
         char s[300];
-        label(t, LEFT - 10, y + 11, "end", "soft", b->peer);
-        snprintf(s, sizeof s, "%s, %s over %s: %.2fx, between %.2fx and %.2fx", b->name, b->kernel, b->peer, b->ratio, b->low, b->high);
-        text_addf(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"12\" rx=\"2\" class=\"%s\"><title>", fmin(x, one), y + 1,
-                  fmax(fabs(x - one), 0.5), b->ratio >= 1 ? "won" : "lost");
+        svg_label(t, LEFT - 10, y + 11, "end", "soft", b->peer);
+        snprintf(s, sizeof s, "%s, %s over %s: %.2fx, between %.2fx and %.2fx", b->name, b->kernel, b->peer, b->ratio,
+                 b->low, b->high);
+        text_addf(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"12\" rx=\"2\" class=\"%s\"><title>",
+                  fmin(x, one), y + 1, fmax(fabs(x - one), 0.5), b->ratio >= 1 ? "won" : "lost");
         text_add_html(t, s);
         text_add(t, "</title></rect>\n");
-        line(t, from, y + 7, to, y + 7, "whisker");
+        svg_line(t, from, y + 7, to, y + 7, "whisker");
         snprintf(s, sizeof s, "%.2fx", b->ratio);
-        label(t, fmax(to, fmax(x, one)) + 6, y + 11, "start", "soft", s);
+        svg_label(t, fmax(to, fmax(x, one)) + 6, y + 11, "start", "soft", s);
     }
     text_add(t, "</svg>\n");
 }

@@ -13,14 +13,14 @@ static void begin(atn_text *t, int height, const char *label)
     text_addf(t, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", WIDTH, height, label);
 }
 
-static void label(atn_text *t, double x, double y, const char *anchor, const char *class, const char *s)
+void svg_label(atn_text *t, double x, double y, const char *anchor, const char *class, const char *s)
 {
     text_addf(t, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"%s\">", x, y, anchor, class);
     text_add_html(t, s);
     text_add(t, "</text>\n");
 }
 
-static void line(atn_text *t, double x1, double y1, double x2, double y2, const char *class)
+void svg_line(atn_text *t, double x1, double y1, double x2, double y2, const char *class)
 {
     text_addf(t, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2, y2, class);
 }
@@ -54,34 +54,35 @@ void svg_cases(atn_text *t, const run_view *v)
     double scale = SPEED / (most * 1.02);
     int height = TOP + ROW * v->n_cases + 8;
     begin(t, height, "Speedup over the initial program and share of the machine's peak for each case");
-    label(t, LEFT, 14, "start", "head", "speedup over the initial program");
-    if (peaks) label(t, peak_left, 14, "start", "head", "% of the measured peak");
+    svg_label(t, LEFT, 14, "start", "head", "speedup over the initial program");
+    if (peaks) svg_label(t, peak_left, 14, "start", "head", "% of the measured peak");
     double step = nice_step(most, 5);
-    for (double x = 0; x <= most; x += step) line(t, LEFT + x * scale, TOP - 4, LEFT + x * scale, height - 8, "grid");
-    line(t, LEFT + scale, TOP - 4, LEFT + scale, height - 8, "one");
+    for (double x = 0; x <= most; x += step)
+        svg_line(t, LEFT + x * scale, TOP - 4, LEFT + x * scale, height - 8, "grid");
+    svg_line(t, LEFT + scale, TOP - 4, LEFT + scale, height - 8, "one");
     for (int i = 0; i < v->n_cases; i++) {
         const view_case *c = &v->cases[i];
         double y = TOP + ROW * i, middle = y + 9;
         char s[200];
-        label(t, LEFT - 10, y + 13, "end", "name", c->label);
+        svg_label(t, LEFT - 10, y + 13, "end", "name", c->label);
         snprintf(s, sizeof s, "%s: %.2fx, between %.2fx and %.2fx", c->label, c->speedup.median, c->speedup.low,
                  c->speedup.high);
         bar(t, LEFT, y + 2, c->speedup.median * scale, 14, "best", s);
         if (view_has_bounds(c) && isfinite(c->speedup.low) && isfinite(c->speedup.high)) {
             double a = LEFT + fmax(0, c->speedup.low) * scale, b = LEFT + c->speedup.high * scale;
-            line(t, a, middle, b, middle, "whisker");
-            line(t, a, middle - 4, a, middle + 4, "whisker");
-            line(t, b, middle - 4, b, middle + 4, "whisker");
+            svg_line(t, a, middle, b, middle, "whisker");
+            svg_line(t, a, middle - 4, a, middle + 4, "whisker");
+            svg_line(t, b, middle - 4, b, middle + 4, "whisker");
         }
         snprintf(s, sizeof s, "%.1fx", c->speedup.median);
-        label(t, LEFT + fmax(c->speedup.median, isfinite(c->speedup.high) ? c->speedup.high : 0) * scale + 6, y + 13,
-              "start", "value", s);
+        svg_label(t, LEFT + fmax(c->speedup.median, isfinite(c->speedup.high) ? c->speedup.high : 0) * scale + 6,
+                  y + 13, "start", "value", s);
         if (!isfinite(c->peak_fraction)) continue;
         snprintf(s, sizeof s, "%s: %.1f GFLOP/s", c->label, c->gflops);
         bar(t, peak_left, y + 2, peak_width, 14, "track", s);
         bar(t, peak_left, y + 2, peak_width * fmin(1, fmax(0, c->peak_fraction)), 14, "peak", s);
         snprintf(s, sizeof s, "%.0f %%", 100 * c->peak_fraction);
-        label(t, peak_left + peak_width + 6, y + 13, "start", "value", s);
+        svg_label(t, peak_left + peak_width + 6, y + 13, "start", "value", s);
     }
     text_add(t, "</svg>\n");
 }
@@ -108,18 +109,18 @@ void svg_progress(atn_text *t, const run_view *v)
         double y = TOP + h * (high - log(f)) / (high - low);
         char s[24];
         snprintf(s, sizeof s, "%gx", f);
-        line(t, LEFT, y, WIDTH - RIGHT, y, f == 1 ? "one" : "grid");
-        label(t, LEFT - 8, y + 4, "end", "value", s);
+        svg_line(t, LEFT, y, WIDTH - RIGHT, y, f == 1 ? "one" : "grid");
+        svg_label(t, LEFT - 8, y + 4, "end", "value", s);
     }
     double unit = span > 180 ? 60 : 1, step = fmax(nice_step(span / unit, 8), span / unit > 8 ? 1 : 0.1);
     for (double x = 0; x * unit <= span * 1.0001; x += step) {
         char s[24];
         snprintf(s, sizeof s, "%g", x);
-        label(t, LEFT + w * x * unit / span, HEIGHT - BOTTOM + 34, "middle", "value", s);
+        svg_label(t, LEFT + w * x * unit / span, HEIGHT - BOTTOM + 34, "middle", "value", s);
     }
-    label(t, LEFT + w / 2, HEIGHT - 4, "middle", "head",
-          unit == 60 ? "minutes; ticks on the axis are failed candidates"
-                     : "seconds; ticks on the axis are failed candidates");
+    svg_label(t, LEFT + w / 2, HEIGHT - 4, "middle", "head",
+              unit == 60 ? "minutes; ticks on the axis are failed candidates"
+                         : "seconds; ticks on the axis are failed candidates");
     double lowest = -1e9;
     for (int i = 0; i < v->n_lines; i++) { /* limits of the machine, then peers, from the top down */
         const view_line *l = &v->lines[i];
@@ -127,8 +128,8 @@ void svg_progress(atn_text *t, const run_view *v)
                b = TOP + h * (high - log(l->low)) / (high - low), at = fmax(fmax(y - 4, TOP + 4), lowest + 13);
         bar(t, LEFT, fmax(a, TOP), w, fmax(1, fmin(b, TOP + h) - fmax(a, TOP)), l->peer ? "band peer" : "band roof",
             l->name);
-        line(t, LEFT, y, WIDTH - RIGHT, y, l->peer ? "limit peer" : "limit roof");
-        label(t, WIDTH - RIGHT - 4, at, "end", l->peer ? "on-line peer" : "on-line roof", l->name);
+        svg_line(t, LEFT, y, WIDTH - RIGHT, y, l->peer ? "limit peer" : "limit roof");
+        svg_label(t, WIDTH - RIGHT - 4, at, "end", l->peer ? "on-line peer" : "on-line roof", l->name);
         lowest = at;
     }
     atn_text path = {0};
@@ -138,7 +139,7 @@ void svg_progress(atn_text *t, const run_view *v)
         const store_program *p = &v->programs[i];
         double x = LEFT + w * p->t / span;
         if (!isfinite(p->score)) {
-            line(t, x, HEIGHT - BOTTOM + 6, x, HEIGHT - BOTTOM + 16, "failed");
+            svg_line(t, x, HEIGHT - BOTTOM + 6, x, HEIGHT - BOTTOM + 16, "failed");
             continue;
         }
         double y = TOP + h * (high - fmin(high, fmax(low, p->score))) / (high - low);
@@ -179,20 +180,20 @@ void svg_errors(atn_text *t, const run_view *v)
         double x = LEFT + w * log(e / low) / log(high / low);
         char s[24];
         snprintf(s, sizeof s, "%.0e", e);
-        line(t, x, TOP - 4, x, height - 8, "grid");
-        label(t, x, 14, "middle", "value", s);
+        svg_line(t, x, TOP - 4, x, height - 8, "grid");
+        svg_label(t, x, 14, "middle", "value", s);
     }
     for (int i = 0; i < v->n_cases; i++) {
         const view_case *c = &v->cases[i];
         double y = TOP + ROW * i;
         char s[40];
-        label(t, LEFT - 10, y + 13, "end", "name", c->label);
+        svg_label(t, LEFT - 10, y + 13, "end", "name", c->label);
         if (!isfinite(c->error)) continue;
         double x = LEFT + w * log(fmax(c->error, low) / low) / log(high / low);
-        line(t, LEFT, y + 9, x, y + 9, "stem");
+        svg_line(t, LEFT, y + 9, x, y + 9, "stem");
         text_addf(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"dot-best\"/>\n", x, y + 9);
         snprintf(s, sizeof s, "%.1e", c->error);
-        label(t, x + 9, y + 13, "start", "value", s);
+        svg_label(t, x + 9, y + 13, "start", "value", s);
     }
     text_add(t, "</svg>\n");
 }
@@ -226,11 +227,11 @@ void svg_verdicts(atn_text *t, const run_view *v)
     for (int i = 0; i < rows; i++) {
         double y = ROW * i, w = (WIDTH - LEFT - RIGHT - 40) * (double)row[i].n / most;
         char s[24];
-        label(t, LEFT - 10, y + 15, "end", "name", row[i].name);
+        svg_label(t, LEFT - 10, y + 15, "end", "name", row[i].name);
         bar(t, LEFT, y + 4, w, 14, row[i].class, row[i].words);
         snprintf(s, sizeof s, "%d", row[i].n);
-        label(t, LEFT + fmax(w, 0.5) + 6, y + 15, "start", "value", s);
-        label(t, WIDTH - RIGHT + 10, y + 15, "start", "note", row[i].words);
+        svg_label(t, LEFT + fmax(w, 0.5) + 6, y + 15, "start", "value", s);
+        svg_label(t, WIDTH - RIGHT + 10, y + 15, "start", "note", row[i].words);
     }
     text_add(t, "</svg>\n");
 }
@@ -306,12 +307,12 @@ void svg_archive(atn_text *t, const run_view *v)
         if (cells[from].decode)
             snprintf(s, sizeof s, "island %d, decode against prefill %+d", cells[from].island, cells[from].decode);
         else snprintf(s, sizeof s, "island %d", cells[from].island);
-        label(t, x0, y0 - 22, "start", "head", s);
-        label(t, x0 - 10, y0 - 6, "end", "value", "workspace");
+        svg_label(t, x0, y0 - 22, "start", "head", s);
+        svg_label(t, x0 - 10, y0 - 6, "end", "value", "workspace");
         for (int r = 0; r < g.rows; r++) {
             if (g.row[r] >= 0) {
                 bytes_text(g.row[r], s, sizeof s);
-                label(t, x0 - 8, y + CH / 2 + 4, "end", "value", s);
+                svg_label(t, x0 - 8, y + CH / 2 + 4, "end", "value", s);
             }
             for (int p = 0; g.row[r] >= 0 && p < columns; p++) {
                 const view_cell *c = NULL;
@@ -332,7 +333,7 @@ void svg_archive(atn_text *t, const run_view *v)
                           x0 + cw * p + 1, y + 1, cw - 2, CH - 2, c->program == v->winner ? " winner" : "",
                           0.12 + 0.88 * shade);
                 snprintf(s, sizeof s, isfinite(c->score) ? "%.2fx" : "-", exp(c->score));
-                label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
+                svg_label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
                 text_addf(t, "<title>#%lld ", (long long)c->program);
                 text_add_html(t, who && who->made.origin ? who->made.origin : "");
                 text_add(t, "</title></g>\n");
@@ -341,9 +342,9 @@ void svg_archive(atn_text *t, const run_view *v)
         }
         for (int p = 0; p < columns; p++) {
             snprintf(s, sizeof s, "%+d", g.p_low + p);
-            label(t, x0 + cw * (p + 0.5), y + 14, "middle", "value", g.p_low + p ? s : "0");
+            svg_label(t, x0 + cw * (p + 0.5), y + 14, "middle", "value", g.p_low + p ? s : "0");
         }
-        label(t, x0, y + 28, "start", "value", "better on long (-) or on short (+) cases");
+        svg_label(t, x0, y + 28, "start", "value", "better on long (-) or on short (+) cases");
     }
     free(cells);
     text_add(t, "</svg>\n");
@@ -429,15 +430,15 @@ void svg_tree(atn_text *t, const run_view *v)
         char s[32];
         if (!lit[i] || x[i] > room) continue;
         snprintf(s, sizeof s, "#%lld", (long long)v->programs[i].made.id);
-        label(t, x[i], y[i] - 9, "middle", "strong", s);
+        svg_label(t, x[i], y[i] - 9, "middle", "strong", s);
         room = x[i] - 46;
     }
     int every = (deepest + 11) / 12;
     for (int d = 0; d <= deepest; d += every) {
         char s[32];
         snprintf(s, sizeof s, d ? "step %d" : "start", d);
-        label(t, LEFT + (WIDTH - LEFT - RIGHT) * (double)d / deepest, height - 8,
-              d ? d == deepest ? "end" : "middle" : "start", "value", s);
+        svg_label(t, LEFT + (WIDTH - LEFT - RIGHT) * (double)d / deepest, height - 8,
+                  d ? d == deepest ? "end" : "middle" : "start", "value", s);
     }
     free(w);
     free(x);
