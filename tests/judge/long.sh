@@ -53,7 +53,7 @@ races() {
     for cpu in $(cores); do
         at=$((at + 1))
         [ $((at % step)) = 0 ] && [ $((at / step)) -le "$jobs" ] || continue
-        ATTUNE_LOCK=$work/lock.$cpu taskset -c "$cpu" "$bin/aa" -n "$each" -s "$(amount 500)" >"$work/aa.$cpu" 2>&1 &
+        ATTUNE_LOCK=$work/lock.$cpu taskset -c "$cpu" "$bin/aa" -n "$each" -s "$(amount 1500)" >"$work/aa.$cpu" 2>&1 &
     done
     wait
     cat "$work"/aa.* | awk '
