@@ -5,9 +5,9 @@
  *        [kernel.c [other.c]]
  *
  * -k plays the series of that many per cent only. -S adds races through the whole cascade on suite seed+readme:
- * kernel.c against its copy, or against other.c. -o writes the log-ratios of the A/A races (in millionths, one a line): noise for tests/judge/t_race.c. Prints one
- * line a series; exits 1 where a rate of the contract is missed (race.h: A/A at most 5 of 1,000, +2 % and +3 % at
- * least 95 %). */
+ * kernel.c against its copy, or against other.c. -o writes the log-ratios of the A/A races (in millionths, one a line):
+ * noise for tests/judge/t_race.c. Prints one line a series; exits 1 where a rate of the contract is missed (race.h:
+ * A/A at most 5 of 1,000, +2 % and +3 % at least 95 %). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
