@@ -75,6 +75,7 @@ typedef struct {
     engine_reign *reign; /* all incumbents, oldest first */
     int n_reigns;
     int64_t starts; /* how many starting programs the run has */
+    char *starts_from; /* which champions are among them, for people; NULL: none, or resumed */
     int window;     /* judged elsewhere: candidates under way at once; part of what a run is */
     build_result incumbent_built, initial_built;
     bool has_incumbent_built, has_initial_built;

@@ -134,6 +134,7 @@ static void engine_close(atn_engine *e)
     free(e->by_id);
     free(e->reign);
     free(e->slot);
+    free(e->starts_from);
     engine_clear_pairs(e);
     store_proposals_free(e->start, e->n_start);
     archive_free(&e->archive);
@@ -161,7 +162,7 @@ atn_status engine_create(const evolve_options *o, evolve_judge *j, atn_engine **
         return st;
     }
     if (store_kept_aside(e->store)) engine_warn(e, "the earlier run is kept as %s", store_kept_aside(e->store));
-    engine_emit(e, &(evolve_event){.type = EVOLVE_START, .resumed = o->resume});
+    engine_emit(e, &(evolve_event){.type = EVOLVE_START, .resumed = o->resume, .text = e->starts_from});
     if (engine_starting(e)) engine_phase(e, "judging the starting programs");
     e->serving = true;
     *out = e;

@@ -27,7 +27,7 @@ enum { EVOLVE_PROPOSERS_MAX = 8, EVOLVE_SHIPPED_MAX = 32, EVOLVE_LINEAGE_MAX = 6
 /* ---- events ---- */
 
 #define EVOLVE_EVENT_LIST(X)                                                                                           \
-    X(START, "start") /* once; resumed or new */                                                                       \
+    X(START, "start") /* once; resumed or new. text: which champions it starts from */                                 \
     X(PHASE, "phase") /* text: what begins: "initial program", "shipped kernels", "evolve", "final comparison" ... */  \
     X(JUDGED, "judged") /* a program has its verdict (event->program, ->verdict) */                                    \
     X(BEST, "best")     /* it became the new best; follows its JUDGED */                                               \

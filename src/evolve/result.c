@@ -407,6 +407,7 @@ char *evolve_result_json(const evolve_options *o, const evolve_judge *j, const e
     json_object_set_new(machine, "cpu", record_text(m->cpu));
     json_object_set_new(machine, "isa", record_text(m->isa));
     json_object_set_new(machine, "signature", record_text(m->signature));
+    json_object_set_new(machine, "cpus", json_integer(m->cpus));
     json_object_set_new(machine, "fma_peak_gflops", record_real(peaks.fma_peak_gflops));
     json_object_set_new(machine, "read_bandwidth_gbs", record_real(peaks.read_bandwidth_gbs));
     json_object_set_new(machine, "compiler", record_text(j->compiler));

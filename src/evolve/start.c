@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "evolve/champions.h"
 #include "evolve/engine.h"
 #include "evolve/record.h"
 #include "judge/gate.h"
@@ -39,16 +40,33 @@ static int kernels_in(const char *folder, char **paths, int n)
     return n;
 }
 
-int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
+/* Champions first: *champions of them. */
+static int shipped(char *paths[EVOLVE_SHIPPED_MAX], int *champions)
 {
     static const char *const folders[] = {"champions", "src/kernel", "kernels"};
     int n = 0;
     for (int i = 0; i < ATN_COUNT(folders); i++) {
         char *folder = file_join(file_home(), folders[i]);
         n = kernels_in(folder, paths, n);
+        if (i == 0) *champions = n;
         free(folder);
     }
     return n;
+}
+
+int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
+{
+    int champions;
+    return shipped(paths, &champions);
+}
+
+/* The families, and of the champions those of the nearest machine. */
+static int shipped_for(atn_engine *e, char *paths[EVOLVE_SHIPPED_MAX])
+{
+    int champions, n = shipped(paths, &champions);
+    int kept = champions_nearest(engine_machine(e), paths, champions, &e->starts_from);
+    memmove(paths + kept, paths + champions, (size_t)(n - champions) * sizeof *paths);
+    return n - champions + kept;
 }
 
 /* A champion is started as it was judged: with the extra compiler flags that its heading names. */
@@ -78,7 +96,7 @@ static atn_status start_programs(atn_engine *e, atn_error *err)
     add_start(e, start_proposal("initial", o->initial_path ? o->initial_path : "", atn_strdup(o->initial_source), 0));
     if (o->shipped)
         for (; n < o->n_shipped && n < EVOLVE_SHIPPED_MAX; n++) found[n] = atn_strdup(o->shipped[n]);
-    else if (o->n_shipped >= 0) n = evolve_shipped(found);
+    else if (o->n_shipped >= 0) n = shipped_for(e, found);
     atn_status st = ATN_OK;
     for (int i = 0; i < n; i++) {
         char *text = NULL;
