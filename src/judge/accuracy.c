@@ -374,7 +374,7 @@ static atn_status add_suite(item_list *l, const char *name, check_group group, a
 static atn_problem in_kind_of(atn_problem p, const atn_problem *timed)
 {
     p.dtype_q = timed->dtype_q, p.dtype_kv = timed->dtype_kv;
-    p.mask = timed->mask, p.softcap = timed->softcap;
+    p.mask = timed->mask, p.mask_shape = timed->mask_shape, p.softcap = timed->softcap;
     p.sinks = timed->sinks, p.alibi = timed->alibi, p.lse = timed->lse;
     if (p.D == 64) p.D = timed->D, p.Dv = timed->Dv;
     if (timed->causal != p.causal && p.Sq > 1) p.causal = timed->causal;

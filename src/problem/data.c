@@ -331,12 +331,21 @@ static void mask_row(const atn_args *a, int i, atn_rng *rng, float *x)
     if (!nothing && finite && lo < hi) x[lo + (int)((style >> 16) % (uint64_t)(hi - lo))] = 0;
 }
 
-static void make_mask(const atn_args *a, atn_rng *rng)
+/* What programs build: zeros in one stretch of keys, -inf around it. */
+static void mask_row_shaped(const atn_problem *p, int b, int i, float *x)
+{
+    int begin, end;
+    problem_mask_range(p, b, i, &begin, &end);
+    for (int j = 0; j < p->Skv; j++) x[j] = j >= begin && j < end ? 0 : -INFINITY;
+}
+
+static void make_mask(const atn_problem *p, const atn_args *a, atn_rng *rng)
 {
     float *x = atn_alloc((size_t)a->Skv * sizeof *x);
     for (int b = 0; b < a->B; b++)
         for (int i = 0; i < a->Sq; i++) {
-            mask_row(a, i, rng, x);
+            if (p->mask_shape == MASK_RANDOM) mask_row(a, i, rng, x);
+            else mask_row_shaped(p, b, i, x);
             char *out = row_at(&a->mask, b, 0, i);
             if (a->mask.dtype != ATN_BOOL) store(out, a->mask.dtype, x, a->Skv);
             else
@@ -366,7 +375,7 @@ void data_fill(const atn_problem *p, const atn_layout *l, const atn_args *args, 
     make_tensor(&m, ATN_T_V, &args->v, p->Hkv, p->Skv, p->Dv);
     if (kind == ATN_DATA_NEEDLE) plant_needles(&m);
     if (kind == ATN_DATA_INVALID) plant_nans(&m);
-    if (args->mask.ptr) make_mask(args, rng);
+    if (args->mask.ptr) make_mask(p, args, rng);
     make_per_head(args, rng);
 }
 
@@ -387,6 +396,6 @@ void data_fill_fast(const atn_problem *p, const atn_layout *l, const atn_args *a
     fill_used(&args->q, p->B, p->Hq, p->Sq, p->D, p->token_major, rng_u64(&rng));
     fill_used(&args->k, p->B, p->Hkv, p->Skv, p->D, p->token_major, rng_u64(&rng));
     fill_used(&args->v, p->B, p->Hkv, p->Skv, p->Dv, p->token_major, rng_u64(&rng));
-    if (args->mask.ptr) make_mask(args, &rng);
+    if (args->mask.ptr) make_mask(p, args, &rng);
     make_per_head(args, &rng);
 }

@@ -29,6 +29,8 @@ const char *dtype_name(int dtype)
     return DTYPE_NAMES[dtype];
 }
 
+static const char *const SHAPE_NAMES[MASK_SHAPES] = {"", "causal", "window", "padded", "blocks"};
+
 /* -1 where s[0..n) names none. */
 static int dtype_find(const char *s, size_t n)
 {
@@ -48,6 +50,7 @@ static void normalise(atn_problem *p)
     if (p->window_left < 0) p->window_left = -1;
     if (p->window_right < 0) p->window_right = -1;
     if (p->cache_rows == p->Skv) p->cache_rows = 0;
+    if (p->mask < 0) p->mask_shape = MASK_RANDOM;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
@@ -67,7 +70,7 @@ static const struct {
     [W_D] = {"d", "d and the head size, or size of q,k / of v, such as d128 or d192/128"},
     [W_CAUSAL] = {"causal", "causal, or causal=top"},
     [W_WINDOW] = {"window", "window=LEFT or window=LEFT,RIGHT with -1 for no limit, such as window=127,0"},
-    [W_MASK] = {"mask", "mask=f32, mask=f16 or mask=bool"},
+    [W_MASK] = {"mask", "mask=f32, mask=f16 or mask=bool, or with :causal, :window, :padded or :blocks, such as mask=bool:causal"},
     [W_SOFTCAP] = {"softcap", "softcap and a number above 0, such as softcap=50"},
     [W_SCALE] = {"scale", "scale and a number other than 0, such as scale=0.125; leave it out for 1/sqrt(D)"},
     [W_SINKS] = {"sinks", "sinks"},
@@ -141,7 +144,12 @@ static bool read_types(const char *word, atn_problem *p)
 
 static bool read_mask(const char *s, atn_problem *p)
 {
-    p->mask = dtype_find(s, strlen(s));
+    const char *colon = strchr(s, ':');
+    p->mask = dtype_find(s, colon ? (size_t)(colon - s) : strlen(s));
+    p->mask_shape = colon ? -1 : MASK_RANDOM;
+    for (int k = MASK_CAUSAL; colon && k < MASK_SHAPES; k++)
+        if (!strcmp(colon + 1, SHAPE_NAMES[k])) p->mask_shape = k;
+    if (p->mask_shape < 0) return false;
     return p->mask == ATN_F32 || p->mask == ATN_F16 || p->mask == ATN_BOOL;
 }
 
@@ -264,6 +272,8 @@ static atn_status check_features(const atn_problem *p, atn_error *err)
         return atn_fail(err, ATN_FORMAT, "causal %d: must be none, bottom-right or top-left", p->causal);
     if (p->mask != -1 && p->mask != ATN_F32 && p->mask != ATN_F16 && p->mask != ATN_BOOL)
         return atn_fail(err, ATN_FORMAT, "mask type %d: valid: %s", p->mask, WORDS[W_MASK].valid);
+    if (p->mask_shape < 0 || p->mask_shape >= MASK_SHAPES)
+        return atn_fail(err, ATN_FORMAT, "mask shape %d: valid: %s", p->mask_shape, WORDS[W_MASK].valid);
     if (!(p->softcap >= 0) || !isfinite(p->softcap))
         return atn_fail(err, ATN_FORMAT, "softcap=%g: must be above 0; leave it out for none", (double)p->softcap);
     if (!isfinite(p->scale))
@@ -340,7 +350,7 @@ void problem_print(const atn_problem *given, char *out, size_t room)
         text_addf(&t, " window=%d", p.window_left);
         if (p.window_right >= 0) text_addf(&t, ",%d", p.window_right);
     }
-    if (p.mask >= 0) text_addf(&t, " mask=%s", dtype_name(p.mask));
+    if (p.mask >= 0) text_addf(&t, " mask=%s%s%s", dtype_name(p.mask), p.mask_shape ? ":" : "", SHAPE_NAMES[p.mask_shape]);
     if (p.softcap > 0) text_addf(&t, " softcap=%.9g", (double)p.softcap);
     if (p.scale != 0) text_addf(&t, " scale=%.9g", (double)p.scale);
     if (p.sinks) text_add(&t, " sinks");
@@ -366,24 +376,44 @@ void attention_row_range(const atn_args *a, int i, int *begin, int *end)
     *end = (int)ATN_MAX(hi + 1, *begin);
 }
 
-/* (query row, allowed key) pairs of one head. */
-static double pairs_per_head(const atn_problem *p)
+void problem_mask_range(const atn_problem *p, int b, int i, int *begin, int *end)
 {
-    if (!p->causal && p->window_left < 0 && p->window_right < 0) return (double)p->Sq * p->Skv;
+    const int64_t at = (int64_t)i + p->Skv - p->Sq, n = p->Skv;
+    int64_t lo = 0, hi = n;
+    const int64_t text = (n + 3) / 4;
+    switch (p->mask < 0 ? MASK_RANDOM : p->mask_shape) {
+    case MASK_WINDOW: lo = at + 1 - ATN_MAX(n / 8, 1), hi = at + 1; break;
+    case MASK_CAUSAL: hi = at + 1; break;
+    case MASK_PADDED: lo = n * (b + 1) / (2 * ((int64_t)p->B + 1)); break;
+    case MASK_BLOCKS: lo = ATN_MAX(at, 0) / text * text, hi = lo + text; break;
+    default: break;
+    }
+    *begin = (int)ATN_MIN(ATN_MAX(lo, 0), n);
+    *end = (int)ATN_MAX(ATN_MIN(hi, n), *begin);
+}
+
+/* (query row, allowed key) pairs of one head, in all batches. */
+static double pairs_of_head(const atn_problem *p)
+{
+    const bool shaped = p->mask >= 0 && p->mask_shape != MASK_RANDOM;
+    if (!p->causal && p->window_left < 0 && p->window_right < 0 && !shaped) return (double)p->B * p->Sq * p->Skv;
     atn_args a = {.Sq = p->Sq, .Skv = p->Skv, .causal = p->causal, .window_left = p->window_left,
                   .window_right = p->window_right};
+    const int batches = shaped ? p->B : 1, alike = p->B / batches; /* causal order and windows are the same in each */
     int64_t pairs = 0;
-    for (int i = 0; i < p->Sq; i++) {
-        int begin, end;
-        attention_row_range(&a, i, &begin, &end);
-        pairs += end - begin;
-    }
-    return (double)pairs;
+    for (int b = 0; b < batches; b++)
+        for (int i = 0; i < p->Sq; i++) {
+            int begin, end, first, last;
+            attention_row_range(&a, i, &begin, &end);
+            problem_mask_range(p, b, i, &first, &last);
+            pairs += ATN_MAX(ATN_MIN(end, last) - ATN_MAX(begin, first), 0);
+        }
+    return (double)pairs * alike;
 }
 
 double problem_flops(const atn_problem *p)
 {
-    return 2.0 * ((double)p->D + p->Dv) * p->B * p->Hq * pairs_per_head(p);
+    return 2.0 * ((double)p->D + p->Dv) * p->Hq * pairs_of_head(p);
 }
 
 double problem_tokens(const atn_problem *p) { return (double)p->B * p->Sq; }

@@ -10,6 +10,8 @@
  *     causal | causal=top     bottom-right or top-left aligned
  *     window=127 | window=127,0   left[,right] limits, right unlimited if absent
  *     mask=f32 | mask=f16 | mask=bool     a random mask of that kind ([B][1][Sq][Skv], heads broadcast)
+ *     mask=bool:causal        a mask of that kind as programs hand it over: causal, window (the last eighth of the keys),
+ *                             padded (the first keys forbidden, a quarter for b1), blocks (four texts in one row)
  *     softcap=50   scale=0.1 (default 1/sqrt(D))   sinks   alibi   lse
  *     layout=bshd             token-major memory [B][S][H][D] for q, k, v, o  (default bhsd, head-major)
  *     cache=4096              k and v are views into a cache with room for that many rows per head (>= Skv)
@@ -24,11 +26,14 @@
 #include "attune/kernel.h"
 #include "base/status.h"
 
+typedef enum { MASK_RANDOM, MASK_CAUSAL, MASK_WINDOW, MASK_PADDED, MASK_BLOCKS, MASK_SHAPES } atn_mask_shape;
+
 typedef struct {
     int32_t B, Hq, Hkv, Sq, Skv, D, Dv;
     int32_t dtype_q, dtype_kv;               /* atn_dtype; o has q's type */
     int32_t causal, window_left, window_right; /* as in atn_args; windows < 0: none */
     int32_t mask;                            /* -1 none, else ATN_F32, ATN_F16 or ATN_BOOL */
+    int32_t mask_shape;                      /* what stands in it */
     float scale;                             /* 0: 1/sqrt(D) */
     float softcap;
     bool sinks, alibi, lse;
@@ -52,7 +57,7 @@ void problem_print(const atn_problem *p, char *out, size_t room);
 bool problem_is_plain(const atn_problem *p);
 
 /* Useful work: 2 flop x (D + Dv) for each (query row, allowed key) pair of each head, masks of random content counted
- * as full, causal and windows exactly. tokens = B * Sq. bytes = q, k, v, o (and mask) read or written once. */
+ * as full, other masks, causal and windows exactly. tokens = B * Sq. bytes = q, k, v, o (and mask) read or written once. */
 double problem_flops(const atn_problem *p);
 double problem_tokens(const atn_problem *p);
 double problem_bytes(const atn_problem *p);
@@ -70,6 +75,9 @@ void problem_layout(const atn_problem *p, atn_layout *out);
 
 /* Keys [*begin, *end) that causal and the windows allow query row i; *begin == *end: none. */
 void attention_row_range(const atn_args *a, int i, int *begin, int *end);
+
+/* Keys [*begin, *end) that a mask of the problem's shape allows row i of batch b: all of them where it is random. */
+void problem_mask_range(const atn_problem *p, int b, int i, int *begin, int *end);
 
 int dtype_bytes(int dtype);
 const char *dtype_name(int dtype);

@@ -173,6 +173,13 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 b2 h4/2 s40/50 d64 mask=f32", ATN_DATA_NORMAL},
     {"", "f32 b2 h4/2 s40/50 d64 mask=bool causal", ATN_DATA_NORMAL},
     {"", "f32 b2 h4/2 s1/50 d64 mask=f16", ATN_DATA_PEAKED},
+    /* masks that forbid, or allow, all of a tile */
+    {"", "f32 h4/2 s230 d64 mask=bool:causal", ATN_DATA_NORMAL},
+    {"", "f32 b2 h2/1 s150/210 d40 mask=f32:window lse", ATN_DATA_NEEDLE},
+    {"", "f32 b2 h4/2 s3/700 d64 mask=f16:padded", ATN_DATA_NORMAL},
+    {"", "f32 h2 s300 d64 causal mask=f32:blocks", ATN_DATA_PEAKED},
+    {"", "bf16 h2 s420 d64 mask=bool:blocks sinks", ATN_DATA_NORMAL},
+    {"", "f32 h6 s130/260 d64 mask=bool:window", ATN_DATA_INVALID},
     {"", "f16 b2 h4/2 s33 d64 causal", ATN_DATA_NORMAL},
     {"", "f16 h2 s17/40 d80 misalign", ATN_DATA_NEEDLE},
     {"", "f16 h4/2 s1/100 d64 layout=bshd cache=128", ATN_DATA_NORMAL},

@@ -34,6 +34,7 @@ static void text_is_canonical(void **state)
          "layout=bshd cache=99 misalign"},
         {"h1 s9 d8 window=-1,3", "f32 h1 s9 d8 window=-1,3"},
         {"h1 s9 d8 window=3", "f32 h1 s9 d8 window=3"},
+        {"h1 s9 mask=f16:padded d8", "f32 h1 s9 d8 mask=f16:padded"},
     };
     for (int i = 0; i < ATN_COUNT(pairs); i++) {
         char out[256];
@@ -48,6 +49,7 @@ static bool same(const atn_problem *a, const atn_problem *b)
     return a->B == b->B && a->Hq == b->Hq && a->Hkv == b->Hkv && a->Sq == b->Sq && a->Skv == b->Skv && a->D == b->D &&
            a->Dv == b->Dv && a->dtype_q == b->dtype_q && a->dtype_kv == b->dtype_kv && a->causal == b->causal &&
            a->window_left == b->window_left && a->window_right == b->window_right && a->mask == b->mask &&
+           (a->mask < 0 || a->mask_shape == b->mask_shape) &&
            a->scale == b->scale && a->softcap == b->softcap && a->sinks == b->sinks && a->alibi == b->alibi &&
            a->lse == b->lse && a->token_major == b->token_major && a->cache_rows == b->cache_rows &&
            a->misalign == b->misalign;
@@ -69,6 +71,7 @@ static atn_problem random_problem(atn_rng *r)
                      .causal = any(r, 3),
                      .window_left = any(r, 2) ? -1 : any(r, 99),
                      .mask = masks[any(r, 4)],
+                     .mask_shape = any(r, MASK_SHAPES),
                      .window_right = any(r, 2) ? -1 : any(r, 99),
                      .sinks = any(r, 2),
                      .alibi = any(r, 2),
@@ -134,6 +137,8 @@ static void errors_name_the_word_and_what_is_valid(void **state)
         {"h4 s4 d8 banana", "'banana'", "valid words are like"},
         {"h4 s4 d8 mask=bf16", "'mask=bf16'", "mask=f32, mask=f16 or mask=bool"},
         {"h4 s4 d8 mask", "'mask'", "mask=bool"},
+        {"h4 s4 d8 mask=bool:diagonal", "'mask=bool:diagonal'", ":causal, :window, :padded or :blocks"},
+        {"h4 s4 d8 mask=bool:", "'mask=bool:'", ":blocks"},
         {"h4 s4 d8 softcap=0", "'softcap=0'", "above 0"},
         {"h4 s4 d8 softcap=nan", "'softcap=nan'", "above 0"},
         {"h4 s4 d8 scale=0", "'scale=0'", "other than 0"},
@@ -206,17 +211,31 @@ static void a_small_room_is_not_overrun(void **state)
     assert_int_equal(out[6], '-');
 }
 
+/* Whether a mask of that shape lets row i of batch b see key j, by what its name says. */
+static bool shape_allows(const atn_problem *p, long b, long i, long j)
+{
+    long at = i + p->Skv - p->Sq, eighth = p->Skv / 8 > 0 ? p->Skv / 8 : 1, text = (p->Skv + 3) / 4;
+    switch (p->mask < 0 ? MASK_RANDOM : p->mask_shape) {
+    case MASK_CAUSAL: return j <= at;
+    case MASK_WINDOW: return j <= at && j > at - eighth;
+    case MASK_PADDED: return j >= p->Skv * (b + 1) / (2 * (p->B + 1));
+    case MASK_BLOCKS: return j / text == (at > 0 ? at : 0) / text;
+    default: return true;
+    }
+}
+
 /* Counting pairs one by one, from the contract. */
 static double pairs(const atn_problem *p)
 {
     double n = 0;
-    for (long i = 0; i < p->Sq; i++)
-        for (long j = 0; j < p->Skv; j++) {
-            long at = p->causal == ATN_CAUSAL_TOP_LEFT ? i : i + p->Skv - p->Sq;
-            bool no = (p->causal && j > at) || (p->window_left >= 0 && j < at - p->window_left) ||
-                      (p->window_right >= 0 && j > at + p->window_right);
-            n += !no;
-        }
+    for (long b = 0; b < p->B; b++)
+        for (long i = 0; i < p->Sq; i++)
+            for (long j = 0; j < p->Skv; j++) {
+                long at = p->causal == ATN_CAUSAL_TOP_LEFT ? i : i + p->Skv - p->Sq;
+                bool no = (p->causal && j > at) || (p->window_left >= 0 && j < at - p->window_left) ||
+                          (p->window_right >= 0 && j > at + p->window_right) || !shape_allows(p, b, i, j);
+                n += !no;
+            }
     return n;
 }
 
@@ -229,7 +248,7 @@ static void work_is_counted_exactly(void **state)
         p.Sq = 1 + any(&r, 100);
         p.Skv = 1 + any(&r, 100);
         p.cache_rows = 0;
-        double want = 2.0 * (p.D + p.Dv) * p.B * p.Hq * pairs(&p);
+        double want = 2.0 * (p.D + p.Dv) * p.Hq * pairs(&p);
         if (problem_flops(&p) != want) {
             char text[300];
             problem_print(&p, text, sizeof text);
