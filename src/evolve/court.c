@@ -248,7 +248,7 @@ static void keep_incumbent(atn_engine *e, engine_slot *s)
     e->has_initial_built = true;
 }
 
-atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome *elsewhere, atn_error *err)
+atn_status engine_judge_slot(atn_engine *e, engine_slot *s, evolve_outcome *elsewhere, atn_error *err)
 {
     atn_verdict race, confirm;
     bool has_confirm = false, promoted = false, first = e->initial == 0;
@@ -268,6 +268,7 @@ atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome
         race = elsewhere->race;
         if ((has_confirm = elsewhere->has_confirm)) confirm = elsewhere->confirm;
         promoted = has_confirm && confirmed(&confirm);
+        wide_keep(e, elsewhere);
     } else {
         st = judge_built(e, s, &race, &confirm, &has_confirm, &promoted, err);
         if (st) return st;

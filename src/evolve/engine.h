@@ -184,7 +184,7 @@ atn_status engine_compare(atn_engine *e, const build_result *candidate, const bu
 atn_status engine_store_pairs(atn_engine *e, const char *kind, int64_t program, int64_t against, atn_error *err);
 void engine_clear_pairs(atn_engine *e);
 /* Gives the slot's candidate its verdict: by the judge here, or (not NULL) by what was found elsewhere. */
-atn_status engine_judge_slot(atn_engine *e, engine_slot *s, const evolve_outcome *elsewhere, atn_error *err);
+atn_status engine_judge_slot(atn_engine *e, engine_slot *s, evolve_outcome *elsewhere, atn_error *err);
 int64_t engine_same_code(const atn_engine *e, const build_result *b); /* a judged program; 0: none */
 void engine_control(atn_engine *e, bool at_end);
 void engine_nodes(atn_engine *e); /* records the machines of a judge elsewhere */
@@ -204,6 +204,8 @@ void engine_beliefs_write(atn_engine *e, bool at_once);
 /* Takes what came in, settles what is next in order of proposal, proposes anew. As engine_fill: *idle. */
 atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err);
 int64_t wide_against(const atn_engine *e, const store_proposal *m); /* the incumbent that a candidate is raced against */
+void wide_keep(atn_engine *e, evolve_outcome *o); /* its pairs and evidence become those of the last call */
+void wide_outcome_free(evolve_outcome *o);        /* NULL is fine */
 
 /* ---- host.c: proposers get what they may use, and their turn to take what came in ---- */
 

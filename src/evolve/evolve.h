@@ -157,6 +157,8 @@ typedef struct {
     atn_verdict race, confirm;
     bool has_confirm;
     double seconds;
+    race_pairs *pairs[2]; /* of race and confirmation; NULL: none. These and `evidence` are freed by who takes them */
+    char *evidence;       /* as evolve_judge.evidence */
 } evolve_outcome;
 
 struct evolve_judge {

@@ -24,7 +24,7 @@ void engine_slot_clear(atn_engine *e, engine_slot *s)
     if (s->has_built && e->abandoned) s->has_built = false; /* the desk may still be using it */
     if (s->build) e->judge->build_cancel(e->judge->ctx, s->build);
     if (s->trial) e->judge->trial_cancel(e->judge->ctx, s->trial);
-    free(s->outcome);
+    wide_outcome_free(s->outcome);
     if (s->has_built) e->judge->build_release(e->judge->ctx, &s->built);
     free(s->made.proposer);
     free(s->made.origin);

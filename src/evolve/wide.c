@@ -19,6 +19,25 @@ int64_t wide_against(const atn_engine *e, const store_proposal *m)
     return id;
 }
 
+void wide_outcome_free(evolve_outcome *o)
+{
+    if (!o) return;
+    for (int i = 0; i < ATN_COUNT(o->pairs); i++) race_pairs_free(o->pairs[i]);
+    free(o->evidence);
+    free(o);
+}
+
+void wide_keep(atn_engine *e, evolve_outcome *o)
+{
+    engine_clear_pairs(e);
+    for (int i = 0; i < ATN_COUNT(o->pairs); i++) {
+        if (o->pairs[i]) e->pairs[e->n_pairs++] = o->pairs[i];
+        o->pairs[i] = NULL;
+    }
+    e->evidence = o->evidence;
+    o->evidence = NULL;
+}
+
 static atn_status trial_begin(atn_engine *e, engine_slot *s, atn_error *err)
 {
     engine_program *against = engine_find(e, s->against), *parent = engine_find(e, s->made.parent1);
@@ -29,8 +48,11 @@ static atn_status trial_begin(atn_engine *e, engine_slot *s, atn_error *err)
         return atn_fail(err, ATN_IO, "cannot read the source of program #%lld again", (long long)s->against);
     atn_status st = e->judge->trial_start(e->judge->ctx, s->made.source, s->made.flags, original, incumbent,
                                           against ? against->flags : NULL, &s->trial, err);
-    if (!st) s->state = SLOT_JUDGING;
-    return st;
+    if (st) return st;
+    wide_outcome_free(s->outcome); /* of the race against an earlier incumbent */
+    s->outcome = NULL;
+    s->state = SLOT_JUDGING;
+    return ATN_OK;
 }
 
 /* A win that still has to stand against a later incumbent; 0: none. */

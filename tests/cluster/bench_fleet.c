@@ -79,6 +79,12 @@ static void reply(slot *s)
         char *text = verdict_json(&v);
         json_object_set_new(a, "race", json_string(text));
         free(text);
+        race_pairs *pairs = judge.face.take_pairs(&judge);
+        if (pairs) json_object_set_new(a, "race_pairs", wire_pairs(pairs));
+        race_pairs_free(pairs);
+        text = v.correct ? judge.face.evidence(&judge, &x, &v) : NULL;
+        if (text) json_object_set_new(a, "evidence", json_string(text));
+        free(text);
     } else if (!strcmp(word, "controls")) {
         atn_controls c = {.aa_races = 1, .plus_races = 1, .plus_promoted = 1};
         char *text = controls_json(&c);

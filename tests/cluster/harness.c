@@ -103,6 +103,31 @@ static int run(int argc, char **argv)
     return st ? 1 : 0;
 }
 
+/* The pairs of its races and its evidence: of a candidate that was asked twice they are there once. */
+static int dump_races(atn_store *s, int64_t id)
+{
+    store_race *r;
+    atn_error err = {0};
+    int n;
+    if (store_races(s, id, NULL, &r, &n, &err)) {
+        fprintf(stderr, "harness: %s\n", err.text);
+        return 1;
+    }
+    for (int i = 0; i < n; i++) {
+        const char *k = r[i].kind; /* comparisons at the end are made again where a run was ended in their midst */
+        if (strcmp(k, "screen") && strcmp(k, "race") && strcmp(k, "confirm")) continue;
+        double sum = 0;
+        for (int k = 0; k < r[i].n; k++) sum += r[i].d[k] * (k + 1);
+        printf("  %s case %d against #%" PRId64 " %d pairs %.9g %.9g\n", r[i].kind, r[i].case_index, r[i].against, r[i].n,
+               r[i].effect, sum);
+    }
+    store_races_free(r, n);
+    char *evidence = store_evidence_get(s, id);
+    printf("  evidence %s\n", evidence ? evidence : "none");
+    free(evidence);
+    return 0;
+}
+
 static int dump(const char *folder)
 {
     atn_store *s;
@@ -115,10 +140,12 @@ static int dump(const char *folder)
         fprintf(stderr, "harness: %s\n", err.text);
         return 1;
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         printf("%" PRId64 " #%" PRId64 " of #%" PRId64 " against #%" PRId64 " same #%" PRId64 " %s %s %s %s %.17g %.17g %s\n",
                p[i].seq, p[i].made.id, p[i].made.parent1, p[i].incumbent, p[i].same_as, p[i].made.sha, p[i].state,
                p[i].stage, p[i].reason, p[i].score, p[i].score_low, p[i].cell);
+        if (dump_races(s, p[i].made.id)) return 1;
+    }
     for (int i = 0; i < m; i++) printf("island %d %s #%" PRId64 "\n", c[i].island, c[i].key, c[i].program);
     store_programs_free(p, n);
     free(c);

@@ -34,7 +34,7 @@ def dump(folder):
 
 
 def judged_once(text):
-    ids = [line.split()[1] for line in text.splitlines() if not line.startswith('island')]
+    ids = [line.split()[1] for line in text.splitlines() if not line.startswith(('island', ' '))]
     assert len(ids) == len(set(ids)) and len(ids) > 0, 'a candidate was judged twice'
     return len(ids)
 
@@ -84,6 +84,9 @@ def reference_run():
     finish(start('reference', '--slots', '1'))
     text = dump('reference')
     assert judged_once(text) == N + 1
+    for kind in 'screen', 'race', 'confirm':
+        assert f'  {kind} case 7 against' in text, f'no pairs of a {kind} came over the line'
+    assert text.count('  evidence {') > N / 2, 'no evidence came over the line'
     return text
 
 

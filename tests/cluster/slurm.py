@@ -44,7 +44,7 @@ def dump(folder):
 
 def same(folder, reference):
     text = dump(folder)
-    ids = [line.split()[1] for line in text.splitlines() if not line.startswith('island')]
+    ids = [line.split()[1] for line in text.splitlines() if not line.startswith(('island', ' '))]
     assert len(ids) == len(set(ids)) == N + 1, f'{len(ids)} verdicts for {len(set(ids))} candidates'
     for a, b in zip(reference.splitlines(), text.splitlines()):
         assert a == b, f'first difference:\n  {a}\n  {b}'

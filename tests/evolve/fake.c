@@ -116,6 +116,34 @@ static void time_cases(const fake_judge *f, const int *a, const int *b, const in
     v->suite_high = v->suite_log + 0.01;
 }
 
+/* As many pairs as time_cases says, around each case's median. */
+static void keep_pairs(fake_judge *f, const char *kind, const atn_verdict *v)
+{
+    race_pairs_free(f->pairs);
+    f->pairs = atn_alloc(sizeof *f->pairs);
+    *f->pairs = (race_pairs){kind, v->n_cases, atn_alloc((size_t)v->n_cases * sizeof(race_case))};
+    for (int i = 0; i < v->n_cases; i++) {
+        const atn_case_result *c = &v->cases[i];
+        race_case *r = &f->pairs->cases[i];
+        *r = (race_case){c->case_index, c->pairs, 0.001, atn_alloc((size_t)c->pairs * sizeof(float))};
+        for (int k = 0; k < r->n; k++) r->d[k] = (float)(c->log_ratio + 0.001 * (k - r->n / 2));
+    }
+}
+
+static race_pairs *take_pairs(void *ctx)
+{
+    fake_judge *f = ctx;
+    race_pairs *p = f->pairs;
+    f->pairs = NULL;
+    return p;
+}
+
+static char *evidence(void *ctx, const build_result *b, const atn_verdict *v)
+{
+    (void)ctx;
+    return atn_format("{\"object\":\"%s\",\"text\":\"%d cases\"}", b->object_hash, v->n_cases);
+}
+
 static const int all[FAKE_CASES] = {0, 1, 2, 3, 4, 5, 6, 7}, few[3] = {0, 3, 7};
 
 static atn_status replayed(fake_judge *f, const char *json, atn_verdict *v, atn_error *err)
@@ -163,12 +191,14 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
     decode(inc, b);
     v->stage = ATN_STAGE_SCREEN;
     time_cases(f, a, b, few, 3, v);
+    keep_pairs(f, "screen", v);
     if (v->suite_high < -0.02) {
         v->reason = ATN_REASON_SLOWER;
         return ATN_OK;
     }
     v->stage = ATN_STAGE_RACE;
     time_cases(f, a, b, all, FAKE_CASES, v);
+    keep_pairs(f, "race", v);
     v->promoted = v->suite_low > 0.003;
     v->reason = v->promoted ? ATN_REASON_OK : ATN_REASON_NOT_BETTER;
     return ATN_OK;
@@ -193,6 +223,7 @@ static atn_status compare(void *ctx, const build_result *x, const build_result *
     v->stage = confirm ? ATN_STAGE_CONFIRM : ATN_STAGE_RACE;
     v->correct = true;
     time_cases(f, a, b, all, FAKE_CASES, v);
+    keep_pairs(f, confirm ? "confirm" : "race", v);
     v->promoted = v->suite_low > 0.003;
     if (confirm && !(v->suite_low > 0)) v->reason = ATN_REASON_UNCONFIRMED;
     if (confirm && a[6] == 3 && a[0] == 3) { /* falls over a held-out size */
@@ -221,6 +252,8 @@ void fake_init(fake_judge *f)
                              .build_release = release,
                              .candidate = candidate,
                              .compare = compare,
+                             .take_pairs = take_pairs,
+                             .evidence = evidence,
                              .controls = controls,
                              .compiler = "fake 1",
                              .version = "fake"};

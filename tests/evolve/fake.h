@@ -17,6 +17,7 @@ typedef struct {
     int slow_after; /* the judgement after that many takes half a minute; 0: none */
     bool constant;  /* no noise */
     int candidates, compares, builds;
+    race_pairs *pairs; /* of the last call, until it is taken */
     /* Replay: verdicts come from a stored run, in order. */
     const store_program *rows;
     int n_rows, next_row;

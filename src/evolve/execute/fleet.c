@@ -861,6 +861,7 @@ void fleet_close(atn_fleet *f)
         free(f->pilot[i]);
     }
     for (int i = 0; i < f->n_nodes; i++) free(f->node[i]);
+    for (int i = 0; i < f->n_classes; i++) race_pairs_free(f->cls[i].pairs);
     for (int i = 0; i < ATN_COUNT(f->texts); i++)
         while (f->texts[i]) f->texts[i]->held = 1, text_drop(f, f->texts[i]);
     if (f->epoll >= 0) close(f->epoll);

@@ -94,6 +94,7 @@ typedef struct {
     task_queue queue[2]; /* judgements before builds */
     int64_t trials;      /* that ended */
     int compared_by;     /* the pilot of the last comparison */
+    race_pairs *pairs;   /* of that; NULL: taken */
 } fleet_class;
 
 struct atn_fleet {

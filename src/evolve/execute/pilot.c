@@ -99,6 +99,15 @@ static void set_verdict(json_t *o, const char *key, const atn_verdict *v)
     free(s);
 }
 
+/* What the last call's ratios were; kept by the controller beside the verdict. */
+static void set_pairs(json_t *answer, const char *key, evolve_judge *j)
+{
+    race_pairs *pairs = j->take_pairs ? j->take_pairs(j->ctx) : NULL;
+    json_t *o = wire_pairs(pairs);
+    if (o) json_object_set_new(answer, key, o);
+    race_pairs_free(pairs);
+}
+
 static atn_status do_open(pilot *p, json_t *answer, atn_error *err)
 {
     const json_t *q = p->question, *cases = json_object_get(q, "suite");
@@ -150,11 +159,16 @@ static atn_status do_judge(pilot *p, json_t *answer, atn_error *err)
         atn_stage upto = json_is_true(json_object_get(q, "timed")) ? ATN_STAGE_RACE : ATN_STAGE_FULL;
         atn_status st = j->candidate(j->ctx, &candidate, against ? &incumbent : NULL, upto, &race, err);
         if (st) return st;
+        set_pairs(answer, "race_pairs", j);
+        char *evidence = j->evidence && race.correct && race.n_cases ? j->evidence(j->ctx, &candidate, &race) : NULL;
+        if (evidence) json_object_set_new(answer, "evidence", json_string(evidence));
+        free(evidence);
         if (against && upto == ATN_STAGE_RACE && race.correct && race.promoted) {
             memset(&confirm, 0, sizeof confirm);
             st = j->compare(j->ctx, &candidate, &incumbent, score_confirm_pairs(&race), true, false, 0, &confirm, err);
             if (st) return st;
             set_verdict(answer, "confirm", &confirm);
+            set_pairs(answer, "confirm_pairs", j);
         }
     }
     set_verdict(answer, "race", &race);
@@ -197,6 +211,7 @@ static atn_status do_compare(pilot *p, json_t *answer, atn_error *err)
                                json_is_true(json_object_get(q, "confirm")), full_size, field_real(q, "seconds"), &v, err);
     if (st) return st;
     set_verdict(answer, "verdict", &v);
+    set_pairs(answer, "pairs", j);
     if (full_size) json_object_set_new(answer, "cases", wire_cases(j, p->suite.count, true));
     return ATN_OK;
 }

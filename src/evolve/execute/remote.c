@@ -153,6 +153,10 @@ static bool trial_step(void *ctx, evolve_trial *x, evolve_outcome *out)
         if (!out->status && out->has_confirm)
             out->status = verdict_from_json(field_text(t->reply, "confirm"), &out->confirm, &out->err);
         out->seconds = field_real(t->reply, "seconds");
+        const char *evidence = field_text(t->reply, "evidence");
+        if (*evidence) out->evidence = atn_strdup(evidence);
+        out->pairs[0] = wire_pairs_from(json_object_get(t->reply, "race_pairs"));
+        out->pairs[1] = wire_pairs_from(json_object_get(t->reply, "confirm_pairs"));
     }
     task_free(v->fleet, t);
     free(x);
@@ -238,8 +242,19 @@ static atn_status remote_compare(void *ctx, const build_result *candidate, const
     if (!st) st = verdict_from_json(field_text(reply, "verdict"), v, err);
     if (!st && full_size) take_cases(c, json_object_get(reply, "cases"));
     if (!st) c->compared_by = w->fleet->answered_by;
+    race_pairs_free(c->pairs);
+    c->pairs = wire_pairs_from(json_object_get(reply, "pairs"));
     json_decref(reply);
     return st;
+}
+
+static race_pairs *remote_take_pairs(void *ctx)
+{
+    struct class_view *w = ctx;
+    fleet_class *c = &w->fleet->cls[w->cls];
+    race_pairs *p = c->pairs;
+    c->pairs = NULL;
+    return p;
 }
 
 static void add_controls(atn_controls *sum, const atn_controls *c)
@@ -352,6 +367,7 @@ void judge_init(atn_fleet *f, int cls, const char *compiler, const char *version
                               .build_cancel = remote_build_cancel,
                               .build_release = remote_build_release,
                               .candidate = remote_candidate,
+                              .take_pairs = remote_take_pairs,
                               .compare = remote_compare,
                               .controls = remote_controls,
                               .peaks = remote_peaks,

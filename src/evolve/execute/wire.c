@@ -119,6 +119,77 @@ json_t *wire_cases(const evolve_judge *j, int n, bool final)
     return a;
 }
 
+/* Eight hex digits for the bits of each float: a third of what JSON's own numbers would take, and exact. */
+static char *floats_text(const float *d, int n)
+{
+    char *s = atn_alloc(8 * (size_t)n + 1), *at = s;
+    for (int i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &d[i], sizeof bits);
+        for (int k = 28; k >= 0; k -= 4) *at++ = "0123456789abcdef"[bits >> k & 15];
+    }
+    return s;
+}
+
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool floats_from(const char *s, float *d, int n)
+{
+    for (int i = 0; i < n; i++) {
+        uint32_t bits = 0;
+        for (int k = 0; k < 8; k++, s++) {
+            if (digit(*s) < 0) return false;
+            bits = bits << 4 | (uint32_t)digit(*s);
+        }
+        memcpy(&d[i], &bits, sizeof bits);
+    }
+    return true;
+}
+
+json_t *wire_pairs(const race_pairs *p)
+{
+    if (!p || !p->n) return NULL;
+    json_t *cases = json_array();
+    for (int i = 0; i < p->n; i++) {
+        const race_case *c = &p->cases[i];
+        char *d = floats_text(c->d, c->n);
+        json_array_append_new(cases, json_pack("{s:i,s:o,s:s}", "case", c->case_index, "effect", record_real(c->effect),
+                                               "d", d));
+        free(d);
+    }
+    return json_pack("{s:s,s:o}", "kind", p->kind, "cases", cases);
+}
+
+race_pairs *wire_pairs_from(const json_t *o)
+{
+    static const char *const kinds[] = {"screen", "race", "confirm"};
+    const json_t *cases = json_object_get(o, "cases");
+    size_t n = json_array_size(cases);
+    bool ok = n > 0 && n <= ATN_CASES_MAX;
+    race_pairs *p = ok ? atn_alloc(sizeof *p) : NULL;
+    if (!ok) return NULL;
+    p->cases = atn_alloc(n * sizeof *p->cases);
+    p->n = (int)n;
+    for (int i = 0; i < ATN_COUNT(kinds); i++)
+        if (!strcmp(field_text(o, "kind"), kinds[i])) p->kind = kinds[i];
+    for (int i = 0; i < p->n; i++) {
+        const json_t *c = json_array_get(cases, (size_t)i);
+        const char *d = field_text(c, "d");
+        size_t pairs = strlen(d) / 8;
+        int64_t index = field_int(c, "case");
+        ok &= p->kind && index >= 0 && index < ATN_CASES_MAX && pairs <= WIRE_PAIRS && strlen(d) % 8 == 0;
+        p->cases[i] = (race_case){.case_index = (int)index, .n = ok ? (int)pairs : 0, .effect = field_real(c, "effect")};
+        p->cases[i].d = atn_alloc(ATN_MAX(pairs, 1) * sizeof(float));
+        ok = ok && floats_from(d, p->cases[i].d, p->cases[i].n);
+    }
+    if (ok) return p;
+    race_pairs_free(p);
+    return NULL;
+}
+
 #define METRICS(X)                                                                                                     \
     X(accuracy_score) X(performance_score) X(memory_efficiency) X(stability_score) X(success_rate) X(combined_score)
 

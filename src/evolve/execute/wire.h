@@ -6,7 +6,7 @@
 
 #include "evolve/evolve.h"
 
-enum { WIRE_KEY = 640, WIRE_TEXTS = 32 };
+enum { WIRE_KEY = 640, WIRE_TEXTS = 32, WIRE_PAIRS = 1 << 16 };
 
 /* The texts that were sent last, oldest out first. Both sides keep the same list, so a key says whether a text is there. */
 typedef struct {
@@ -28,6 +28,9 @@ json_t *wire_built(const build_result *b);
 bool wire_built_from(const json_t *o, build_result *b);
 
 json_t *wire_cases(const evolve_judge *j, int n, bool final); /* as they are really timed: texts, "" where unknown */
+/* Every pair of a campaign; numbers as the store keeps them. NULL where there are none, or where the line is damaged. */
+json_t *wire_pairs(const race_pairs *p);
+race_pairs *wire_pairs_from(const json_t *o);
 json_t *wire_metrics(const seed_metrics *m);
 void wire_metrics_from(const json_t *o, seed_metrics *m);
 
