@@ -67,7 +67,11 @@ static void probe_features(void) {}
 
 bool machine_has(const char *feature)
 {
-    const atn_machine *m = machine_get();
+    return machine_lists(machine_get(), feature);
+}
+
+bool machine_lists(const atn_machine *m, const char *feature)
+{
     size_t n = strlen(feature);
     if (!n) return false;
     for (const char *p = m->features; (p = strstr(p, feature)); p += n)

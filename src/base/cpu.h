@@ -22,6 +22,7 @@ typedef struct {
 /* Fills what can be known without measuring. Cached: the same pointer each time. */
 const atn_machine *machine_get(void);
 bool machine_has(const char *feature);
+bool machine_lists(const atn_machine *m, const char *feature); /* the same of any machine */
 
 typedef struct {
     double fma_peak_gflops;        /* f32 FMA, one core, widest vectors */

@@ -14,7 +14,7 @@ static void host_warn(void *ctx, const char *text) { engine_warn(ctx, "%s", text
 void engine_attach(atn_engine *e)
 {
     propose_host h = {.store = e->store, .folder = e->o->folder, .suite = e->o->suite, .problem = host_problem,
-                      .threads = e->o->threads, .seed = e->o->seed, .compiler = e->judge->compiler, .now = host_now,
+                      .threads = e->o->threads, .seed = e->o->seed, .machine = engine_machine(e), .compiler = e->judge->compiler, .now = host_now,
                       .warn = host_warn, .ctx = e};
     if (e->judge->peaks) e->judge->peaks(e->judge->ctx, &h.peaks);
     for (int i = 0; i < e->o->n_proposers; i++) {

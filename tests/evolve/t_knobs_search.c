@@ -434,6 +434,39 @@ static void small_spaces_are_searched_whole_and_end(void **state)
     p->destroy(p);
 }
 
+/* Assertions and flags are those of the machine that programs run on, whatever machine searches. */
+static void another_machine_has_its_own_rules(void **state)
+{
+    (void)state;
+    static const struct {
+        atn_machine m;
+        int regs, lanes;
+    } there[] = {{{.isa = "avx2", .features = "avx avx2 fma"}, 16, 8},
+                 {{.isa = "avx512", .features = "avx avx2 fma avx512f avx512vl"}, 32, 16},
+                 {{.isa = "neon", .features = "neon"}, 32, 4}};
+    const char *source = "#define MR 1 // knob: 1 2 4 8\n#define NR 1 // knob: 1 2 4\n"
+                         "_Static_assert(MR * NR <= VF_REGS && NR * VL <= 32, \"fits\");\nint a[MR][NR];\n";
+    for (int i = 0; i < ATN_COUNT(there); i++) {
+        atn_proposer *p = proposer_knobs_create();
+        p->attach(p, &(propose_host){.machine = &there[i].m});
+        history h = {.n = 0};
+        add_record(&h, source, "", "shipped:x.c", 0);
+        teach(p, &h.r[0], 1);
+        assert_int_equal(go_on(p, &h, ATN_COUNT(h.r)), PROPOSE_EXHAUSTED);
+        int plain = 0, narrow = 0, fit = 0;
+        for (int k = 0; k < h.n; k++) {
+            plain += !h.r[k].flags[0];
+            narrow += strstr(h.r[k].flags, "-mprefer-vector-width=256") != NULL;
+        }
+        for (int mr = 1; mr <= 8; mr *= 2)
+            for (int nr = 1; nr <= 4; nr *= 2) fit += mr * nr <= there[i].regs && nr * there[i].lanes <= 32;
+        assert_int_equal(plain, fit);
+        assert_true((narrow > 0) == (there[i].lanes == 16));
+        p->destroy(p);
+        free_history(&h);
+    }
+}
+
 static void idle_knobs_are_left_alone(void **state)
 {
     (void)state;
@@ -562,7 +595,8 @@ static void shipped_kernels_give_valid_points_quickly(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(beats_others_from_afar), cmocka_unit_test(beats_others_near_the_optimum),
-    cmocka_unit_test(small_spaces_are_searched_whole_and_end), cmocka_unit_test(idle_knobs_are_left_alone),
+    cmocka_unit_test(small_spaces_are_searched_whole_and_end), cmocka_unit_test(another_machine_has_its_own_rules),
+    cmocka_unit_test(idle_knobs_are_left_alone),
     cmocka_unit_test(a_restart_changes_nothing), cmocka_unit_test(families_share_the_work),
     cmocka_unit_test(odd_programs_do_no_harm), cmocka_unit_test(shipped_kernels_give_valid_points_quickly)};
 TEST_MAIN(tests)

@@ -110,6 +110,8 @@ typedef struct {
     char *source[3];
 } world;
 
+static const atn_machine elsewhere = {.cpu = "A CPU elsewhere", .isa = "avx2", .features = "avx2 fma", .cpus = 3};
+
 static double now(void *ctx)
 {
     (void)ctx;
@@ -192,6 +194,7 @@ static world *open_world(const char *text)
                                       .folder = folder,
                                       .suite = &w->suite,
                                       .threads = 1,
+                                      .machine = &elsewhere,
                                       .compiler = "gcc",
                                       .now = now,
                                       .warn = warn});
@@ -222,6 +225,7 @@ static void run_with(const char *name, const char *text)
         mind_question *q = mind_ask(w->m, &c, &rng, NULL);
         assert_non_null(q);
         seen[q->op]++;
+        if (!strstr(q->prompt, "A CPU elsewhere, avx2 (avx2 fma), 3 CPUs")) fail_with("the machine is not the one asked for");
         if (strstr(q->system, "OBEY")) fail_with("'%s' is in the system part", name);
         if (innocent && strcmp(innocent, q->system)) fail_with("'%s' changes the system part", name);
         if (!innocent) innocent = atn_strdup(q->system);

@@ -95,6 +95,7 @@ typedef struct {
     char *flags[FLAGS_MAX];           /* [0] is "" */
     int n_flags, n_own_flags, flags_good[FLAGS_MAX], flags_bad[FLAGS_MAX];
     double best;                      /* score over all */
+    const atn_machine *machine;       /* that programs run on */
 } searcher;
 
 /* ---- families ---- */
@@ -124,15 +125,14 @@ static bool is_tile(const char *name)
     return false;
 }
 
-/* What this machine's compiler will define, as hints for assertions such as `MR * NR <= VF_REGS`. */
-static void add_hints(cpp_program *p)
+/* What the compiler will define there, as hints for assertions such as `MR * NR <= VF_REGS`. */
+static void add_hints(cpp_program *p, const atn_machine *m)
 {
     static const char *const features[][2] = {{"avx", "__AVX__"}, {"avx2", "__AVX2__"}, {"fma", "__FMA__"},
                                               {"avx512f", "__AVX512F__"}, {"avx512vl", "__AVX512VL__"}};
-    const atn_machine *m = machine_get();
     for (int i = 0; i < ATN_COUNT(features); i++)
-        if (machine_has(features[i][0])) cpp_predefine(p, features[i][1], "1");
-    bool wide = machine_has("avx512f"), avx = machine_has("avx") || machine_has("avx2");
+        if (machine_lists(m, features[i][0])) cpp_predefine(p, features[i][1], "1");
+    bool wide = machine_lists(m, "avx512f"), avx = machine_lists(m, "avx") || machine_lists(m, "avx2");
     bool own_bits = false;
     for (int i = 0; i < p->n_items; i++)
         own_bits |= p->items[i].name >= 0 && !strcmp(p->names[p->items[i].name], "ATN_VEC_BITS");
@@ -149,7 +149,7 @@ static family *family_create(searcher *s, const char *source, const atn_knobs *k
     f->knobs = *knobs;
     f->genes = knobs->count + 1;
     f->rules = cpp_parse(f->source, &f->knobs);
-    add_hints(f->rules);
+    add_hints(f->rules, s->machine);
     cpp_groups(f->rules, knobs->count, f->group);
     int tile = -1;
     for (int i = 0; i < knobs->count; i++) {
@@ -813,16 +813,31 @@ static char *search_tell(const atn_proposer *base)
     return text_take(&t);
 }
 
+/* Before anything is learnt: which flags are worth a try depends on it. */
+static void use_machine(searcher *s, const atn_machine *m)
+{
+    s->machine = m;
+    while (s->n_flags > 0) free(s->flags[--s->n_flags]);
+    flags_index(s, "");
+    flags_index(s, "-O2");
+    flags_index(s, "-funroll-loops");
+    if (machine_lists(m, "avx512f")) flags_index(s, "-mprefer-vector-width=256");
+    s->n_own_flags = s->n_flags;
+}
+
+static void search_attach(atn_proposer *p, const propose_host *h)
+{
+    searcher *s = (searcher *)p;
+    ATN_ASSERT(s->n == 0);
+    if (h->machine) use_machine(s, h->machine);
+}
+
 atn_proposer *proposer_knobs_create(void)
 {
     searcher *s = atn_alloc(sizeof *s);
     s->base = (atn_proposer){.name = "knobs", .propose = search_propose, .learn = search_learn,
-                             .destroy = search_destroy, .tell = search_tell};
+                             .destroy = search_destroy, .attach = search_attach, .tell = search_tell};
     s->best = -INFINITY;
-    flags_index(s, "");
-    flags_index(s, "-O2");
-    flags_index(s, "-funroll-loops");
-    if (machine_has("avx512f")) flags_index(s, "-mprefer-vector-width=256");
-    s->n_own_flags = s->n_flags;
+    use_machine(s, machine_get());
     return &s->base;
 }

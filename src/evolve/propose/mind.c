@@ -406,7 +406,7 @@ void mind_learn(mind *m, const atn_program_view *r)
 
 static void say_machine(const mind *m, atn_text *t)
 {
-    const atn_machine *c = machine_get();
+    const atn_machine *c = m->host.machine ? m->host.machine : machine_get();
     const atn_peaks *p = &m->host.peaks;
     text_addf(t, "%s, %s (%s), %d CPUs; the kernel runs on %d thread%s.\n", c->cpu, c->isa, c->features, c->cpus,
               m->host.threads, m->host.threads == 1 ? "" : "s");

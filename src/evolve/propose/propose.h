@@ -54,6 +54,7 @@ typedef struct {
     const atn_problem *(*problem)(void *ctx, int case_index);   /* what is really timed for a case */
     int threads;
     uint64_t seed;
+    const atn_machine *machine;    /* that candidates run on: not always this one */
     atn_peaks peaks;
     const char *compiler;
     double (*now)(void *ctx);      /* seconds since the run began */
