@@ -179,7 +179,7 @@ static const entry ROBUSTNESS[] = {
     {"", "f32 b2 h4/2 s3/700 d64 mask=f16:padded", ATN_DATA_NORMAL},
     {"", "f32 h2 s300 d64 causal mask=f32:blocks", ATN_DATA_PEAKED},
     {"", "bf16 h2 s420 d64 mask=bool:blocks sinks", ATN_DATA_NORMAL},
-    {"", "f32 h6 s130/260 d64 mask=bool:window", ATN_DATA_INVALID},
+    {"", "f32 h6 s130/260 d64 mask=bool:window", ATN_DATA_NORMAL},
     {"", "f16 b2 h4/2 s33 d64 causal", ATN_DATA_NORMAL},
     {"", "f16 h2 s17/40 d80 misalign", ATN_DATA_NEEDLE},
     {"", "f16 h4/2 s1/100 d64 layout=bshd cache=128", ATN_DATA_NORMAL},
