@@ -15,7 +15,9 @@ served = 0
 
 
 def chunk(text, why=None, usage=False):
-    o = {"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": why}]}
+    o = {"id": "chatcmpl-BxJ3sWq8vT1mYk2nZ0aLrE5d", "object": "chat.completion.chunk", "created": 1764000000, "model": "mock-1",
+         "system_fingerprint": None, "choices": [{"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": why}],
+         "usage": None}
     if usage:
         o["usage"] = {"prompt_tokens": 100, "completion_tokens": 10}
     return b"data: " + json.dumps(o, ensure_ascii=False).encode() + b"\n\n"
@@ -33,8 +35,8 @@ async def answer(what, key, text, w):
     elif name == "slow":                      # arg: events@a second
         w.write(head())
         count, rate = arg.split("@")
-        for _ in range(int(count)):
-            w.write(chunk("token "))
+        for i in range(int(count)):
+            w.write(chunk("token\n" if i % 8 == 7 else "token "))
             await w.drain()
             await asyncio.sleep(1 / int(rate))
         w.write(chunk(text) + chunk("", "stop", True) + b"data: [DONE]\n\n")

@@ -324,12 +324,62 @@ static void every_cut(void **state)
         }
 }
 
+/* Events that are alike are not parsed: the text is still that of each event read by itself. */
+static void alike(void **state)
+{
+    (void)state;
+    static const char *const events[] = {
+        "{\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"token \"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"x\\ny \\u00e4 \\\"\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"\\n\\t/\\/\\\\n\\\"end\\n\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"\xc3\xa4\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"a\",\"x\":\"b\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\":[{\"delta\":{\"content\":\"a\",\"content\":\"b\"},\"finish_reason\":null}],\"usage\":null}",
+        "{\"choices\": [{\"delta\": {\"content\": \"spaced\"}}]}",
+        "{\"choices\": [{\"delta\": {\"content\": \"\\\\\"}}]}",
+        "{\"choices\": [{\"delta\": {\"content\": null}}]}",
+        "{\"choices\": [{\"delta\": {\"content\": [{\"text\": \"part\"}]}}]}",
+        "{\"content\":\"not this\",\"choices\":[{\"delta\":{\"\\u0063ontent\":\"this\"}}]}",
+        "{\"content\":\"nor that\",\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}",
+        "{\"choices\":[{\"delta\":{\"content\":\"1\"}},{\"delta\":{\"content\":\"2\"}}]}",
+        "{\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}",
+        "{\"choices\":[]}"};
+    uint64_t x = 88172645463325252ull;
+    for (int round = 0; round < 400; round++) {
+        sse_reader all = {0};
+        atn_text want = {0};
+        for (int i = 0; i < 40; i++) {
+            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+            char *text = atn_format("data: %s\n\n", events[x % ((size_t)(round % ATN_COUNT(events)) + 1)]);
+            sse_reader one = {0};
+            sse_feed(&all, text, strlen(text));
+            sse_feed(&one, text, strlen(text));
+            if (one.text.n) text_addn(&want, one.text.s, one.text.n);
+            if (all.failed || one.failed) fail_msg("'%s': %s", text, all.error);
+            sse_free(&one);
+            free(text);
+        }
+        if (all.text.n != want.n || (want.n && strcmp(all.text.s, want.s)))
+            fail_msg("'%s', not '%s'", all.text.s, want.s);
+        sse_free(&all);
+        text_free(&want);
+    }
+    /* What no longer is JSON is still refused, however alike. */
+    sse_reader r = {0};
+    const char *broken = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"b\"}}]}\n\n";
+    sse_feed(&r, broken, strlen(broken));
+    assert_true(r.failed);
+    sse_free(&r);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return fprintf(stderr, "usage: %s mock_endpoint.py\n", argv[0]), 2;
     mock_start(argv[1]);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut),       cmocka_unit_test(each_fault),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut),       cmocka_unit_test(alike), cmocka_unit_test(each_fault),
                                        cmocka_unit_test(through_a_proxy), cmocka_unit_test(keeps_the_rate),
                                        cmocka_unit_test(breaks),          cmocka_unit_test(thousand),
                                        cmocka_unit_test(many_in_flight)};

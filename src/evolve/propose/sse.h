@@ -26,6 +26,8 @@ typedef struct {
     bool has_usage;
     int64_t tokens_in, tokens_out;
     int events;
+    atn_text like; /* an event that was read as JSON and held nothing but a piece of text, */
+    size_t before, after; /* with so many bytes before and after the piece. Empty: none came */
     char error[300];
 } sse_reader;
 
