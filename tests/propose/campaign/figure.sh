@@ -2,16 +2,18 @@
 # What knob tuning adds to a budget of answers: the recorded answers from the initial program, judged anew on this machine,
 # alone and with the knobs proposer beside them; then both winners raced.
 #
-#     figure.sh ATTUNE OUT_FOLDER [MINUTES]      # MINUTES (6): of the run with tuning; the one without ends with its answers
+#     figure.sh ATTUNE OUT_FOLDER [MINUTES [RECORD]]
+#
+# MINUTES (6): of the run with tuning; the one without ends with its answers. RECORD: another folder like this one (../guesses).
 #
 # WRAP (environment): a command put before each piece of at most SECONDS (100), for machines that are shared.
 set -eu
 attune=$1 out=$2 minutes=${3:-6}
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "${4:-$(dirname "$0")}" && pwd)
 ATTUNE_HOME=${ATTUNE_HOME:-$(cd "$here/../../.." && pwd)}
 export ATTUNE_HOME
 set -- --case "f32 h4 s256 d64" --case "f32 h4/2 s512 d128 causal" --case "f32 h4/2 s1/2048 d64"
-answers=$(grep -c '"kind":"answer"' "$here/record.jsonl")
+answers=$(grep -c '"outcome":"ok"' "$here/record.jsonl")
 
 evolve() { # NAME PROPOSERS LIMIT...
     name=$1 proposers=$2
@@ -37,5 +39,7 @@ for name in off on; do
     printf 'tuning %-3s  ' $name
     ${WRAP:-} timeout 60 "$attune" eval "$out/$name/best/best_program.c" --against "$here/initial_program.c" "$@" | grep '^speedup .*geometric'
 done
-printf 'on over off '
-${WRAP:-} timeout 60 "$attune" eval "$out/on/best/best_program.c" --against "$out/off/best/best_program.c" "$@" | grep '^speedup .*geometric'
+for race in 1 2 3 4 5; do # each in fresh processes: where their pages lie is worth a percent or two
+    printf 'on over off '
+    ${WRAP:-} timeout 60 "$attune" eval "$out/on/best/best_program.c" --against "$out/off/best/best_program.c" "$@" | grep '^speedup .*geometric'
+done

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes a run with answers (run.db) as a record in text that the replay proposer reads: record.jsonl and answers/NNN.md.
 
-    record.py RUN_FOLDER OUT_FOLDER
+    record.py RUN_FOLDER OUT_FOLDER [--without-verdicts]
 
+Without verdicts (and answers that were refused) a record can be judged anew by --proposer replay, not replayed to the
+same archive.
 One JSON object a line: "run" (what the engine was started with), "answer" (also those that were refused), "program" (in
 order of proposal, with its whole verdict), "cell" (the archive at the end). Prompts are kept as hashes: they hold the
 machine's figures; run.db has their text.
@@ -15,6 +17,7 @@ import sys
 
 def main():
     run, out = sys.argv[1:3]
+    bare = "--without-verdicts" in sys.argv
     db = sqlite3.connect(f"file:{run}/run.db?mode=ro", uri=True)
     db.row_factory = sqlite3.Row
     blob = dict(db.execute("select sha, text from blob"))
@@ -29,6 +32,8 @@ def main():
         question[o["number"]] = o
     for row in db.execute("select * from measurement where kind = 'answer' order by id"):
         o = json.loads(row["json"])
+        if bare and o["outcome"] != "ok":
+            continue
         text = blob[o["answer"]]
         times = sum(1 for l in lines if l["kind"] == "answer" and l["number"] == o["number"])
         name = f"{o['number']:03d}{chr(ord('a') + times - 1) if times else ''}.md"
@@ -42,13 +47,16 @@ def main():
                           "from proposal p join program q using (id) order by p.id"):
         o = {"kind": "program", **{k: row[k] for k in row.keys() if k not in ("t", "verdict", "confirm") and row[k] is not None}}
         o["note"] = os.path.basename(o["note"]) if o["proposer"] == "start" else o["note"]
+        if bare:
+            lines.append({k: v for k, v in o.items() if k not in ("object_hash", "cell", "score_low")})
+            continue
         o["verdict"] = json.loads(row["verdict"])
         o["verdict"].pop("reproduce", None)  # a command with paths of that machine
         if row["confirm"]:
             o["confirm"] = json.loads(row["confirm"])
             o["confirm"].pop("reproduce", None)
         lines.append(o)
-    for row in db.execute("select island, key, program from grid order by island, key"):
+    for row in [] if bare else db.execute("select island, key, program from grid order by island, key"):
         lines.append({"kind": "cell", "island": row["island"], "key": row["key"], "program": row["program"]})
     with open(f"{out}/record.jsonl", "w") as f:
         for l in lines:
