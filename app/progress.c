@@ -172,6 +172,7 @@ void progress_event(void *ctx, const evolve_event *e)
         break;
     case EVOLVE_BEST: say_program(p, e); break;
     case EVOLVE_CONTROL: say_controls(p, e); break;
+    case EVOLVE_DEMOTED:
     case EVOLVE_WARNING:
         progress_say(p, "%swarning:%s %s", term_set(stderr, TERM_YELLOW), term_set(stderr, TERM_PLAIN), e->text);
         break;

@@ -115,6 +115,18 @@ void archive_add(atn_archive *a, int64_t program, int island, const char *key, d
     if (a->migrate_every > 0 && a->islands > 1 && a->count % a->migrate_every == 0) migrate(a, log);
 }
 
+void archive_remove(atn_archive *a, int64_t program, archive_log *log)
+{
+    for (int i = 0; i < a->islands; i++) {
+        archive_island *g = &a->island[i];
+        for (int k = g->n - 1; k >= 0; k--) {
+            if (g->cell[k].program != program) continue;
+            log_change(log, i, g->cell[k].key, 0);
+            remove_at(g, k);
+        }
+    }
+}
+
 bool archive_holds(const atn_archive *a, int64_t program)
 {
     for (int i = 0; i < a->islands; i++)

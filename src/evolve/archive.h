@@ -53,6 +53,8 @@ void archive_free(atn_archive *a);
 /* The next judged program. island < 0: every island (the initial program). key NULL: it has no
  * score, and only counts. */
 void archive_add(atn_archive *a, int64_t program, int island, const char *key, double rank, archive_log *log);
+/* The program leaves every cell; they stay empty until somebody comes. */
+void archive_remove(atn_archive *a, int64_t program, archive_log *log);
 void archive_log_free(archive_log *l);
 bool archive_holds(const atn_archive *a, int64_t program);
 

@@ -24,7 +24,8 @@ typedef struct {
     atn_stage upto;
     int pairs;
     double seconds;
-    atn_verdict verdict;
+    atn_verdict verdict, incumbent_failure;
+    bool incumbent_failed;
     race_pairs *race_pairs;
     char *evidence;
     atn_controls controls;
@@ -47,6 +48,8 @@ static void call_judge(void *arg)
         return;
     }
     if (j->take_pairs) c->race_pairs = j->take_pairs(j->ctx);
+    const atn_verdict *failure = c->status == ATN_PROCESS && j->incumbent_failure ? j->incumbent_failure(j->ctx) : NULL;
+    if ((c->incumbent_failed = failure != NULL)) c->incumbent_failure = *failure;
     if (c->what == CALL_CANDIDATE && j->evidence && c->status == ATN_OK && c->verdict.correct && c->verdict.n_cases)
         c->evidence = j->evidence(j->ctx, &c->candidate, &c->verdict);
 }
@@ -129,6 +132,7 @@ static atn_status judged(atn_engine *e, judge_call *c, atn_verdict *v, atn_error
     atn_status st = judge_wait(e, c, err);
     if (e->abandoned) return st;
     *v = c->verdict;
+    if ((e->incumbent_failed = c->incumbent_failed)) e->incumbent_failure = c->incumbent_failure;
     if (c->race_pairs) e->pairs[e->n_pairs++] = c->race_pairs;
     if (c->evidence) {
         free(e->evidence);

@@ -35,6 +35,7 @@ const char *engine_source(atn_engine *e, engine_program *p)
 
 const atn_verdict *engine_verdict(atn_engine *e, engine_program *p)
 {
+    if (p->demoted) return p->demoted;
     if (p->verdict) return p->verdict;
     store_program stored;
     if (store_program_get(e->store, p->id, &stored, NULL)) return NULL;
@@ -206,12 +207,19 @@ void engine_view(atn_engine *e, engine_program *p, atn_program_view *out)
                               .score = p->valid ? p->low : -INFINITY};
 }
 
-/* Whom a race was against: the incumbent, or where races are long on their way an earlier one. */
-static const evolve_score *score_against(const atn_engine *e, int64_t id)
+const evolve_score *engine_score_against(const atn_engine *e, int64_t id)
 {
     for (int i = e->n_reigns - 1; i >= 0; i--)
         if (e->reign[i].id == id) return &e->reign[i].score;
     return &e->incumbent_score;
+}
+
+void engine_reign_begin(atn_engine *e, const engine_program *p, const evolve_score *score)
+{
+    e->incumbent = p->id;
+    e->incumbent_score = *score;
+    e->reign = atn_realloc(e->reign, (size_t)(e->n_reigns + 1) * sizeof *e->reign);
+    e->reign[e->n_reigns++] = (engine_reign){p->id, e->n_programs, *score};
 }
 
 /* The next program in order of judgement. `v` is its effective verdict; *log says what the archive changed. */
@@ -225,7 +233,7 @@ void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve
         *score = (evolve_score){.valid = same->valid, .score = same->score, .low = same->low, .high = same->high};
         memcpy(p->cell, same->cell, sizeof p->cell);
     } else {
-        score_make(&e->kinds, v, initial ? NULL : score_against(e, p->against), score);
+        score_make(&e->kinds, v, initial ? NULL : engine_score_against(e, p->against), score);
         if (score->valid) score_cell(score, v->workspace_bytes, p->cell, sizeof p->cell);
     }
     p->valid = score->valid;
@@ -244,10 +252,7 @@ void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve
     e->counts.since_best++;
     if (initial) e->initial = p->id;
     if (initial || p->promoted) {
-        e->incumbent = p->id;
-        e->incumbent_score = *score;
-        e->reign = atn_realloc(e->reign, (size_t)(e->n_reigns + 1) * sizeof *e->reign);
-        e->reign[e->n_reigns++] = (engine_reign){p->id, p->seq, *score};
+        engine_reign_begin(e, p, score);
         e->counts.promoted += !initial;
         e->counts.since_best = 0;
         memset(e->exhausted, 0, sizeof e->exhausted);

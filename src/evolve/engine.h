@@ -21,6 +21,7 @@ typedef struct {
     char *flags;
     char sha[33], object_hash[33], cell[ARCHIVE_KEY];
     bool valid, promoted, start; /* start: initial or shipped */
+    atn_verdict *demoted;        /* how it failed after it had been the best; NULL: it did not */
     double score, low, high, t;
     char *source;         /* NULL: in the store; engine_source loads it */
     atn_verdict *verdict; /* the same; engine_verdict */
@@ -100,6 +101,8 @@ typedef struct {
     race_pairs *pairs[2];      /* of the judge's last calls: race and confirmation of one candidate, or a comparison */
     int n_pairs;
     char *evidence; /* of the candidate, as JSON */
+    bool incumbent_failed; /* the judge's last call ended because of that: */
+    atn_verdict incumbent_failure;
     bool abandoned;            /* a call of the judge goes on behind our back: nothing that it uses may be freed */
     bool serving;              /* proposals and builds go on while the judge works */
     atn_status service_status; /* what failed meanwhile */
@@ -141,6 +144,9 @@ bool engine_only_slower(atn_reason r); /* reasons that leave a program right */
 engine_program *engine_program_make(const store_proposal *m);
 /* The next program in order of judgement. `v` is its effective verdict; *log says what the archive changed. */
 void engine_apply(atn_engine *e, engine_program *p, const atn_verdict *v, evolve_score *score, archive_log *log);
+/* Whom a race was against: the incumbent, or where races are long on their way an earlier one. */
+const evolve_score *engine_score_against(const atn_engine *e, int64_t id);
+void engine_reign_begin(atn_engine *e, const engine_program *p, const evolve_score *score); /* the incumbent from now on */
 void engine_learn(atn_engine *e, engine_program *p); /* tells the proposers */
 void engine_trim(atn_engine *e, const archive_log *log, engine_program *newest);
 void engine_forget(engine_program *p);
@@ -191,6 +197,16 @@ void engine_nodes(atn_engine *e); /* records the machines of a judge elsewhere *
 bool engine_shares_initial(const atn_engine *e); /* incumbent and initial program are one build */
 /* Sleeps until the judge, a build or a proposer has something, at most `most_ms`. */
 void engine_wait(atn_engine *e, bool judging, int most_ms);
+
+/* ---- demote.c: the best program of the run turns out to fail ---- */
+
+/* After a call of the judge that the incumbent failed in: judged alone, and where it fails again (or `at_once`) it
+ * loses its place to the best of the rest, on disk and in memory. *done false: it stays, and the call may be repeated. */
+atn_status engine_demote_failed(atn_engine *e, bool at_once, bool *done, atn_error *err);
+/* The same with the failure known; false: there is nobody below it, or no next one builds. */
+bool engine_demote(atn_engine *e, const atn_verdict *why, atn_error *err);
+/* On resume: those demotions that came after the programs that are there now, from *next on. */
+atn_status engine_demote_again(atn_engine *e, const store_measurement *list, int n, int *next, atn_error *err);
 
 /* ---- now.c: for who watches ---- */
 

@@ -44,10 +44,18 @@ static evolve_stop why_stop(const atn_engine *e)
     return EVOLVE_STOP_NONE;
 }
 
-/* A failure of the world (not of a candidate) in the judge: another try may work, three in a row will not. */
+/* A failure of the world (not of a candidate) in the judge: another try may work, three in a row will not. Where it was
+ * the incumbent's, the next best takes its place and the candidate is tried again. */
 static atn_status world_failed(atn_engine *e, engine_slot *s, atn_status st, const atn_error *why)
 {
-    if (++e->judge_failures >= 3 || !e->initial || e->store_failed) return st;
+    bool last = ++e->judge_failures >= 3, demoted = false;
+    if (!e->initial || e->store_failed) return st;
+    atn_error err = {0};
+    atn_status other = e->incumbent_failed ? engine_demote_failed(e, last, &demoted, &err) : ATN_OK;
+    if (other) engine_warn(e, "%s", err.text);
+    if (demoted) e->judge_failures = 0;
+    if (demoted || e->abandoned || engine_stopping(e)) return ATN_OK;
+    if (last) return st;
     engine_warn(e, "could not judge #%" PRId64 ": %s; trying again", s->made.id, why->text);
     return ATN_OK;
 }
@@ -127,6 +135,7 @@ static void engine_close(atn_engine *e)
     if (e->has_incumbent_built) e->judge->build_release(e->judge->ctx, &e->incumbent_built);
     for (int i = 0; i < e->n_programs; i++) {
         engine_forget(e->program[i]);
+        free(e->program[i]->demoted);
         free(e->program[i]->flags);
         free(e->program[i]);
     }

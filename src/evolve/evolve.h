@@ -31,6 +31,7 @@ enum { EVOLVE_PROPOSERS_MAX = 8, EVOLVE_SHIPPED_MAX = 32, EVOLVE_LINEAGE_MAX = 6
     X(PHASE, "phase") /* text: what begins: "initial program", "shipped kernels", "evolve", "final comparison" ... */  \
     X(JUDGED, "judged") /* a program has its verdict (event->program, ->verdict) */                                    \
     X(BEST, "best")     /* it became the new best; follows its JUDGED */                                               \
+    X(DEMOTED, "demoted")     /* text: the best failed, and who took its place (event->best) */                        \
     X(MIGRATION, "migration")                                                                                          \
     X(CONTROL, "control") /* A/A and known-slower races (event->controls) */                                           \
     X(WARNING, "warning") /* text */                                                                                   \
@@ -182,6 +183,8 @@ struct evolve_judge {
     atn_stage (*stage)(void *ctx);
     /* Every pair of the last candidate or compare, to be freed by race_pairs_free. May be NULL and may give NULL. */
     race_pairs *(*take_pairs)(void *ctx);
+    /* Why the incumbent of the last candidate or compare failed; NULL: it did not. On the second thread. May be NULL. */
+    const atn_verdict *(*incumbent_failure)(void *ctx);
     /* What explains a right candidate's speed, as JSON of judge/evidence.h; on the second thread, after candidate. The
      * caller frees. May be NULL and may give NULL. */
     char *(*evidence)(void *ctx, const build_result *candidate, const atn_verdict *v);

@@ -26,6 +26,7 @@ typedef struct {
     atn_suite suite, final_suite; /* own copies: an abandoned call may outlive the caller's */
     double initial_ns[ATN_CASES_MAX];
     race_pairs *pairs; /* of the last call, whichever judge did it */
+    atn_verdict incumbent_failure; /* the same; OK: none */
     bool has_final;
 } real_judge;
 
@@ -71,10 +72,14 @@ static void real_build_release(void *ctx, build_result *r)
     build_release(r);
 }
 
-static void keep_pairs(real_judge *r, atn_judge *j)
+/* What outlives the call, and perhaps the judge that did it. */
+static void keep_record(real_judge *r, atn_judge *j)
 {
+    const atn_verdict *failure = judge_incumbent_failure(j);
     race_pairs_free(r->pairs);
     r->pairs = judge_take_pairs(j);
+    if (failure) r->incumbent_failure = *failure;
+    else r->incumbent_failure.reason = ATN_REASON_OK;
 }
 
 static atn_status real_candidate(void *ctx, const build_result *candidate, const build_result *incumbent,
@@ -82,7 +87,7 @@ static atn_status real_candidate(void *ctx, const build_result *candidate, const
 {
     real_judge *r = ctx;
     atn_status st = judge_candidate(r->judge, candidate, incumbent, upto, v, err);
-    keep_pairs(r, r->judge);
+    keep_record(r, r->judge);
     return st;
 }
 
@@ -97,6 +102,12 @@ static race_pairs *real_take_pairs(void *ctx)
     race_pairs *p = r->pairs;
     r->pairs = NULL;
     return p;
+}
+
+static const atn_verdict *real_incumbent_failure(void *ctx)
+{
+    const atn_verdict *v = &((real_judge *)ctx)->incumbent_failure;
+    return v->reason == ATN_REASON_OK ? NULL : v;
 }
 
 static char *real_evidence(void *ctx, const build_result *candidate, const atn_verdict *v)
@@ -159,7 +170,7 @@ static atn_status real_compare(void *ctx, const build_result *candidate, const b
         atn_status st = full_size ? final_judge(r, seconds > 0 ? seconds : 30, err) : ATN_OK;
         atn_judge *by = full_size ? r->final : r->judge;
         if (!st) st = judge_compare(by, candidate, incumbent, pairs, confirm, v, err);
-        if (by) keep_pairs(r, by);
+        if (by) keep_record(r, by);
         return st;
     }
     judge_options o = r->options;
@@ -167,7 +178,7 @@ static atn_status real_compare(void *ctx, const build_result *candidate, const b
     atn_judge *j = NULL;
     atn_status st = judge_create(&o, &j, err);
     if (!st) st = judge_compare(j, candidate, incumbent, pairs, confirm, v, err);
-    if (j) keep_pairs(r, j);
+    if (j) keep_record(r, j);
     judge_free(j);
     return st;
 }
@@ -230,6 +241,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
                         .candidate = real_candidate,
                         .take_pairs = real_take_pairs,
                         .evidence = real_evidence,
+                        .incumbent_failure = real_incumbent_failure,
                         .stage = real_stage,
                         .compare = real_compare,
                         .controls = real_controls,

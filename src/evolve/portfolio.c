@@ -45,6 +45,17 @@ void portfolio_add(atn_portfolio *p, int64_t program, const evolve_score *s)
     }
 }
 
+void portfolio_remove(atn_portfolio *p, int64_t program)
+{
+    for (int i = 0; i < p->n; i++) {
+        portfolio_class *c = &p->cls[i];
+        int kept = 0;
+        for (int j = 0; j < c->n; j++)
+            if (c->top[j].program != program) c->top[kept++] = c->top[j];
+        c->n = kept;
+    }
+}
+
 bool portfolio_holds(const atn_portfolio *p, int64_t program)
 {
     for (int i = 0; i < p->n; i++)

@@ -30,6 +30,7 @@ typedef struct {
 
 void portfolio_init(atn_portfolio *p, const atn_suite *s, const suite_kinds *k, int threads);
 void portfolio_add(atn_portfolio *p, int64_t program, const evolve_score *score);
+void portfolio_remove(atn_portfolio *p, int64_t program);
 bool portfolio_holds(const atn_portfolio *p, int64_t program);
 /* Mean log-ratio of a class in a comparison of two programs, with the mean of its cases' bounds; false if a case is
  * missing. */

@@ -84,7 +84,8 @@ static void chained(atn_engine *e, engine_program *winner, atn_verdict *v)
     v->suite_high = s->high;
 }
 
-static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *winner, engine_program *root)
+/* False: the winner failed at full size and is the winner no longer. */
+static bool final_comparisons(atn_engine *e, evolve_result *r, engine_program *winner, engine_program *root)
 {
     const evolve_interval one = {1, 1, 1};
     engine_program *initial = engine_find(e, e->initial);
@@ -95,6 +96,7 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
     if (seconds > 0 && !engine_stopping(e)) engine_phase(e, "final comparison");
     if (winner != initial)
         r->has_versus_initial = compare(e, "final", winner, initial, true, seconds * 0.45, &r->versus_initial);
+    if (!engine_only_slower(r->versus_initial.reason) && engine_demote(e, &r->versus_initial, NULL)) return false;
     if (!r->has_versus_initial) {
         chained(e, winner, &r->versus_initial);
         r->final_from_chain = winner != initial;
@@ -102,7 +104,7 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
     r->speedup = winner == initial ? one : interval_of(&r->versus_initial);
     r->ancestor_speedup = root == initial ? one : r->speedup;
     r->evolved_speedup = root == initial ? r->speedup : one;
-    if (root == winner || root == initial) return;
+    if (root == winner || root == initial) return true;
     r->has_versus_ancestor = compare(e, "final_ancestor", winner, root, true, seconds * 0.15, &r->versus_ancestor);
     r->has_ancestor_versus_initial =
         compare(e, "ancestor", root, initial, true, seconds * 0.25, &r->ancestor_versus_initial);
@@ -114,6 +116,7 @@ static void final_comparisons(atn_engine *e, evolve_result *r, engine_program *w
     }
     if (r->has_ancestor_versus_initial) r->ancestor_speedup = interval_of(&r->ancestor_versus_initial);
     else r->ancestor_speedup = (evolve_interval){exp(root->score), exp(root->low), exp(root->high)};
+    return true;
 }
 
 /* ---- files ---- */
@@ -467,15 +470,16 @@ static void fill_basics(atn_engine *e, evolve_result *r)
 atn_status result_make(atn_engine *e, evolve_result *r, atn_error *err)
 {
     fill_basics(e, r);
-    engine_program *winner = engine_find(e, e->incumbent);
-    if (!winner) return ATN_OK;
-    r->winner = winner->id;
-    r->winner_is_initial = e->incumbent == e->initial;
-    r->n_lineage = lineage_of(e, winner->id, r->lineage, EVOLVE_LINEAGE_MAX);
-    engine_program *root = engine_find(e, r->lineage[r->n_lineage - 1].id);
-    memcpy(r->root_origin, root->origin, sizeof r->root_origin);
-    if (engine_verdict(e, winner)) r->verdict = *engine_verdict(e, winner);
-    final_comparisons(e, r, winner, root);
+    engine_program *winner, *root;
+    do {
+        if (!(winner = engine_find(e, e->incumbent))) return ATN_OK;
+        r->winner = winner->id;
+        r->winner_is_initial = e->incumbent == e->initial;
+        r->n_lineage = lineage_of(e, winner->id, r->lineage, EVOLVE_LINEAGE_MAX);
+        root = engine_find(e, r->lineage[r->n_lineage - 1].id);
+        memcpy(r->root_origin, root->origin, sizeof r->root_origin);
+        if (engine_verdict(e, winner)) r->verdict = *engine_verdict(e, winner);
+    } while (!final_comparisons(e, r, winner, root));
     portfolio_classes(e, r, winner);
 
     bool may = e->stop != EVOLVE_STOP_DISK_FULL && e->stop != EVOLVE_STOP_FAILED;

@@ -200,7 +200,14 @@ static atn_status restore(atn_engine *e, atn_error *err)
     if (st) return st;
     e->t_base = progress.t_last;
     e->proposals = progress.proposals;
-    for (int i = 0; i < n && !st; i++) st = restore_program(e, &list[i], err);
+    store_measurement *demotions = NULL;
+    int n_demotions = 0, demoted = 0;
+    st = store_measurements(e->store, "demotion", &demotions, &n_demotions, err);
+    for (int i = 0; i < n && !st; i++) {
+        st = restore_program(e, &list[i], err);
+        if (!st) st = engine_demote_again(e, demotions, n_demotions, &demoted, err);
+    }
+    store_measurements_free(demotions, n_demotions);
     store_programs_free(list, n);
     if (!st) st = store_proposals_open(e->store, &e->start, &e->n_start, err);
     for (int i = 0; i < e->n_start; i++) e->starts += !strcmp(e->start[i].proposer, "start");

@@ -60,7 +60,8 @@ static int64_t next_opponent(const atn_engine *e, const engine_slot *s)
 {
     const evolve_outcome *o = s->outcome;
     if (s->state != SLOT_JUDGED || !o->has_confirm || o->confirm.reason != ATN_REASON_OK) return 0;
-    for (int i = 0; i + 1 < e->n_reigns; i++)
+    if (s->against == e->incumbent) return 0;
+    for (int i = e->n_reigns - 2; i >= 0; i--) /* who was the best twice has the last successor */
         if (e->reign[i].id == s->against) return e->reign[i + 1].id;
     return 0;
 }

@@ -25,6 +25,7 @@ typedef struct {
     const atn_suite *scope; /* the timed cases; NULL or with one plain f32 prefill among them: every plain f32 problem
                              * must be covered. Else (bf16, decode only, windows ...) what must be covered are problems
                              * of the timed cases' kinds, and the suites are played in those kinds as well */
+    atn_verdict *incumbent; /* gets the incumbent's failure while timed; may be NULL */
 } check_context;
 
 typedef enum { CHECK_ACCURACY, CHECK_STABILITY, CHECK_ROBUSTNESS, CHECK_HELDOUT } check_group;

@@ -41,6 +41,7 @@ struct atn_judge {
     int cpu;
     atomic_int stage; /* for who asks from another thread */
     race_pairs *pairs; /* of the last timed campaign; NULL: none, or taken */
+    atn_verdict incumbent; /* its failure in the last call, where it had one */
 };
 
 judge_options judge_defaults(void)
@@ -116,7 +117,8 @@ static check_context context(atn_judge *j, bool pinned)
                            .cpu = pinned ? j->cpu : -1,
                            .seed = rng_mix(j->seed + j->campaigns++),
                            .program = j->o.program,
-                           .scope = j->o.timing};
+                           .scope = j->o.timing,
+                           .incumbent = &j->incumbent};
 }
 
 static int by_flops(const void *a, const void *b, void *j)
@@ -402,6 +404,19 @@ static void verdict_start(atn_verdict *v, const build_result *candidate)
     memcpy(v->evidence, candidate->evidence, sizeof v->evidence);
 }
 
+/* Nothing of the call before is left. */
+static void call_start(atn_judge *j, atn_verdict *v, const build_result *candidate)
+{
+    verdict_start(v, candidate);
+    race_pairs_free(judge_take_pairs(j));
+    j->incumbent.reason = ATN_REASON_OK;
+}
+
+const atn_verdict *judge_incumbent_failure(const atn_judge *j)
+{
+    return j->incumbent.reason == ATN_REASON_OK ? NULL : &j->incumbent;
+}
+
 /* A failure without a reproduce line of its own is seen again by evaluating the whole program. */
 static void verdict_end(const atn_judge *j, atn_verdict *v)
 {
@@ -444,6 +459,7 @@ static atn_status timed_stages(atn_judge *j, const build_result *candidate, cons
         /* An incumbent that fails while timed was right before: once may be the machine, so both run again. */
         if (s == ATN_PROCESS) {
             *v = before;
+            j->incumbent.reason = ATN_REASON_OK;
             s = raced_stages(j, candidate->so_fd, incumbent->so_fd, upto, v, err);
         }
     }
@@ -473,8 +489,7 @@ static atn_status confirm_win(atn_judge *j, const build_result *candidate, const
 atn_status judge_candidate(atn_judge *j, const build_result *candidate, const build_result *incumbent, atn_stage upto,
                            atn_verdict *v, atn_error *err)
 {
-    verdict_start(v, candidate);
-    race_pairs_free(judge_take_pairs(j));
+    call_start(j, v, candidate);
     atn_status s = ATN_OK;
     if (v->reason == ATN_REASON_OK && upto >= ATN_STAGE_QUICK) {
         double start = clock_s();
@@ -504,8 +519,7 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
     atn_stage stage = confirm ? ATN_STAGE_CONFIRM : ATN_STAGE_RACE;
     int lock = -1;
     atn_status s = ATN_OK;
-    verdict_start(v, candidate);
-    race_pairs_free(judge_take_pairs(j));
+    call_start(j, v, candidate);
     if (v->reason == ATN_REASON_OK && confirm) {
         double start = clock_s();
         check_context c = context(j, false);
@@ -519,6 +533,7 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
         s = measure(j, stage, candidate->so_fd, incumbent->so_fd, pairs, v, err);
         if (s == ATN_PROCESS) { /* as in timed_stages */
             *v = before;
+            j->incumbent.reason = ATN_REASON_OK;
             s = measure(j, stage, candidate->so_fd, incumbent->so_fd, pairs, v, err);
         }
         v->seconds_race = clock_s() - start;

@@ -48,6 +48,10 @@ atn_stage judge_stage(const atn_judge *j);
 atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
                          bool confirm, atn_verdict *v, atn_error *err);
 
+/* Why the last of these calls ended with ATN_PROCESS, where the incumbent failed in two races on end, in new processes
+ * each: its verdict. NULL: it did not. Valid until the next call. */
+const atn_verdict *judge_incumbent_failure(const atn_judge *j);
+
 /* Every pair of the last timed stage of the last call of judge_candidate or judge_compare; NULL: nothing was raced. The
  * caller takes it (race_pairs_free); a second call gives NULL. */
 race_pairs *judge_take_pairs(atn_judge *j);

@@ -135,6 +135,17 @@ static void raise_priority(atn_timing *t)
     (void)!setpriority(PRIO_PROCESS, 0, -15);
 }
 
+/* The incumbent's failure: its verdict for whoever asked for it, and a status, because no candidate is to blame. */
+static atn_status blame_incumbent(const atn_timing *t, const case_state *k, atn_verdict *w, const char *what,
+                                  atn_error *err)
+{
+    if (w->reason == ATN_REASON_OK) check_fail(w, t->stage, ATN_REASON_REFUSED, &t->c, &k->item, "can_run says no");
+    else if (k && !w->reproduce[0]) check_locate(w, t->stage, &t->c, &k->item);
+    w->stage = t->stage;
+    if (t->c.incumbent) *t->c.incumbent = *w;
+    return atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, %s: %s", what, w->evidence);
+}
+
 static atn_status start_side(atn_timing *t, int side, int so_fd, atn_verdict *v, atn_error *err)
 {
     worker_options o = {.threads = t->c.threads, .cpu = t->c.cpu, .cpu_seconds = 600.0 * t->c.threads};
@@ -142,8 +153,7 @@ static atn_status start_side(atn_timing *t, int side, int so_fd, atn_verdict *v,
     atn_verdict *w = side == CANDIDATE ? v : &other;
     atn_status s = worker_start(&o, so_fd, t->arena, &t->worker[side], w, err);
     if (s != ATN_OK || t->worker[side]) return s;
-    if (side == INCUMBENT)
-        return atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, does not start: %s", other.evidence);
+    if (side == INCUMBENT) return blame_incumbent(t, NULL, w, "does not start", err);
     v->stage = t->stage;
     return ATN_OK;
 }
@@ -180,7 +190,7 @@ static atn_status ask_plans(atn_timing *t, atn_verdict *v, atn_error *err)
             atn_verdict other = {0}, *w = side == CANDIDATE ? v : &other;
             bool ok = worker_plan(t->worker[side], k->job, &can_run, &plan, w);
             if (side == INCUMBENT && !(ok && can_run))
-                return atn_fail(err, ATN_PROCESS, "the incumbent cannot run a timing case: %s", other.evidence);
+                return blame_incumbent(t, k, w, "cannot run a timing case", err);
             if (!ok) {
                 check_locate(v, t->stage, &t->c, &k->item);
                 return ATN_OK;
@@ -348,15 +358,12 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
         double e = row_error(t, worker_args(t->worker[side], k->job, r.slot), r);
         if (side == CANDIDATE && !(e <= k->s.error)) k->s.error = e;
         if (e <= tol.row_worst) continue;
-        if (side == INCUMBENT) {
-            *s = atn_fail(err, ATN_PROCESS,
-                          "the incumbent, judged correct before, gave a wrong row while timed (error %.3g)", e);
-            return false;
-        }
+        atn_verdict other = {0};
         k->item.data = (atn_data)kind;
-        check_fail(v, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
+        check_fail(side == CANDIDATE ? v : &other, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
                    "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)",
                    r.b, r.h, r.i, r.slot, e, tol.row_worst);
+        if (side == INCUMBENT) *s = blame_incumbent(t, k, &other, "gave a wrong row", err);
         return false;
     }
     k->s.rows_checked++;
@@ -413,8 +420,7 @@ static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], a
         if (!t->worker[side]) continue;
         times[side] = run_slice(t, k, side, calls, side == CANDIDATE ? v : &other);
         if (times[side] < 0 && side == INCUMBENT) {
-            *s = atn_fail(err, ATN_PROCESS, "the incumbent, judged correct before, failed while timed: %s",
-                          other.evidence);
+            *s = blame_incumbent(t, k, &other, "failed while timed", err);
             return false;
         }
         if (times[side] < 0) {

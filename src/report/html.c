@@ -349,7 +349,10 @@ static void add_controls(atn_text *t, const run_view *v)
         row(t, i ? "after the run" : "before the run", s);
     }
     if (!v->has_controls[0] && !v->has_controls[1]) row(t, "none", "no control was run");
-    atn_text nodes = {0};
+    atn_text nodes = {0}, demoted = {0};
+    demotions_text(v->folder, &demoted);
+    if (demoted.n) row(t, "demoted", demoted.s);
+    text_free(&demoted);
     nodes_text(v->folder, &nodes);
     if (nodes.n) row(t, "nodes", nodes.s);
     text_free(&nodes);

@@ -149,6 +149,18 @@ static void add_controls(atn_text *t, const run_view *v)
     }
 }
 
+static void add_demotions(atn_text *t, const run_view *v)
+{
+    atn_text demoted = {0};
+    demotions_text(v->folder, &demoted);
+    if (demoted.n) {
+        text_add(t, "Demoted   ");
+        add_clean(t, demoted.s);
+        text_add(t, "\n");
+    }
+    text_free(&demoted);
+}
+
 static void add_nodes(atn_text *t, const run_view *v)
 {
     atn_text nodes = {0}, others = {0};
@@ -285,6 +297,7 @@ atn_status report_tables(const char *folder, const char *program, const char *bo
     add_provenance(out, &v);
     add_edits(out, &v, folder);
     add_controls(out, &v);
+    add_demotions(out, &v);
     add_nodes(out, &v);
     add_counts(out, &v);
     add_files(out, &v);

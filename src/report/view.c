@@ -366,6 +366,25 @@ void view_root_words(const run_view *v, char *out, size_t room)
     else snprintf(out, room, "%s", origin);
 }
 
+void demotions_text(const char *folder, atn_text *out)
+{
+    atn_store *s = NULL;
+    store_measurement *list = NULL;
+    int n = 0;
+    if (!store_open(folder, STORE_READ, NULL, 0, &s, NULL) && !store_measurements(s, "demotion", &list, &n, NULL))
+        for (int i = 0; i < n; i++) {
+            json_t *o = json_loads(list[i].json, 0, NULL), *v = json_object_get(o, "verdict");
+            const char *reason = json_string_value(json_object_get(v, "reason")),
+                       *words = json_string_value(json_object_get(v, "evidence"));
+            text_addf(out, "%s#%lld failed after %lld verdicts (%s: %.160s), #%lld took its place", i ? "; " : "",
+                      (long long)list[i].program, (long long)json_integer_value(json_object_get(o, "after")),
+                      reason ? reason : "?", words ? words : "", (long long)list[i].against);
+            json_decref(o);
+        }
+    store_measurements_free(list, n);
+    store_close(s);
+}
+
 double view_best_peak_fraction(const run_view *v)
 {
     double best = NAN;

@@ -79,6 +79,9 @@ void view_root_words(const run_view *v, char *out, size_t room);
 /* What a case is called in a narrow column, and its sizes. */
 double view_best_peak_fraction(const run_view *v); /* largest over the cases; NAN */
 
+/* Best programs of their time that failed later, and who took their place; nothing where none did. */
+void demotions_text(const char *folder, atn_text *out);
+
 /* nodes.c: machines that judged elsewhere, and folders of the same run for other kinds of machine; "" where none. */
 void nodes_text(const char *folder, atn_text *out);
 void nodes_others(const char *folder, atn_text *out);

@@ -58,7 +58,9 @@ static const char schema_sql[] =
     X(PROGRESS, "SELECT (SELECT count(*) FROM program),(SELECT count(*) FROM proposal),"                               \
                 "(SELECT ifnull(max(seq),0) FROM program),"                                                            \
                 "max(ifnull((SELECT max(t) FROM program),0),ifnull((SELECT max(t) FROM event),0)),"                    \
-                "(SELECT id FROM program WHERE promoted ORDER BY seq DESC LIMIT 1)")
+                "ifnull((SELECT against FROM measurement WHERE kind='demotion' AND json_extract(json,'$.after')>="       \
+                "(SELECT max(seq) FROM program WHERE promoted) ORDER BY id DESC LIMIT 1),"                             \
+                "(SELECT id FROM program WHERE promoted ORDER BY seq DESC LIMIT 1))")
 
 enum {
 #define ATN_X(name, sql) Q_##name,

@@ -146,6 +146,22 @@ static char *evidence(void *ctx, const build_result *b, const atn_verdict *v)
 
 static const int all[FAKE_CASES] = {0, 1, 2, 3, 4, 5, 6, 7}, few[3] = {0, 3, 7};
 
+static bool fails(fake_judge *f, const build_result *b)
+{
+    int d[8];
+    decode(b, d);
+    f->failed = f->fails_from && f->candidates >= f->fails_from && d[0] > 0;
+    if (f->failed)
+        f->failure = (atn_verdict){.stage = ATN_STAGE_RACE, .reason = ATN_REASON_WRONG, .evidence = "row 5 is off"};
+    return f->failed;
+}
+
+static const atn_verdict *incumbent_failure(void *ctx)
+{
+    fake_judge *f = ctx;
+    return f->failed ? &f->failure : NULL;
+}
+
 static atn_status replayed(fake_judge *f, const char *json, atn_verdict *v, atn_error *err)
 {
     return verdict_from_json(json, v, err);
@@ -167,6 +183,13 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
             f->next_row++;
         ATN_CHECK(f->next_row < f->n_rows && !strcmp(f->rows[f->next_row].object_hash, x->object_hash));
         return replayed(f, f->rows[f->next_row++].verdict, v, err);
+    }
+    if (inc && fails(f, inc)) return atn_fail(err, ATN_PROCESS, "the incumbent failed while timed");
+    f->failed = false;
+    if (!inc && f->fails_alone && fails(f, x)) {
+        *v = f->failure;
+        f->failed = false;
+        return ATN_OK;
     }
     decode(x, a);
     memset(v, 0, sizeof *v);
@@ -209,13 +232,19 @@ static atn_status compare(void *ctx, const build_result *x, const build_result *
 {
     fake_judge *f = ctx;
     int a[8], b[8];
-    (void)pairs, (void)full_size, (void)seconds;
+    (void)pairs, (void)seconds;
     f->compares++;
     if (f->judge_us) nanosleep(&(struct timespec){.tv_nsec = f->judge_us * 1000L}, NULL);
     if (f->rows && confirm) {
         const store_program *row = &f->rows[f->next_row - 1];
         ATN_CHECK(row->confirm);
         return replayed(f, row->confirm, v, err);
+    }
+    if (fails(f, y)) return atn_fail(err, ATN_PROCESS, "the incumbent failed while timed");
+    if (full_size && fails(f, x)) {
+        *v = f->failure;
+        f->failed = false;
+        return ATN_OK;
     }
     decode(x, a);
     decode(y, b);
@@ -254,6 +283,7 @@ void fake_init(fake_judge *f)
                              .compare = compare,
                              .take_pairs = take_pairs,
                              .evidence = evidence,
+                             .incumbent_failure = incumbent_failure,
                              .controls = controls,
                              .compiler = "fake 1",
                              .version = "fake"};

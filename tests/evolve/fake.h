@@ -16,6 +16,11 @@ typedef struct {
     int judge_us;   /* time of a judgement */
     int slow_after; /* the judgement after that many takes half a minute; 0: none */
     bool constant;  /* no noise */
+    /* From judgement number `fails_from` on (0: never) programs whose first digit is not 0 fail as incumbents and at full
+     * size; fails_alone: when judged alone too. */
+    int fails_from;
+    bool fails_alone, failed;
+    atn_verdict failure;
     int candidates, compares, builds;
     race_pairs *pairs; /* of the last call, until it is taken */
     /* Replay: verdicts come from a stored run, in order. */

@@ -50,12 +50,14 @@ typedef struct {
     int stop_after; /* judged programs until the "user" interrupts */
     double last_best;
     bool best_fell;
+    int retries; /* judgements that were begun again */
 } watcher;
 
 static void watch(void *ctx, const evolve_event *e)
 {
     watcher *w = ctx;
     w->events[e->type]++;
+    w->retries += e->type == EVOLVE_WARNING && strstr(e->text, "trying again") != NULL;
     if (e->best && e->best_speedup < w->last_best) w->best_fell = true;
     if (e->best) w->last_best = e->best_speedup;
     if (w->stop_after && w->events[EVOLVE_JUDGED] == w->stop_after) w->stop = 1;
@@ -435,6 +437,68 @@ static void survives_kills(void **state)
     store_programs_free(rows, n);
 }
 
+/* Every demotion is on record, its program holds no cell, and the store's incumbent is `winner`. */
+static void check_demotions(int demoted, int64_t winner)
+{
+    atn_store *s = open_run();
+    store_measurement *m;
+    store_cell *cells;
+    store_progress progress;
+    int n, n_cells;
+    assert_int_equal(store_measurements(s, "demotion", &m, &n, NULL), ATN_OK);
+    assert_int_equal(n, demoted);
+    assert_int_equal(store_cells(s, &cells, &n_cells, NULL), ATN_OK);
+    for (int i = 0; i < n; i++) {
+        expect_in(m[i].json, "row 5 is off");
+        for (int k = 0; k < n_cells; k++) assert_int_not_equal(cells[k].program, m[i].program);
+    }
+    assert_int_equal(store_progress_get(s, &progress, NULL), ATN_OK);
+    assert_int_equal(progress.incumbent, winner);
+    free(cells);
+    store_measurements_free(m, n);
+    store_close(s);
+}
+
+/* Most programs begin to fail once they are the best: the run goes on with the next best, and resumed twice it agrees
+ * with what it did. Where the best fails only beside others, it may try three times. */
+static void demotes_the_best(bool fails_alone)
+{
+    enum { FROM = 40, MORE = 30 };
+    fake_judge f;
+    watcher w = {0};
+    evolve_result r;
+    atn_error err = {0};
+    evolve_options o = options(60);
+    fake_init(&f);
+    f.fails_from = FROM;
+    f.fails_alone = fails_alone;
+    for (int part = 0; part < 3; part++, o.resume = true, o.iterations += MORE) {
+        if (go(o, &f, fake_proposer(), &w, &r, &err)) fail_msg("part %d: %s", part, err.text);
+        assert_int_equal(r.stop, EVOLVE_STOP_ITERATIONS);
+        assert_int_equal(r.counts.evolved, o.iterations);
+        check_demotions(w.events[EVOLVE_DEMOTED], r.winner);
+        char *source = read_output("best/best_program.c"), *digits = strstr(source, "{");
+        assert_true(digits && digits[1] == '0');
+        free(source);
+        evolve_result_free(&r);
+    }
+    assert_true(w.events[EVOLVE_DEMOTED] > 3 && w.best_fell);
+    if (fails_alone) assert_int_equal(w.retries, 0);
+    else assert_true(w.retries >= 2);
+}
+
+static void demotes(void **state)
+{
+    (void)state;
+    demotes_the_best(true);
+}
+
+static void demotes_after_three(void **state)
+{
+    (void)state;
+    demotes_the_best(false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +506,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(stops, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stops_while_judging, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(refuses, fresh_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(demotes, fresh_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(demotes_after_three, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(survives_kills, fresh_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
