@@ -11,6 +11,7 @@
 #include "evolve/engine.h"
 
 static const double STOP_GRACE_S = 0.4; /* a call of the judge that ends within that after Ctrl-C still counts */
+static const double CANCEL_S = 1.5;     /* a judge that may be cancelled ends a call in that time */
 static const double LATE_S = 30;        /* a call may end that long after its time */
 
 /* ---- calls ---- */
@@ -83,9 +84,18 @@ static double deadline(const atn_engine *e, const judge_call *c)
     return e->serving ? INFINITY : clock_s() + LATE_S;
 }
 
-static atn_status give_up(atn_engine *e, atn_error *err)
+/* Ends the call, or leaves it alone where the judge cannot; *ended: nothing of it goes on. */
+static atn_status give_up(atn_engine *e, bool *ended, atn_error *err)
 {
-    e->abandoned = e->judge->abandoned = true;
+    evolve_judge *j = e->judge;
+    *ended = false;
+    if (j->cancel) {
+        j->cancel(j->ctx, true);
+        for (double end = clock_s() + CANCEL_S; !(*ended = desk_done(e->desk)) && clock_s() < end;)
+            poll(&(struct pollfd){.fd = desk_fd(e->desk), .events = POLLIN}, 1, 50);
+        if (*ended) j->cancel(j->ctx, false);
+    }
+    e->abandoned = j->abandoned = !*ended;
     if (engine_stopping(e)) return atn_fail(err, ATN_CANCELLED, "interrupted");
     engine_warn(e, "the judge did not get its turn in time; is another program holding the machine's timing lock?");
     return atn_fail(err, ATN_CANCELLED, "the judge did not get its turn in time");
@@ -104,7 +114,12 @@ static atn_status judge_wait(atn_engine *e, judge_call *c, atn_error *err)
     while (!e->judge->width && !desk_done(e->desk)) {
         bool idle;
         if (engine_stopping(e) && stop_at == 0) stop_at = clock_s() + STOP_GRACE_S;
-        if ((stop_at > 0 && clock_s() >= stop_at) || clock_s() > late_at) return give_up(e, err);
+        if ((stop_at > 0 && clock_s() >= stop_at) || clock_s() > late_at) {
+            bool ended;
+            atn_status st = give_up(e, &ended, err);
+            if (!ended) return st;
+            break;
+        }
         if (e->serving) {
             engine_step_builds(e);
             if (!e->service_status && stop_at == 0) e->service_status = engine_fill(e, &idle, &e->service_error);

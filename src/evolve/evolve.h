@@ -183,6 +183,8 @@ struct evolve_judge {
     atn_stage (*stage)(void *ctx);
     /* Every pair of the last candidate or compare, to be freed by race_pairs_free. May be NULL and may give NULL. */
     race_pairs *(*take_pairs)(void *ctx);
+    /* As judge_cancel, on the first thread. NULL: a call that is given up goes on behind the engine's back. */
+    void (*cancel)(void *ctx, bool on);
     /* Why the incumbent of the last candidate or compare failed; NULL: it did not. On the second thread. May be NULL. */
     const atn_verdict *(*incumbent_failure)(void *ctx);
     /* What explains a right candidate's speed, as JSON of judge/evidence.h; on the second thread, after candidate. The

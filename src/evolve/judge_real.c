@@ -104,6 +104,12 @@ static race_pairs *real_take_pairs(void *ctx)
     return p;
 }
 
+static void real_cancel(void *ctx, bool on)
+{
+    (void)ctx;
+    judge_cancel(on);
+}
+
 static const atn_verdict *real_incumbent_failure(void *ctx)
 {
     const atn_verdict *v = &((real_judge *)ctx)->incumbent_failure;
@@ -241,6 +247,7 @@ atn_status evolve_judge_create(const evolve_options *o, evolve_judge **out, atn_
                         .candidate = real_candidate,
                         .take_pairs = real_take_pairs,
                         .evidence = real_evidence,
+                        .cancel = real_cancel,
                         .incumbent_failure = real_incumbent_failure,
                         .stage = real_stage,
                         .compare = real_compare,

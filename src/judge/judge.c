@@ -434,6 +434,17 @@ atn_stage judge_stage(const atn_judge *j)
     return (atn_stage)atomic_load_explicit(&j->stage, memory_order_relaxed);
 }
 
+void judge_cancel(bool on)
+{
+    link_give_up(on);
+}
+
+/* What a call came to; given up, nothing that it found is to be trusted. */
+static atn_status call_end(atn_status s, atn_error *err)
+{
+    return link_given_up() ? atn_fail(err, ATN_CANCELLED, "the judgement was given up") : s;
+}
+
 static atn_status raced_stages(atn_judge *j, int candidate_fd, int incumbent_fd, atn_stage upto, atn_verdict *v,
                                atn_error *err)
 {
@@ -457,7 +468,7 @@ static atn_status timed_stages(atn_judge *j, const build_result *candidate, cons
         const atn_verdict before = *v;
         s = raced_stages(j, candidate->so_fd, incumbent->so_fd, upto, v, err);
         /* An incumbent that fails while timed was right before: once may be the machine, so both run again. */
-        if (s == ATN_PROCESS) {
+        if (s == ATN_PROCESS && !link_given_up()) {
             *v = before;
             j->incumbent.reason = ATN_REASON_OK;
             s = raced_stages(j, candidate->so_fd, incumbent->so_fd, upto, v, err);
@@ -510,7 +521,7 @@ atn_status judge_candidate(atn_judge *j, const build_result *candidate, const bu
         v->correct = false;
     if (s == ATN_OK && v->promoted && upto >= ATN_STAGE_CONFIRM) s = confirm_win(j, candidate, incumbent, v, err);
     verdict_end(j, v);
-    return s;
+    return call_end(s, err);
 }
 
 atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
@@ -531,7 +542,7 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
         double start = clock_s();
         const atn_verdict before = *v;
         s = measure(j, stage, candidate->so_fd, incumbent->so_fd, pairs, v, err);
-        if (s == ATN_PROCESS) { /* as in timed_stages */
+        if (s == ATN_PROCESS && !link_given_up()) { /* as in timed_stages */
             *v = before;
             j->incumbent.reason = ATN_REASON_OK;
             s = measure(j, stage, candidate->so_fd, incumbent->so_fd, pairs, v, err);
@@ -550,7 +561,7 @@ atn_status judge_compare(atn_judge *j, const build_result *candidate, const buil
         }
     }
     verdict_end(j, v);
-    return s;
+    return call_end(s, err);
 }
 
 /* ---- evidence ---------------------------------------------------------------------------------------------------- */
@@ -601,7 +612,7 @@ atn_status judge_evidence(atn_judge *j, const build_result *candidate, const atn
         c->case_index = r->case_index;
         evidence_roofline(&j->problems[r->case_index], &j->peaks, j->o.threads, r->ns_min, c);
     }
-    return count_events(j, candidate, &out->counters, err);
+    return call_end(count_events(j, candidate, &out->counters, err), err);
 }
 
 /* ---- controls ---------------------------------------------------------------------------------------------------- */
@@ -628,5 +639,5 @@ atn_status judge_controls(atn_judge *j, const build_result *program, int races, 
                           .can_see_percent = same.can_see_percent};
     control_series_free(&same);
     control_series_free(&plus);
-    return s;
+    return call_end(s, err);
 }

@@ -48,6 +48,10 @@ atn_stage judge_stage(const atn_judge *j);
 atn_status judge_compare(atn_judge *j, const build_result *candidate, const build_result *incumbent, int pairs,
                          bool confirm, atn_verdict *v, atn_error *err);
 
+/* Any thread: the call in progress, if there is one, and all that follow end with ATN_CANCELLED, within about a second and
+ * with their workers gone; off: calls are answered again. */
+void judge_cancel(bool on);
+
 /* Why the last of these calls ended with ATN_PROCESS, where the incumbent failed in two races on end, in new processes
  * each: its verdict. NULL: it did not. Valid until the next call. */
 const atn_verdict *judge_incumbent_failure(const atn_judge *j);

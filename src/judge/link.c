@@ -14,6 +14,7 @@
 #include <math.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -468,10 +469,23 @@ static bool has_ended(atn_worker *w)
 
 typedef enum { WAIT_OK, WAIT_DEAD, WAIT_TIMEOUT } wait_result;
 
+static atomic_bool given_up;
+
+void link_give_up(bool on)
+{
+    atomic_store(&given_up, on);
+}
+
+bool link_given_up(void)
+{
+    return atomic_load(&given_up);
+}
+
 /* Until *word == want. `also`: any value from here on will do (progress). */
 static wait_result wait_word(atn_worker *w, uint32_t *word, uint32_t want, bool or_more, int64_t deadline)
 {
     for (int64_t slice = 1000000;; slice = ATN_MIN(slice * 2, 20000000)) {
+        if (link_given_up()) return WAIT_TIMEOUT;
         uint32_t seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
         if (seen == want || (or_more && seen >= want)) return WAIT_OK;
         struct timespec t = {.tv_nsec = slice};

@@ -65,6 +65,10 @@ typedef struct {
  * when the worker died, hung beyond timeout_s, or broke a rule (late work, FP state, writes outside). */
 bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, worker_time *t, atn_verdict *v);
 
+/* While on, no worker is waited for: whoever waits, or begins to, is told that it ran out of time. Any thread. */
+void link_give_up(bool on);
+bool link_given_up(void);
+
 /* Median of many null calls: the hand-shake's own cost in ns (wall, cpu), measured once per process. */
 void link_overhead(double *wall_ns, double *cpu_ns);
 

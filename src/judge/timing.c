@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -65,6 +66,8 @@ int judge_cpu(void)
     return cached;
 }
 
+enum { LOCK_POLL_NS = 5000000 }; /* a judge that gives up must not be left waiting for somebody else's race */
+
 /* file_lock would create the file for its owner alone; this one is shared by every user of the machine, and in a sticky
  * folder a file of another user may be opened but not created over. */
 atn_status timing_lock(int *fd, atn_error *err)
@@ -81,9 +84,15 @@ atn_status timing_lock(int *fd, atn_error *err)
         return atn_fail(err, ATN_IO,
                         "cannot open the timing lock '%s': %s; set ATTUNE_LOCK to a file that you may write", path,
                         strerror(errno));
-    while (flock(f, LOCK_EX) != 0) {
-        if (errno == EINTR) continue;
+    while (flock(f, LOCK_EX | LOCK_NB) != 0) {
+        int why = errno;
+        if ((why == EWOULDBLOCK || why == EINTR) && !link_given_up()) {
+            nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_NS}, NULL);
+            continue;
+        }
         close(f);
+        errno = why;
+        if (link_given_up()) return atn_fail(err, ATN_CANCELLED, "given up while waiting for the timing lock");
         return atn_fail(err, ATN_IO, "cannot take the timing lock '%s': %s", path, strerror(errno));
     }
     *fd = f;

@@ -66,7 +66,7 @@ double timing_floor_ns(const atn_problem *p, const atn_peaks *peaks, int threads
  * can. */
 int judge_cpu(void);
 
-/* One holder per machine, $ATTUNE_LOCK or /tmp/attune-timing.lock; waits. close(fd) releases. */
+/* One holder per machine, $ATTUNE_LOCK or /tmp/attune-timing.lock; waits, until link_give_up. close(fd) releases. */
 atn_status timing_lock(int *fd, atn_error *err);
 
 #endif

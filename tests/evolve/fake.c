@@ -146,6 +146,11 @@ static char *evidence(void *ctx, const build_result *b, const atn_verdict *v)
 
 static const int all[FAKE_CASES] = {0, 1, 2, 3, 4, 5, 6, 7}, few[3] = {0, 3, 7};
 
+void fake_cancel(void *ctx, bool on)
+{
+    ((fake_judge *)ctx)->cancelled = on;
+}
+
 static bool fails(fake_judge *f, const build_result *b)
 {
     int d[8];
@@ -176,7 +181,10 @@ static atn_status candidate(void *ctx, const build_result *x, const build_result
     (void)upto;
     f->candidates++;
     if (f->judge_us) nanosleep(&(struct timespec){.tv_nsec = f->judge_us * 1000L}, NULL);
-    if (f->slow_after && f->candidates > f->slow_after) nanosleep(&(struct timespec){.tv_sec = 30}, NULL);
+    for (int i = 0; f->slow_after && f->candidates > f->slow_after && i < 3000; i++) {
+        if (f->cancelled) return atn_fail(err, ATN_CANCELLED, "given up");
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
     if (f->rows) {
         while (f->next_row < f->n_rows &&
                (f->rows[f->next_row].same_as || !strcmp(f->rows[f->next_row].stage, "build")))

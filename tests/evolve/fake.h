@@ -6,6 +6,8 @@
 #ifndef ATN_TESTS_FAKE_H
 #define ATN_TESTS_FAKE_H
 
+#include <stdatomic.h>
+
 #include "evolve/evolve.h"
 
 enum { FAKE_CASES = 8 };
@@ -16,6 +18,7 @@ typedef struct {
     int judge_us;   /* time of a judgement */
     int slow_after; /* the judgement after that many takes half a minute; 0: none */
     bool constant;  /* no noise */
+    atomic_bool cancelled;
     /* From judgement number `fails_from` on (0: never) programs whose first digit is not 0 fail as incumbents and at full
      * size; fails_alone: when judged alone too. */
     int fails_from;
@@ -29,6 +32,7 @@ typedef struct {
 } fake_judge;
 
 void fake_init(fake_judge *f);
+void fake_cancel(void *ctx, bool on);         /* for face.cancel, which is NULL at first */
 void fake_suite(atn_suite *s);                /* decode, short and long cases */
 char *fake_source(const int digit[8]);        /* caller frees */
 double fake_speed(const int digit[8], int c); /* ln speedup over the all-zero program on a case */

@@ -188,9 +188,8 @@ static void stops(void **state)
 /* Ctrl-C while the judge is busy (or waits for the machine's timing lock): the run ends within a second, and nothing of
  * what
  * was under way is taken for a verdict. */
-static void stops_while_judging(void **state)
+static void stops_while_judging_if(bool cancellable)
 {
-    (void)state;
     static fake_judge f; /* the abandoned call still uses it */
     watcher w = {.stop_slow = true};
     evolve_result r;
@@ -198,10 +197,12 @@ static void stops_while_judging(void **state)
     evolve_options o = options(0);
     fake_init(&f);
     f.slow_after = 5;
+    f.face.cancel = cancellable ? fake_cancel : NULL;
     double before = clock_s();
     if (go(o, &f, fake_proposer(), &w, &r, &err)) fail_msg("%s", err.text);
     assert_true(clock_s() - before < 4); /* the call takes 30 s */
-    assert_true(f.face.abandoned);
+    assert_int_equal(f.face.abandoned, !cancellable);
+    assert_false(f.cancelled);
     assert_int_equal(r.stop, EVOLVE_STOP_INTERRUPTED);
     assert_true(r.winner > 0);
     free(read_output("best/best_program.c"));
@@ -213,6 +214,18 @@ static void stops_while_judging(void **state)
     w = (watcher){0};
     if (go(o, &g, fake_proposer(), &w, &r, &err2)) fail_msg("%s", err2.text);
     assert_int_equal(r.counts.evolved, 30);
+}
+
+static void stops_while_judging(void **state)
+{
+    (void)state;
+    stops_while_judging_if(false);
+}
+
+static void stops_and_cancels(void **state)
+{
+    (void)state;
+    stops_while_judging_if(true);
 }
 
 static void refuses(void **state)
@@ -505,6 +518,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(finds_the_hill, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stops, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(stops_while_judging, fresh_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(stops_and_cancels, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(refuses, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(demotes, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(demotes_after_three, fresh_folder, remove_folder),

@@ -4,7 +4,11 @@
 #include "kernels.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 #include "judge/judge.h"
@@ -231,11 +235,59 @@ static void incumbent_fails_while_timed(void **state)
         assert_int_equal(s, ATN_PROCESS);
         assert_true(v.reason == ATN_REASON_OK && v.correct && !v.promoted);
         if (!strstr(err.text, "the incumbent, judged correct before, failed while timed")) fail_msg("%s", err.text);
+        const atn_verdict *why = judge_incumbent_failure(f->judge);
+        if (!why) fail_msg("the incumbent's failure is not told");
+        if (why->reason == ATN_REASON_OK || !strstr(why->evidence, " s123 ") || !why->reproduce[0])
+            fail_msg("%s: %s; %s", reason_word(why->reason), why->evidence, why->reproduce);
     }
+    if (judge_compare(f->judge, &good, &good, 8, false, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+    assert_true(v.correct && v.n_cases == 3 && !judge_incumbent_failure(f->judge));
+    build_release(&good);
+    build_release(&bad);
+}
+
+static void *cancel_soon(void *arg)
+{
+    (void)arg;
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    judge_cancel(true);
+    return NULL;
+}
+
+static bool has_children(void)
+{
+    return waitpid(-1, NULL, WNOHANG) == 0;
+}
+
+/* Given up from another thread: in a race, where the kernel does not return, and where somebody else holds the timing
+ * lock. No worker is left, and the judge works on. */
+static void is_given_up(void **state)
+{
+    fixture *f = *state;
+    atn_verdict v;
+    build_result good, endless;
+    build_kernel(honest_source(), &good);
+    build_spoiled("a->D > 0", HONEST " for (volatile int i = 0; a->Skv == 123;) i++;", &endless);
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        atn_error err = {0};
+        int lock = -1;
+        if (i == 2) assert_int_equal(timing_lock(&lock, &err), ATN_OK);
+        assert_int_equal(pthread_create(&thread, NULL, cancel_soon, NULL), 0);
+        atn_status s;
+        do s = judge_compare(f->judge, i == 1 ? &endless : &good, &good, 512, false, &v, &err);
+        while (s == ATN_OK && i == 0); /* it may end before it is given up */
+        pthread_join(thread, NULL);
+        judge_cancel(false);
+        if (lock >= 0) close(lock);
+        if (s != ATN_CANCELLED) fail_msg("%d: status %d: %s", i, s, err.text);
+        assert_false(has_children());
+    }
+    atn_error err = {0};
     if (judge_compare(f->judge, &good, &good, 8, false, &v, &err) != ATN_OK) fail_msg("%s", err.text);
     assert_true(v.correct && v.n_cases == 3);
     build_release(&good);
-    build_release(&bad);
+    build_release(&endless);
 }
 
 static void metrics_of_verdicts(void **state)
@@ -287,6 +339,7 @@ int main(void)
         cmocka_unit_test(skipped_keys_while_timed),
         cmocka_unit_test(alone_is_timed_without_a_ratio),
         cmocka_unit_test(incumbent_fails_while_timed),
+        cmocka_unit_test(is_given_up),
     };
     return cmocka_run_group_tests_name("judge/judge", tests, set_up, tear_down);
 }
