@@ -11,7 +11,7 @@
 
 #include "evolve/evolve.h"
 
-static const char *const JUDGE_RULES = "2"; /* counts up when a change of the judge makes old scores incomparable */
+static const char *const JUDGE_RULES = "3"; /* counts up when a change of the judge makes old scores incomparable */
 enum { FINAL_CALLS = 4 };                   /* calls of the initial program that a final case must afford */
 
 struct evolve_build {
