@@ -130,11 +130,19 @@ race_decision race_look(const race_rules *r, const double *d, int n)
 static void median_index_cdf(int n, int m, double *cdf)
 {
     int half = (m + 1) / 2;
-    double log_choose[RACE_PAIRS_MAX + 1];
-    for (int i = half; i <= m; i++) log_choose[i] = lgamma(m + 1.0) - lgamma(i + 1.0) - lgamma(m - i + 1.0);
+    double log_choose = lgamma(m + 1.0) - lgamma(half + 1.0) - lgamma(m - half + 1.0);
     for (int j = 0; j < n - 1; j++) {
-        double p = (double)(j + 1) / n, logp = log(p), logq = log1p(-p), sum = 0;
-        for (int i = half; i <= m; i++) sum += exp(log_choose[i] + i * logp + (m - i) * logq);
+        if (j > n - 2 - j) { /* m is odd: as many ways for the upper half as for the lower */
+            cdf[j] = 1 - cdf[n - 2 - j];
+            continue;
+        }
+        /* From the middle of m on each term is smaller than the one before. */
+        double p = (double)(j + 1) / n, odds = p / (1 - p), sum = 0;
+        double term = exp(log_choose + half * log(p) + (m - half) * log1p(-p));
+        for (int i = half; i <= m && term > 1e-18 * sum; i++) {
+            sum += term;
+            term *= odds * (m - i) / (i + 1);
+        }
         cdf[j] = sum;
     }
     cdf[n - 1] = 1;
