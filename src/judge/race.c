@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "judge/race.h"
 
-enum { BOOTSTRAP_ROUNDS = 2000, CASES_MAX = 256 };
+enum { BOOTSTRAP_ROUNDS = 2000, CASES_MAX = 256, GUIDE = 64 };
 
 race_rules race_defaults(void)
 {
@@ -148,15 +148,12 @@ static void median_index_cdf(int n, int m, double *cdf)
     cdf[n - 1] = 1;
 }
 
-static int draw_index(const double *cdf, int n, double u)
+/* First index whose cdf reaches u. guide[k] is that of k / GUIDE, so that few steps are left. */
+static int draw_index(const double *cdf, const short *guide, double u)
 {
-    int lo = 0, hi = n - 1;
-    while (lo < hi) {
-        int mid = (lo + hi) / 2;
-        if (cdf[mid] >= u) hi = mid;
-        else lo = mid + 1;
-    }
-    return lo;
+    int i = guide[(int)(u * GUIDE)];
+    while (cdf[i] < u) i++;
+    return i;
 }
 
 /* Robust spread of the residuals of all cases: stands in for cases too short to show a spread of their own. */
@@ -175,9 +172,20 @@ static double pooled_spread(const double *const *d, const int *n, const double *
 
 typedef struct {
     double *sorted, *cdf;
+    short guide[GUIDE];
     double median;
     int n;
 } case_sample;
+
+static void sample_weigh(case_sample *s, int m)
+{
+    s->cdf = atn_alloc((size_t)s->n * sizeof(double));
+    median_index_cdf(s->n, m, s->cdf);
+    for (int k = 0, i = 0; k < GUIDE; k++) {
+        while (s->cdf[i] < (double)k / GUIDE) i++;
+        s->guide[k] = (short)i;
+    }
+}
 
 void race_suite(const double *const *d, const int *n, int cases, double alpha, unsigned long long seed, double *mean,
                 double *low, double *high)
@@ -194,8 +202,7 @@ void race_suite(const double *const *d, const int *n, int cases, double alpha, u
         if (n[c] < FEW) continue;
         int m = (int)effective_pairs(d[c], n[c], s[c].median);
         m -= m % 2 == 0;
-        s[c].cdf = atn_alloc((size_t)n[c] * sizeof(double));
-        median_index_cdf(n[c], m, s[c].cdf);
+        sample_weigh(&s[c], m);
     }
     double spread = pooled_spread(d, n, medians, cases);
     double *means = atn_alloc(BOOTSTRAP_ROUNDS * sizeof *means);
@@ -203,7 +210,7 @@ void race_suite(const double *const *d, const int *n, int cases, double alpha, u
     for (int b = 0; b < BOOTSTRAP_ROUNDS; b++) {
         double t = 0;
         for (int c = 0; c < cases; c++) {
-            if (s[c].cdf) t += s[c].sorted[draw_index(s[c].cdf, s[c].n, rng_f64(&r))];
+            if (s[c].cdf) t += s[c].sorted[draw_index(s[c].cdf, s[c].guide, rng_f64(&r))];
             else t += s[c].median + 1.2533 * spread / sqrt(s[c].n) * rng_normal(&r);
         }
         means[b] = t / cases;
