@@ -481,7 +481,7 @@ bool link_given_up(void)
     return atomic_load(&given_up);
 }
 
-/* Until *word == want. `also`: any value from here on will do (progress). */
+/* Until *word == want; or_more: any value from there on will do (progress). */
 static wait_result wait_word(atn_worker *w, uint32_t *word, uint32_t want, bool or_more, int64_t deadline)
 {
     for (int64_t slice = 1000000;; slice = ATN_MIN(slice * 2, 20000000)) {

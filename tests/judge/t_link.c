@@ -95,7 +95,7 @@ static void gets(const char *body, atn_reason want, const char *evidence)
     if (b.worker && worker_call(b.worker, 0, 0, 2, 0.5, &t, &b.v)) b.v.reason = ATN_REASON_OK;
     if (b.v.reason != want || !strstr(b.v.evidence, evidence))
         fail_msg("expected %s (%s), got %s: %s", reason_word(want), evidence, reason_word(b.v.reason), b.v.evidence);
-    assert_true(clock_ns() - begin < 3000000000ll);
+    assert_true(clock_ns() - begin < 20000000000ll); /* it ends, however busy the machine */
     tear_down(&b);
     free(source);
 }
