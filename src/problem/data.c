@@ -344,7 +344,7 @@ static void make_mask(const atn_problem *p, const atn_args *a, atn_rng *rng)
     float *x = atn_alloc((size_t)a->Skv * sizeof *x);
     for (int b = 0; b < a->B; b++)
         for (int i = 0; i < a->Sq; i++) {
-            if (p->mask_shape == MASK_RANDOM) mask_row(a, i, rng, x);
+            if (p->mask_shape == ATN_MASK_RANDOM) mask_row(a, i, rng, x);
             else mask_row_shaped(p, b, i, x);
             char *out = row_at(&a->mask, b, 0, i);
             if (a->mask.dtype != ATN_BOOL) store(out, a->mask.dtype, x, a->Skv);

@@ -29,7 +29,7 @@ const char *dtype_name(int dtype)
     return DTYPE_NAMES[dtype];
 }
 
-static const char *const SHAPE_NAMES[MASK_SHAPES] = {"", "causal", "window", "padded", "blocks"};
+static const char *const SHAPE_NAMES[ATN_MASK_SHAPES] = {"", "causal", "window", "padded", "blocks"};
 
 /* -1 where s[0..n) names none. */
 static int dtype_find(const char *s, size_t n)
@@ -50,7 +50,7 @@ static void normalise(atn_problem *p)
     if (p->window_left < 0) p->window_left = -1;
     if (p->window_right < 0) p->window_right = -1;
     if (p->cache_rows == p->Skv) p->cache_rows = 0;
-    if (p->mask < 0) p->mask_shape = MASK_RANDOM;
+    if (p->mask < 0) p->mask_shape = ATN_MASK_RANDOM;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
@@ -146,8 +146,8 @@ static bool read_mask(const char *s, atn_problem *p)
 {
     const char *colon = strchr(s, ':');
     p->mask = dtype_find(s, colon ? (size_t)(colon - s) : strlen(s));
-    p->mask_shape = colon ? -1 : MASK_RANDOM;
-    for (int k = MASK_CAUSAL; colon && k < MASK_SHAPES; k++)
+    p->mask_shape = colon ? -1 : ATN_MASK_RANDOM;
+    for (int k = ATN_MASK_CAUSAL; colon && k < ATN_MASK_SHAPES; k++)
         if (!strcmp(colon + 1, SHAPE_NAMES[k])) p->mask_shape = k;
     if (p->mask_shape < 0) return false;
     return p->mask == ATN_F32 || p->mask == ATN_F16 || p->mask == ATN_BOOL;
@@ -272,7 +272,7 @@ static atn_status check_features(const atn_problem *p, atn_error *err)
         return atn_fail(err, ATN_FORMAT, "causal %d: must be none, bottom-right or top-left", p->causal);
     if (p->mask != -1 && p->mask != ATN_F32 && p->mask != ATN_F16 && p->mask != ATN_BOOL)
         return atn_fail(err, ATN_FORMAT, "mask type %d: valid: %s", p->mask, WORDS[W_MASK].valid);
-    if (p->mask_shape < 0 || p->mask_shape >= MASK_SHAPES)
+    if (p->mask_shape < 0 || p->mask_shape >= ATN_MASK_SHAPES)
         return atn_fail(err, ATN_FORMAT, "mask shape %d: valid: %s", p->mask_shape, WORDS[W_MASK].valid);
     if (!(p->softcap >= 0) || !isfinite(p->softcap))
         return atn_fail(err, ATN_FORMAT, "softcap=%g: must be above 0; leave it out for none", (double)p->softcap);
@@ -381,11 +381,11 @@ void problem_mask_range(const atn_problem *p, int b, int i, int *begin, int *end
     const int64_t at = (int64_t)i + p->Skv - p->Sq, n = p->Skv;
     int64_t lo = 0, hi = n;
     const int64_t text = (n + 3) / 4;
-    switch (p->mask < 0 ? MASK_RANDOM : p->mask_shape) {
-    case MASK_WINDOW: lo = at + 1 - ATN_MAX(n / 8, 1), hi = at + 1; break;
-    case MASK_CAUSAL: hi = at + 1; break;
-    case MASK_PADDED: lo = n * (b + 1) / (2 * ((int64_t)p->B + 1)); break;
-    case MASK_BLOCKS: lo = ATN_MAX(at, 0) / text * text, hi = lo + text; break;
+    switch (p->mask < 0 ? ATN_MASK_RANDOM : p->mask_shape) {
+    case ATN_MASK_WINDOW: lo = at + 1 - ATN_MAX(n / 8, 1), hi = at + 1; break;
+    case ATN_MASK_CAUSAL: hi = at + 1; break;
+    case ATN_MASK_PADDED: lo = n * (b + 1) / (2 * ((int64_t)p->B + 1)); break;
+    case ATN_MASK_BLOCKS: lo = ATN_MAX(at, 0) / text * text, hi = lo + text; break;
     default: break;
     }
     *begin = (int)ATN_MIN(ATN_MAX(lo, 0), n);
@@ -395,7 +395,7 @@ void problem_mask_range(const atn_problem *p, int b, int i, int *begin, int *end
 /* (query row, allowed key) pairs of one head, in all batches. */
 static double pairs_of_head(const atn_problem *p)
 {
-    const bool shaped = p->mask >= 0 && p->mask_shape != MASK_RANDOM;
+    const bool shaped = p->mask >= 0 && p->mask_shape != ATN_MASK_RANDOM;
     if (!p->causal && p->window_left < 0 && p->window_right < 0 && !shaped) return (double)p->B * p->Sq * p->Skv;
     atn_args a = {.Sq = p->Sq, .Skv = p->Skv, .causal = p->causal, .window_left = p->window_left,
                   .window_right = p->window_right};

@@ -26,7 +26,14 @@
 #include "attune/kernel.h"
 #include "base/status.h"
 
-typedef enum { MASK_RANDOM, MASK_CAUSAL, MASK_WINDOW, MASK_PADDED, MASK_BLOCKS, MASK_SHAPES } atn_mask_shape;
+typedef enum {
+    ATN_MASK_RANDOM,
+    ATN_MASK_CAUSAL,
+    ATN_MASK_WINDOW,
+    ATN_MASK_PADDED,
+    ATN_MASK_BLOCKS,
+    ATN_MASK_SHAPES
+} atn_mask_shape;
 
 typedef struct {
     int32_t B, Hq, Hkv, Sq, Skv, D, Dv;

@@ -71,7 +71,7 @@ static atn_problem random_problem(atn_rng *r)
                      .causal = any(r, 3),
                      .window_left = any(r, 2) ? -1 : any(r, 99),
                      .mask = masks[any(r, 4)],
-                     .mask_shape = any(r, MASK_SHAPES),
+                     .mask_shape = any(r, ATN_MASK_SHAPES),
                      .window_right = any(r, 2) ? -1 : any(r, 99),
                      .sinks = any(r, 2),
                      .alibi = any(r, 2),
@@ -215,11 +215,11 @@ static void a_small_room_is_not_overrun(void **state)
 static bool shape_allows(const atn_problem *p, long b, long i, long j)
 {
     long at = i + p->Skv - p->Sq, eighth = p->Skv / 8 > 0 ? p->Skv / 8 : 1, text = (p->Skv + 3) / 4;
-    switch (p->mask < 0 ? MASK_RANDOM : p->mask_shape) {
-    case MASK_CAUSAL: return j <= at;
-    case MASK_WINDOW: return j <= at && j > at - eighth;
-    case MASK_PADDED: return j >= p->Skv * (b + 1) / (2 * (p->B + 1));
-    case MASK_BLOCKS: return j / text == (at > 0 ? at : 0) / text;
+    switch (p->mask < 0 ? ATN_MASK_RANDOM : p->mask_shape) {
+    case ATN_MASK_CAUSAL: return j <= at;
+    case ATN_MASK_WINDOW: return j <= at && j > at - eighth;
+    case ATN_MASK_PADDED: return j >= p->Skv * (b + 1) / (2 * (p->B + 1));
+    case ATN_MASK_BLOCKS: return j / text == (at > 0 ? at : 0) / text;
     default: return true;
     }
 }
