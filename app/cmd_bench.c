@@ -97,12 +97,16 @@ static atn_status tensors_make(bench *b, const atn_problem *p, tensors *t, atn_e
     a->k.ptr = b->map + place[ATN_T_K];
     a->v.ptr = b->map + place[ATN_T_V];
     a->o.ptr = b->map + place[ATN_T_O];
+    if (l.bytes[ATN_T_MASK]) a->mask.ptr = b->map + place[ATN_T_MASK];
+    if (l.bytes[ATN_T_SINKS]) a->sinks = (const float *)(b->map + place[ATN_T_SINKS]);
+    if (l.bytes[ATN_T_ALIBI]) a->alibi = (const float *)(b->map + place[ATN_T_ALIBI]);
+    if (l.bytes[ATN_T_LSE]) a->lse = (float *)(b->map + place[ATN_T_LSE]);
     for (int i = 0; i < 3; i++) t->offset[i] = place[ATN_T_Q + i];
     t->offset[3] = o32;
     t->o32 = (float *)(b->map + o32);
     atn_rng rng = rng_make(1, 2, 3);
-    data_fill(p, &l, a, ATN_DATA_NORMAL, &rng);
     memset(b->map + place[ATN_T_O], 0, (size_t)(at - place[ATN_T_O]));
+    data_fill(p, &l, a, ATN_DATA_NORMAL, &rng);
     return ATN_OK;
 }
 
@@ -203,6 +207,12 @@ static atn_status plan_make(const bench *b, const atn_args *a, const program *wh
 
 static bool is_own(const char *peer) { return !strcmp(peer, "attune") || !strcmp(peer, "single") || !strcmp(peer, "none"); }
 
+/* Peers are told sizes, types, scale and causal order, and are asked nothing that they would answer wrongly. */
+static bool peers_can(const atn_problem *p)
+{
+    return p->mask < 0 && p->window_left < 0 && p->window_right < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse;
+}
+
 /* Fills the row for one peer; what keeps it from running is in row->skipped. */
 static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn_planned *plan, const program *who,
                      atn_peer *peer, bench_row *row)
@@ -212,7 +222,9 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     atn_planned *own = NULL;
     atn_plan_info info;
     atn_status s = ATN_OK;
-    if (!is_own(peer->name)) {
+    if (!is_own(peer->name) && !peers_can(p)) {
+        s = atn_fail(&err, ATN_UNSUPPORTED, "peers are measured without masks, windows, softcap, sinks, ALiBi and lse");
+    } else if (!is_own(peer->name)) {
         s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t->offset, &err)
                           : atn_fail(&err, ATN_PROCESS, "not running");
     } else if (strcmp(peer->name, "none")) {
