@@ -364,6 +364,42 @@ ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nea
 #endif
 }
 
+/* ---- masks ---- */
+
+/* Whether the bytes at p repeat the 32-bit word w. */
+ATN_INLINE int mask_repeats(const char *p, int bytes, uint32_t w)
+{
+    vi differs = vi_splat(0), word = vi_splat((int32_t)w);
+    for (; bytes >= VL * 4; bytes -= VL * 4, p += VL * 4) differs |= vi_load(p) ^ word;
+    int rest = 0;
+    for (int i = 0; i < bytes; i++) rest |= (unsigned char)p[i] ^ (w >> i % 4 * 8 & 255);
+    return !rest && !mask_any(differs);
+}
+
+/* What a mask leaves of n keys to some rows, so that a kernel need not compute what is forbidden: outside [lo, hi), in
+ * steps of 32 keys, every row is forbidden every key (0 in a boolean mask, -inf in others); plain: it changes nothing in
+ * any of them. Begin with {n, 0, 1} and look at each row; while rows agree that is one pass over them, and a stretch
+ * where they do not ends it. `row` is the row's mask at the first of the n keys. */
+typedef struct {
+    int lo, hi, plain;
+} mask_span;
+
+static __attribute__((noinline, unused)) void mask_look(mask_span *s, const char *row, int dtype, int n)
+{
+    enum { STEP = 32 };
+    const int elem = dtype == 0 ? 4 : dtype == 3 ? 1 : 2;
+    const uint32_t no = dtype == 0 ? 0xff800000u : dtype == 3 ? 0 : 0xfc00fc00u, yes = dtype == 3 ? 0x01010101u : 0;
+    int j = 0;
+    while (j < s->lo && mask_repeats(row + j * elem, (n - j < STEP ? n - j : STEP) * elem, no)) j += STEP;
+    if (j < s->lo) s->lo = j;
+    for (j = (n - 1) / STEP * STEP; j >= s->hi; j -= STEP)
+        if (!mask_repeats(row + j * elem, (n - j < STEP ? n - j : STEP) * elem, no)) {
+            s->hi = n - j < STEP ? n : j + STEP;
+            break;
+        }
+    for (j = 0; j < n && s->plain; j += STEP) s->plain = mask_repeats(row + j * elem, (n - j < STEP ? n - j : STEP) * elem, yes);
+}
+
 /* VL elements of type dtype (0 f32, 1 f16, 2 bf16: attune/kernel.h's order), and the first n of them. */
 ATN_INLINE vf vf_load_as(const void *p, int dtype)
 {
