@@ -8,14 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "evolve/propose/client.h"
 #include "evolve/propose/sse.h"
@@ -300,6 +303,109 @@ static void breaks(void **state)
     client_close(c); /* and what waits is dropped, not leaked */
 }
 
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static bool answers_at(int at)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)at),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool ok = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    close(fd);
+    return ok;
+}
+
+/* nghttpx with a certificate made for the occasion stands before the mock and speaks HTTP/2 with us: 64 streams at once, a
+ * fifth of the requests meeting faults, all over one connection. */
+static void http2(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    static int seen[N];
+    char dir[] = "/tmp/t_client.XXXXXX", ours[80], line[200];
+    int at = free_port(), of_h2 = 0, ports[1024] = {0}, n_ports = 0;
+    if (system("PATH=$PATH:/usr/sbin; command -v nghttpx >/dev/null && command -v openssl >/dev/null")) {
+        print_message("# no HTTP/2 here: there is no nghttpx (Debian: nghttp2-proxy), or no openssl\n");
+        skip();
+    }
+    assert_non_null(mkdtemp(dir));
+    char *make =
+        atn_format("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout %s/key "
+                   "-out %s/cert -subj /CN=attune -addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+                   dir, dir);
+    char *serve =
+        atn_format("PATH=$PATH:/usr/sbin; exec nghttpx --conf=/dev/null -f127.0.0.1,%d -b127.0.0.1,%d "
+                   "--frontend-http2-max-concurrent-streams=100 --accesslog-file=%s/log "
+                   "--accesslog-format='$alpn $remote_port' --errorlog-file=%s/err --workers=1 %s/key %s/cert",
+                   at, port, dir, dir, dir, dir);
+    char *cert = atn_format("%s/cert", dir), *log = atn_format("%s/log", dir);
+    assert_int_equal(system(make), 0);
+    pid_t proxy = fork();
+    if (proxy == 0) {
+        execl("/bin/sh", "sh", "-c", serve, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 500 && !answers_at(at); i++) usleep(10000);
+    setenv("CURL_CA_BUNDLE", cert, 1);
+    snprintf(ours, sizeof ours, "https://127.0.0.1:%d/v1/chat/completions", at);
+    client *c = open_client(64);
+    for (int i = 0; i < N; i++) {
+        static const char *const bad[] = {"\"503\", \"ok\"", "\"429:0\", \"ok\"", "\"garbage\", \"ok\"",
+                                          "\"truncated\", \"ok\""};
+        char *body = atn_format("{\"mock\": {\"id\": %d, \"script\": [%s], \"text\": \"answer %d\"}}", 50000 + i,
+                                i % 5 == 0   ? bad[i / 5 % ATN_COUNT(bad)]
+                                : i % 5 == 1 ? "\"slow:5@20\""
+                                             : "\"ok\"",
+                                i);
+        client_send(c, &(client_request){.url = ours,
+                                         .key = "secret",
+                                         .body = body,
+                                         .http_version = "2",
+                                         .first_token_s = 5,
+                                         .stall_s = 5,
+                                         .retries = 5,
+                                         .retry_delay_s = 0.05,
+                                         .tag = (void *)(intptr_t)i});
+        free(body);
+    }
+    client_result r;
+    for (int n = 0; n < N; n++) {
+        if (!wait_one(c, &r, 25)) fail_msg("only %d of %d results", n, N);
+        int i = (int)(intptr_t)r.tag, id = -1;
+        const char *said = r.text ? strstr(r.text, "answer ") : NULL;
+        if (!r.ok || !said || sscanf(said, "answer %d", &id) != 1 || id != i || seen[i]++)
+            fail_msg("request %d: '%s' %s", i, r.text, r.error);
+        client_result_clear(&r);
+    }
+    client_close(c);
+    unsetenv("CURL_CA_BUNDLE");
+    kill(proxy, SIGTERM);
+    waitpid(proxy, NULL, 0);
+    FILE *f = fopen(log, "r");
+    while (f && fgets(line, sizeof line, f)) {
+        int from = 0, known = 0;
+        of_h2 += sscanf(line, "h2 %d", &from) == 1;
+        while (known < n_ports && ports[known] != from) known++;
+        if (known == n_ports && n_ports < ATN_COUNT(ports)) ports[n_ports++] = from;
+    }
+    if (f) fclose(f);
+    print_message("# %d requests over HTTP/2 on %d connection%s\n", of_h2, n_ports, n_ports == 1 ? "" : "s");
+    assert_true(of_h2 >= N);
+    assert_int_equal(n_ports, 1);
+    file_remove_tree(dir, NULL);
+    free(make), free(serve), free(cert), free(log);
+}
+
 /* Whatever the cuts, the same result. */
 static void every_cut(void **state)
 {
@@ -382,7 +488,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut),       cmocka_unit_test(alike), cmocka_unit_test(each_fault),
                                        cmocka_unit_test(through_a_proxy), cmocka_unit_test(keeps_the_rate),
                                        cmocka_unit_test(breaks),          cmocka_unit_test(thousand),
-                                       cmocka_unit_test(many_in_flight)};
+                                       cmocka_unit_test(http2), cmocka_unit_test(many_in_flight)};
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     kill(mock, SIGTERM);
     waitpid(mock, NULL, 0);

@@ -159,6 +159,9 @@ static void begin(client *c, request *q)
     curl_easy_setopt(e, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
     if (q->proxy) curl_easy_setopt(e, CURLOPT_PROXY, q->proxy);
+    /* As curl's own program does: for servers with a certificate of the house. */
+    const char *authorities = getenv("CURL_CA_BUNDLE");
+    if (authorities && *authorities) curl_easy_setopt(e, CURLOPT_CAINFO, authorities);
     if (q->version && !strcmp(q->version, "1.1"))
         curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     if (q->version && !strcmp(q->version, "2")) curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
