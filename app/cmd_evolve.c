@@ -211,7 +211,8 @@ static void say_start(atn_progress *p, const evolve_options *o, const evolve_jud
                  peaks.read_bandwidth_gbs, j->compiler);
     char until[96] = "";
     size_t n = 0;
-    if (o->iterations) n += (size_t)snprintf(until + n, sizeof until - n, " %lld candidates", (long long)o->iterations);
+    if (o->iterations) n += (size_t)snprintf(until + n, sizeof until - n, " %lld candidate%s", (long long)o->iterations,
+                                         o->iterations == 1 ? "" : "s");
     if (o->minutes > 0) n += (size_t)snprintf(until + n, sizeof until - n, "%s %g min", n ? " or" : "", o->minutes);
     if (o->target_speedup > 0) snprintf(until + n, sizeof until - n, "%s %gx", n ? " or" : "", o->target_speedup);
     char cases[24] = "";
