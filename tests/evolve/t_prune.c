@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include "evolve/cpp.h"
+#include "../skip.h"
 
 static bool have_gcc(void) { return system("gcc --version >/dev/null 2>&1") == 0; }
 
@@ -143,7 +144,7 @@ static void add_random(atn_text *t, atn_rng *r, int depth, int *count)
 static void random_programs_preprocess_to_the_same(void **state)
 {
     (void)state;
-    if (!have_gcc()) skip();
+    if (!have_gcc()) SKIP_TEST("no gcc");
     int compared = 0;
     for (int i = 0; i < 60; i++) {
         atn_rng r = rng_make(test_seed, 3, (uint64_t)i);
@@ -165,7 +166,7 @@ static void random_programs_preprocess_to_the_same(void **state)
 static void shipped_kernels_preprocess_to_the_same(void **state)
 {
     (void)state;
-    if (!have_gcc()) skip();
+    if (!have_gcc()) SKIP_TEST("no gcc");
     const char *name;
     char *source;
     int compared = 0, shipped = 0;
@@ -189,7 +190,7 @@ static void shipped_kernels_preprocess_to_the_same(void **state)
 static void shipped_kernels_compile_to_the_same(void **state)
 {
     (void)state;
-    if (!have_gcc()) skip();
+    if (!have_gcc()) SKIP_TEST("no gcc");
     const char *name;
     char *source;
     int compared = 0, shipped = 0;

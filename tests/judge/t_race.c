@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "judge/race.h"
+#include "../skip.h"
 
 /* One timed call: a neighbour comes and goes (1.4 x), jitter of a few percent, now and then a preemption. The chain's
  * memory is what was measured: 0.63 from one call to the next. */
@@ -112,10 +113,7 @@ static void recorded_noise(void **state)
     char *path = file_join(file_home(), "tests/judge/noise.txt");
     FILE *f = fopen(path, "r");
     free(path);
-    if (!f) {
-        print_message("no tests/judge/noise.txt below ATTUNE_HOME: skipped\n");
-        skip();
-    }
+    if (!f) SKIP_TEST("no tests/judge/noise.txt below ATTUNE_HOME");
     static double d[65536];
     int n = 0, ppm;
     char line[200];

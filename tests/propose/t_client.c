@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "evolve/propose/client.h"
 #include "evolve/propose/sse.h"
+#include "../skip.h"
 
 static int port;
 static char url[80];
@@ -334,10 +335,8 @@ static void http2(void **state)
     static int seen[N];
     char dir[] = "/tmp/t_client.XXXXXX", ours[80], line[200];
     int at = free_port(), of_h2 = 0, ports[1024] = {0}, n_ports = 0;
-    if (system("PATH=$PATH:/usr/sbin; command -v nghttpx >/dev/null && command -v openssl >/dev/null")) {
-        print_message("# no HTTP/2 here: there is no nghttpx (Debian: nghttp2-proxy), or no openssl\n");
-        skip();
-    }
+    if (system("PATH=$PATH:/usr/sbin; command -v nghttpx >/dev/null && command -v openssl >/dev/null"))
+        SKIP_TEST("no nghttpx (Debian: nghttp2-proxy), or no openssl");
     assert_non_null(mkdtemp(dir));
     char *make =
         atn_format("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout %s/key "

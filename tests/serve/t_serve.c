@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "serve/serve.h"
+#include "../skip.h"
 
 static char dir[] = "/tmp/attune-serve-XXXXXX";
 static const char *make_run;
@@ -432,7 +433,7 @@ static void test_thousand(void **state)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur < 2 * N + 100) skip();
+    if (files.rlim_cur < 2 * N + 100) SKIP_TEST("too few open files are allowed");
     start("many");
     for (int i = 0; i < N; i++) fd[i] = listen_after(11, true);
     for (int i = 0; i < N; i++) free(receive(fd[i], "retry: ", 3000));
