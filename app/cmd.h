@@ -89,6 +89,8 @@ void cli_free(atn_cli *c);
 
 /* Help of one command, or of the program (NULL). */
 void help_print(FILE *out, const atn_command *command);
+/* The command that was probably meant, one of the launcher's where it called us; NULL: none is near. */
+const char *help_nearest(const char *word);
 
 /* Prints "attune COMMAND: text" on stderr (with --json: {"error": ...} on stdout as well) and returns the exit code that
  * fits the status: USAGE, FORMAT, NOT_FOUND, MISMATCH, UNSUPPORTED, BUSY, IO -> 2; CANCELLED -> 130; else 1. */

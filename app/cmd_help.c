@@ -39,6 +39,32 @@ static void print_row(FILE *out, const char *left, const char *right)
     wrap(out, right, 30, 100);
 }
 
+/* What the launcher of a checkout does itself. Installed, there is nothing to build or test. */
+static const struct {
+    const char *name, *args, *summary, *text;
+} launched[] = {
+    {"check", "[TEST ...]", "build, and run every test that this machine can run (a checkout only)",
+     "Sets up what is missing, builds everything, runs the tests, says which were skipped and why, and counts in the last "
+     "line. TEST is the name of a test; options are those of meson test: --suite NAME for one suite, --list for the names."},
+    {"setup", "", "set up what is missing and build, no more (a checkout only)",
+     "Installs missing packages with apt-get (as root, or through sudo), configures and builds. Every other command does "
+     "the same first."},
+};
+
+static int launched_count(void)
+{
+    return getenv("ATTUNE_PROGRAM") ? ATN_COUNT(launched) : 0;
+}
+
+const char *help_nearest(const char *word)
+{
+    const char *names[64];
+    int n = 0;
+    for (int i = 0; i < cli_command_count && n < ATN_COUNT(names); i++) names[n++] = cli_commands[i].name;
+    for (int i = 0; i < launched_count() && n < ATN_COUNT(names); i++) names[n++] = launched[i].name;
+    return text_nearest(word, names, n);
+}
+
 void help_print(FILE *out, const atn_command *command)
 {
     if (!command) {
@@ -51,8 +77,11 @@ void help_print(FILE *out, const atn_command *command)
             print_row(out, left, cli_commands[i].summary);
             free(left);
         }
-        if (getenv("ATTUNE_PROGRAM"))
-            print_row(out, "check", "run every test that this machine can run (a checkout only)");
+        for (int i = 0; i < launched_count(); i++) {
+            char *left = atn_format("%s %s", launched[i].name, launched[i].args);
+            print_row(out, left, launched[i].summary);
+            free(left);
+        }
         fputs("\nOptions\n", out);
         print_row(out, "-h, --help", "this help; after a command, its own");
         print_row(out, "-V, --version", "the version");
@@ -104,6 +133,19 @@ static const char *effect_words(const config_key *k)
 {
     return k->effect == CONFIG_LLM ? " (with the llm proposer)" : "";
 }
+
+static const struct {
+    const char *name, *text;
+} variables[] = {
+    {"NO_COLOR", "No colours when set and not empty."},
+    {"ATTUNE_HOME", "Folder that holds include/, the shipped kernels and the examples."},
+    {"ATTUNE_MINUTES", "No run takes more minutes than that, whatever file and command line say; for scripts."},
+    {"ATTUNE_LOCK", "The lock of those that time on this machine (/tmp/attune-timing.lock)."},
+    {"ATTUNE_WISDOM", "The wisdom file that libattune reads (~/.cache/attune/wisdom.txt); empty: none."},
+    {"ATTUNE_PEERS", "The virtual environment of bench and workloads (~/.cache/attune/peers)."},
+    {"ATTUNE_MODELS", "Folder of models; the demo takes the smallest ($ATTUNE_PEERS/models)."},
+    {"ATTUNE_SCRATCH", "Folder for builds of candidates; else /dev/shm, $TMPDIR or /tmp, the first with 48 MiB free."},
+};
 
 static void print_man(void)
 {
@@ -172,9 +214,14 @@ static void print_man(void)
          "failed.\n"
          ".TP\n2\nBad command line, config or environment.\n.TP\n130\nInterrupted by SIGINT; everything that was "
          "judged is kept.");
-    puts(".SH ENVIRONMENT\n.TP\nNO_COLOR\nNo colours when set and not empty.\n.TP\nATTUNE_HOME\nFolder that holds "
-         "include/, "
-         "the shipped kernels and the examples.");
+    puts(".SH ENVIRONMENT");
+    for (int i = 0; i < ATN_COUNT(variables); i++) {
+        fputs(".TP\n", stdout);
+        roff(variables[i].name);
+        putchar('\n');
+        roff(variables[i].text);
+        putchar('\n');
+    }
     puts(".SH FILES\n.TP\nattune_output/best/best_program.c\nThe winner, with best_program_info.json beside it.\n.TP\n"
          "attune_output/run.db\nEverything that happened, as an SQLite database.\n.TP\nattune_output/report.html\nThe "
          "report.");
@@ -207,7 +254,12 @@ static bool wants_file(const char *args)
 static void print_bash(void)
 {
     atn_text t = {0};
-    puts("# bash completion of attune; made by: attune help --completion bash\n_attune() {\n"
+    puts("# bash completion of attune; made by: attune help --completion bash\n"
+         "_attune_path() {\n" /* one name a line: names may hold blanks and wildcards */
+         "    local IFS=$'\\n' restore=$(shopt -po noglob)\n    set -o noglob\n    COMPREPLY=($(compgen \"$1\" -- \"$cur\"))\n"
+         "    eval \"$restore\"\n    compopt -o filenames 2>/dev/null\n}\n"
+         "_attune_key() {\n" /* a value follows: no blank after the '=' */
+         "    COMPREPLY=($(compgen -W \"$1\" -- \"$cur\"))\n    compopt -o nospace 2>/dev/null\n}\n_attune() {\n"
          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]}\n    "
          "COMPREPLY=()\n"
          "    if [ \"$COMP_CWORD\" -eq 1 ]; then");
@@ -220,9 +272,9 @@ static void print_bash(void)
         printf("    %s:--%s", o->command, o->name);
         if (o->letter) printf("|%s:-%c", o->command, o->letter);
         const char *words = words_after(o, &t);
-        if (*words) printf(") COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", words);
-        else if (o->values)
-            printf(") COMPREPLY=($(compgen -%c -- \"$cur\")); return ;;\n", !strcmp(o->values, "@dir") ? 'd' : 'f');
+        if (*words && !strcmp(o->values, "@key")) printf(") _attune_key \"%s\"; return ;;\n", words);
+        else if (*words) printf(") COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", words);
+        else if (o->values) printf(") _attune_path -%c; return ;;\n", !strcmp(o->values, "@dir") ? 'd' : 'f');
         else puts(") return ;;");
     }
     puts("    esac\n    case $cmd in");
@@ -237,11 +289,11 @@ static void print_bash(void)
             for (int j = 0; j < cli_command_count; j++) printf("%s ", cli_commands[j].name);
             fputs("\" -- \"$cur\"))", stdout);
         } else if (*c->args) {
-            printf("; else COMPREPLY=($(compgen -%c -- \"$cur\"))", wants_file(c->args) ? 'f' : 'd');
+            printf("; else _attune_path -%c", wants_file(c->args) ? 'f' : 'd');
         }
         puts("; fi ;;");
     }
-    puts("    esac\n}\ncomplete -o filenames -F _attune attune ./attune");
+    puts("    esac\n}\ncomplete -F _attune attune ./attune");
     text_free(&t);
 }
 
@@ -344,11 +396,14 @@ int cmd_help(const atn_cli *c)
         help_print(stdout, NULL);
     } else {
         const atn_command *command = cli_command_find(c->args[0]);
+        for (int i = 0; i < launched_count(); i++) {
+            if (strcmp(launched[i].name, c->args[0]) != 0) continue;
+            printf("Usage: %s %s%s%s\n\n", cli_program(), launched[i].name, *launched[i].args ? " " : "", launched[i].args);
+            wrap(stdout, launched[i].text, 0, 100);
+            return EXIT_VALID;
+        }
         if (!command) {
-            const char *names[64];
-            int n = 0;
-            for (; n < cli_command_count && n < ATN_COUNT(names); n++) names[n] = cli_commands[n].name;
-            const char *near = text_nearest(c->args[0], names, n);
+            const char *near = help_nearest(c->args[0]);
             atn_error err = {0};
             atn_fail(&err, ATN_USAGE, "there is no command '%s'%s%s%s", c->args[0], near ? "; did you mean '" : "",
                      near ? near : "", near ? "'?" : "");

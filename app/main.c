@@ -83,10 +83,7 @@ int cli_fail(const atn_cli *c, const atn_error *err)
 
 static int unknown_command(const char *word)
 {
-    const char *names[64];
-    int n = 0;
-    for (; n < cli_command_count && n < ATN_COUNT(names); n++) names[n] = cli_commands[n].name;
-    const char *guess = text_nearest(word, names, n);
+    const char *guess = help_nearest(word);
     fprintf(stderr, "attune: unknown %s '%s'", word[0] == '-' ? "option" : "command", word);
     if (guess) fprintf(stderr, "; did you mean '%s'?\n", guess);
     else fprintf(stderr, "; see '%s help'\n", cli_program());

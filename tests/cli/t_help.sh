@@ -18,6 +18,19 @@ if command -v bash >/dev/null 2>&1; then
 readme" ] || [ "$got" = "evolve
 --iterations
 readme" ] || fail "bash completes: $got"
+    # a bash as people have it: names with blanks, quotes and wildcards are one word; a value goes on behind `key=`
+    mkdir -p 'names/my kernels' && : >'names/a*b.c' && : >"names/it's.c"
+    if command -v python3 >/dev/null 2>&1; then
+        python3 "$here/type_tabs.py" completion.bash >tabs.txt 2>tabs.err || fail "typing into bash: $(tail -1 tabs.err)"
+        cat >tabs.want <<'END'
+attune eval names/my\ kernels/
+attune eval names/a\*b.c 
+attune eval names/it\'s.c 
+attune evolve --set judge.tolerance=
+attune evolve --suite readme 
+END
+        diff tabs.want tabs.txt || fail "bash completes otherwise"
+    fi
 fi
 run help --completion zsh; exits 0; prints "#compdef attune"
 if command -v zsh >/dev/null 2>&1; then zsh -n out.txt || fail "zsh does not read its completion"; fi
@@ -28,3 +41,11 @@ if command -v fish >/dev/null 2>&1; then fish -n out.txt || fail "fish does not 
     grep -q -- "--$option" completion.bash || echo "--$option"
 done >lacking.txt
 [ ! -s lacking.txt ] || fail "not everywhere: $(cat lacking.txt)"
+# what only the launcher of a checkout does is explained where it is offered
+export ATTUNE_PROGRAM=./attune
+run help;         exits 0; prints "check [TEST ...]"; prints "setup"
+run help check;   exits 0; prints "Usage: ./attune check"
+run help setup;   exits 0; prints "apt-get"
+run chekc;        exits 2; says "did you mean 'check'?"
+unset ATTUNE_PROGRAM
+run help check;   exits 2
