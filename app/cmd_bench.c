@@ -499,7 +499,7 @@ static atn_status load_program(bench *b, const char *path, atn_error *err)
     const char *slash = strrchr(path, '/');
     build_result r = {.so_fd = -1};
     program p = {.name = slash ? slash + 1 : path};
-    atn_status s = file_read(path, 4 << 20, &source, NULL, err);
+    atn_status s = file_read_text(path, 4 << 20, &source, err);
     char *flags = s ? NULL : gate_heading_flags(source);
     if (!s) s = build_run(&(build_options){.whole_file = true, .flags = flags}, source, NULL, &r, err);
     if (!s && r.reason != ATN_REASON_OK) s = atn_fail(err, ATN_PROCESS, "'%s' does not build: %s", path, r.evidence);

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "cmd.h"
 #include "judge/build.h"
+#include "judge/gate.h"
 
 enum { SOURCE_MAX = 4 << 20 };
 
@@ -58,7 +59,8 @@ int cmd_build(const atn_cli *c)
     char *source = NULL, *own = NULL;
     build_result r = {.so_fd = -1};
     atn_error err = {0};
-    const build_options o = {.cc = cli_text(c, "cc", NULL), .whole_file = true};
+    build_options o = {.cc = cli_text(c, "cc", NULL), .whole_file = true};
+    char *flags = NULL;
     int code = EXIT_VALID;
 
     const char *out = cli_text(c, "output", NULL);
@@ -66,7 +68,10 @@ int cmd_build(const atn_cli *c)
         const size_t n = strlen(path), stem = n > 2 && !strcmp(path + n - 2, ".c") ? n - 2 : n;
         out = own = atn_format("%.*s.so", (int)stem, path);
     }
-    if (file_read(path, SOURCE_MAX, &source, NULL, &err) || build_run(&o, source, NULL, &r, &err)) {
+    atn_status s = file_read_text(path, SOURCE_MAX, &source, &err);
+    if (!s) o.flags = flags = gate_heading_flags(source); /* as the evolution judged it */
+    if (!s) s = build_run(&o, source, NULL, &r, &err);
+    if (s) {
         code = cli_fail(c, &err);
         goto done;
     }
@@ -88,6 +93,7 @@ int cmd_build(const atn_cli *c)
     } else printf("%s\n", out);
 done:
     build_release(&r);
+    free(flags);
     free(source);
     free(own);
     return code;

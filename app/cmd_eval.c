@@ -102,7 +102,7 @@ static atn_status build_file(evaluation *e, const char *path, build_result *out,
     char *source = NULL;
     const char *cc = config_text(e->config, "judge.compiler");
     char version[96];
-    atn_status s = file_read(path, SOURCE_MAX, &source, NULL, err);
+    atn_status s = file_read_text(path, SOURCE_MAX, &source, err);
     if (!s) s = build_compiler(cc, version, sizeof version, err);
     char *flags = s ? NULL : gate_heading_flags(source); /* as the evolution judged it */
     build_options o = {.cc = cc, .whole_file = true, .flags = flags};

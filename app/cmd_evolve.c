@@ -123,13 +123,9 @@ static atn_status check_markers(const char *path, const char *source, atn_error 
 
 static atn_status read_initial(const char *path, char **source, atn_error *err)
 {
-    size_t n;
-    atn_status st = file_read(path, 1 << 20, source, &n, err);
+    atn_status st = file_read_text(path, 1 << 20, source, err);
     if (st == ATN_NOT_FOUND) return atn_fail(err, ATN_NOT_FOUND, "there is no initial program '%s'", path);
-    if (st) return st;
-    if (strlen(*source) != n) st = atn_fail(err, ATN_FORMAT, "'%s' is no C source: it holds a zero byte", path);
-    else st = check_markers(path, *source, err);
-    return st;
+    return st ? st : check_markers(path, *source, err);
 }
 
 static void settings_apply(const atn_config *config, evolve_options *o)

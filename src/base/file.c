@@ -44,6 +44,16 @@ atn_status file_read(const char *path, size_t bytes_max, char **data, size_t *n,
     return ATN_OK;
 }
 
+atn_status file_read_text(const char *path, size_t bytes_max, char **text, atn_error *err)
+{
+    size_t n;
+    atn_status st = file_read(path, bytes_max, text, &n, err);
+    if (st || strlen(*text) == n) return st;
+    free(*text);
+    *text = NULL;
+    return atn_fail(err, ATN_FORMAT, "'%s' is no text: it holds a zero byte", path);
+}
+
 atn_status file_write(const char *path, const void *data, size_t n, atn_error *err)
 {
     char *temp = atn_format("%s.%d.tmp", path, (int)gettid());   /* threads may write side by side */

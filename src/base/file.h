@@ -9,6 +9,8 @@
 
 /* Reads the whole file; *data is NUL-terminated and the caller's to free; *n (may be NULL) excludes the NUL. */
 atn_status file_read(const char *path, size_t bytes_max, char **data, size_t *n, atn_error *err);
+/* The same for text: FORMAT where it holds a zero byte, behind which a reader of strings would see nothing. */
+atn_status file_read_text(const char *path, size_t bytes_max, char **text, atn_error *err);
 
 /* Writes to a temporary name in the same folder, fsyncs, renames: readers see the old file or the new one, never half. */
 atn_status file_write(const char *path, const void *data, size_t n, atn_error *err);

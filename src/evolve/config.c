@@ -758,15 +758,10 @@ static atn_status read_document(reader *r, void *ctx)
 atn_status config_read(atn_config *c, const char *path, atn_error *err)
 {
     char *text;
-    size_t n;
-    atn_status st = file_read(path, 4 << 20, &text, &n, err);
+    atn_status st = file_read_text(path, 4 << 20, &text, err);
     if (st == ATN_NOT_FOUND)
         return atn_fail(err, ATN_NOT_FOUND, "there is no config file '%s'; `attune config --show > %s` writes one", path, path);
     if (st) return st;
-    if (strlen(text) != n) {
-        free(text);
-        return atn_fail(err, ATN_FORMAT, "'%s' is no text file: it holds a zero byte", path);
-    }
     reader r = {.name = path, .text = text, .places = true, .err = err};
     st = transact(c, &r, read_document, NULL);
     free(text);

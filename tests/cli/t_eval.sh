@@ -36,6 +36,14 @@ prints '"combined_score": null'
 echo 'int main(void) { return' >broken.c
 run eval broken.c;                                                      exits 1; prints "not valid"; prints "stage"
 run eval missing.c;                                                     exits 2; says "missing.c"
+# what stands behind a zero byte would neither be seen nor judged
+(cat "$initial"; printf '\000int x;') >zero.c
+run eval zero.c --stage 1;                                              exits 2; says "zero byte"
+run build zero.c -o zero.so;                                            exits 2; says "zero byte"
+run bench zero.c --against none --case "f32 h1 s8 d64";                 exits 2; says "zero byte"
+# hosts get what was judged: with the flags of its heading
+(echo '/* evolved; extra flags -fno-tree-vectorize. */'; cat "$initial") >flags.c
+run build flags.c -o flags.so --json;                                   exits 0; prints "-fno-tree-vectorize"
 run eval "$initial" --against missing.c --case "f32 h1 s20 d64";        exits 2; says "missing.c"
 run eval "$initial" --against broken.c --case "f32 h1 s20 d64";         exits 2; says "does not build"
 run eval "$initial" --case "f32 h3/2 s8 d64";                           exits 2; says "h3/2"

@@ -52,6 +52,12 @@ static void reads_back_what_was_written(void **state)
     assert_int_equal(file_read(path, 10, &data, NULL, NULL), ATN_OK);
     assert_string_equal(data, "");
     free(data);
+    assert_int_equal(file_write(path, "ab\0c", 4, NULL), ATN_OK);
+    assert_int_equal(file_read_text(path, 10, &data, NULL), ATN_FORMAT); /* "ab" alone would be read */
+    assert_int_equal(file_write(path, "ab", 2, NULL), ATN_OK);
+    assert_int_equal(file_read_text(path, 10, &data, NULL), ATN_OK);
+    assert_string_equal(data, "ab");
+    free(data);
     assert_int_equal(entries(*state), 1);                        /* no temporary is left */
     free(big);
     free(path);
