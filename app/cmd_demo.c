@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,17 +86,39 @@ static int judge_winner(const char *best)
     return step(&l);
 }
 
-/* A folder with a model in $ATTUNE_MODELS, else beside the virtual environment; NULL: none. */
+static off_t folder_bytes(const char *folder)
+{
+    off_t sum = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        char *path = atn_format("%s/%s", folder, f->d_name);
+        struct stat st;
+        if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) sum += st.st_size;
+        free(path);
+    }
+    if (d) closedir(d);
+    return sum;
+}
+
+/* The smallest model (the demo is to be over in a minute) in $ATTUNE_MODELS, else beside the virtual environment; NULL:
+ * none. */
 static char *find_model(const char *python)
 {
+    off_t least = 0;
     const char *own = getenv("ATTUNE_MODELS");
     char *folder = own && *own ? atn_strdup(own) : atn_format("%.*s/models", (int)(strlen(python) - strlen("/bin/python")), python);
     char *found = NULL;
     DIR *d = opendir(folder);
-    for (struct dirent *f; d && !found && (f = readdir(d));) {
+    for (struct dirent *f; d && (f = readdir(d));) {
         if (f->d_name[0] == '.') continue;
-        char *config = atn_format("%s/%s/config.json", folder, f->d_name);
-        if (file_exists(config)) found = atn_format("%s/%s", folder, f->d_name);
+        char *one = atn_format("%s/%s", folder, f->d_name), *config = atn_format("%s/config.json", one);
+        const off_t bytes = file_exists(config) ? folder_bytes(one) : 0;
+        if (bytes > 0 && (!found || bytes < least)) {
+            free(found);
+            found = atn_strdup(one);
+            least = bytes;
+        }
+        free(one);
         free(config);
     }
     if (d) closedir(d);
