@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "evolve/knobs.h"
 #include "report/view.h"
 
@@ -255,7 +256,12 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
         text_addf(t, "  check it again     %s eval ", program);
         add_word(t, best);
         add_what(t, v);
-        text_add(t, "\n  use it from C      it is one file behind one table: include/attune/kernel.h\n");
+        text_addf(t, "\n  use it from C      %s build ", program);
+        add_word(t, best);
+        char *example = atn_strdup("examples/attention/your_program.c"); /* in a checkout; installed, where it lies */
+        if (access(example, F_OK) != 0) free(example), example = file_join(file_home(), "examples/attention/your_program.c");
+        text_addf(t, " -o best.so   # then see %s\n", example);
+        free(example);
         text_add(t, "  from Python        attune.mlx, attune.torch: docs/integrations.md\n");
         text_add(t, "  from llama.cpp     the plug-in libggml-attune.so: docs/integrations.md\n");
     }
