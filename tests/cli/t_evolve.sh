@@ -1,5 +1,5 @@
 # A whole small evolution: the result's files and their keys, show and report, events, an interrupt, a kill, --resume.
-cp "$root/src/kernel/flash_qvec.c" start.c
+cp "$kernel" start.c
 small="start.c --case 'f32 h2 s96 d64' --set evolve.final_seconds=2 --set evolve.control_races=0 --set evolve.shipped=false"
 small_run() { eval "run evolve $small \"\$@\""; }
 valid_json() { python3 -c 'import json,sys

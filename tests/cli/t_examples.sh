@@ -4,7 +4,7 @@ evolves() {
     eval "run evolve $3 -c '$1' $brief -o '$2' --quiet"; exits 0
     [ -s "$2/best/best_program.c" ] || fail "no winner from $1"
 }
-family="'$root/src/kernel/flash_qvec.c' --set evolve.shipped=false"
+family="'$kernel' --set evolve.shipped=false"
 for file in "$root"/examples/variants/*.yaml "$root"/examples/attention/*.yaml; do
     run config "$file"; exits 0
 done

@@ -1,6 +1,6 @@
 # An output folder of another machine, evaluator or suite: refused, saying what differs; nothing of it is changed.
 # A folder in use: refused. A new run in the folder of an old one: the old one is kept.
-cp "$root/src/kernel/flash_qvec.c" start.c
+cp "$kernel" start.c
 small="--set evolve.final_seconds=0 --set evolve.control_races=0 --set evolve.shipped=false -i 1 -o run"
 one="start.c --case 'f32 h2 s64 d64'"
 eval "run evolve $one $small"; exits 0; enough
@@ -38,8 +38,8 @@ eval "run evolve $one $small"; exits 0
 ls run/run-*.db >/dev/null 2>&1 || fail "the earlier run was not kept aside"
 
 # in use
-eval "exec \"\$attune\" evolve $one $small -i 1000 --minutes 5" >/dev/null 2>&1 </dev/null &
+eval "exec \"\$attune\" evolve $one $small -i 1000 --minutes 5 --json" >busy.jsonl 2>&1 </dev/null &
 pid=$!
-sleep 4
+for _ in $(seq 300); do grep -q '"event":"start"' busy.jsonl && break; sleep 0.1; done
 eval "run evolve $one $small --resume"; exits 2; says "another attune is running in 'run'"
 kill -INT $pid; wait $pid

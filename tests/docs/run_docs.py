@@ -1,8 +1,8 @@
-"""Runs every command of a page as written, in a clean copy of the source: run_docs.py SOURCE_ROOT PAGE
+"""Runs every command of pages as written, in a clean copy of the source: run_docs.py SOURCE_ROOT PAGE ...
 
 What is a command: each line of a ```sh block, and each line that begins with "$ " or "./attune " in another block or an
-indented one, without its comment. They run in one shell session in the copy's folder, in order, so that `export` and files
-of an earlier line are there for a later one. Runs are short because ATTUNE_MINUTES (docs/config.md) bounds them; nothing of
+indented one, without its comment. They run in one shell session in the copy's folder, page after page, as a reader would type
+them, so that `export` and files of an earlier line are there for a later one; the first of them sets up and builds. Runs are short because ATTUNE_MINUTES (docs/config.md) bounds them; nothing of
 a command is changed. Each must end with 0. A command is left out only by the table below, with the reason printed."""
 import os
 import re
@@ -77,41 +77,42 @@ def run(command, folder, env, seconds):
 
 
 def main():
-    root, page = os.path.abspath(sys.argv[1]), sys.argv[2]
+    root, pages = os.path.abspath(sys.argv[1]), sys.argv[2:]
     for tool in ("meson", "ninja", "cc", "pkg-config"):
         if not shutil.which(tool):
             print(f"skip: no {tool}")
             return 77
-    todo = commands(open(os.path.join(root, page)).read())
-    if len(todo) < 5:
-        print(f"{page} holds {len(todo)} commands: is it still read rightly?")
-        return 1
+    todo = []
+    for page in pages:
+        found = commands(open(os.path.join(root, page)).read())
+        if len(found) < 5:
+            print(f"{page} holds {len(found)} commands: is it still read rightly?")
+            return 1
+        todo += [(f"{page}:{number}", command) for number, command in found]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ATTUNE_", "MESON", "NINJA"))}
     env.update(ATTUNE_MINUTES=MINUTES, NO_COLOR="1", TERM="dumb", LC_ALL="C")
     failed = done = 0
     with tempfile.TemporaryDirectory() as folder:
         clean_copy(root, folder)
-        if page != "README.md":  # pages after it may take its first command for granted; here it stands for `./attune setup`
-            run("./attune setup", folder, env, 600)
-        for number, command in todo:
+        for where, command in todo:
             reason = next((r for p, r in LEFT_OUT if re.search(p, command)), None)
             if reason:
-                print(f"left out {page}:{number}: {command}  ({reason})")
+                print(f"left out {where}: {command}  ({reason})")
                 continue
             server = re.search(UNTIL_STOPPED, command)
             start = time.monotonic()
             code, out = run(command, folder, env, 3 if server else 600)
             good = code in (0, 130, -signal.SIGINT) and "http://" in out if server else code == 0
-            print(f"{'ok  ' if good else 'FAIL'} {time.monotonic() - start:5.1f} s  {page}:{number}: {command}")
+            print(f"{'ok  ' if good else 'FAIL'} {time.monotonic() - start:5.1f} s  {where}: {command}")
             done += good
             if not good:
                 failed += 1
                 print(f"  ended with {code}; it said:")
                 print("\n".join("  | " + line for line in out.splitlines()[-15:]))
             sys.stdout.flush()
-    print(f"{done} commands of {page} ran as written" + (f", {failed} failed" if failed else ""))
+    print(f"{done} commands of {', '.join(pages)} ran as written" + (f", {failed} failed" if failed else ""))
     if failed:
-        print(f"rerun: python3 tests/docs/run_docs.py . {page}")
+        print(f"rerun: python3 tests/docs/run_docs.py . {' '.join(pages)}")
     return 1 if failed else 0
 
 
