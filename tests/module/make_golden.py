@@ -102,8 +102,7 @@ def main():
     for name, s, _ in cases:
         print('    {"%s", {.hidden = %d, .Hq = %d, .Hkv = %d, .D = %d, .causal = true, .qk_norm = %d, .norm_plus_one = %d, .norm_eps = 1e-6f,' % (
             name, s["hidden"], s["Hq"], s["Hkv"], s["D"], s["qk_norm"], s["plus"]))
-        print("     .rope_theta = %gf, .scale = %.9gf, .window = %d}, %s}," % (s["theta"] + 0.0, s["scale"] + 0.0, s["window"], name) if False else
-              "     .rope_theta = %.1ff, .scale = %.9ff, .window = %d}, %s}," % (s["theta"], s["scale"], s["window"], name))
+        print("     .rope_theta = %.1ff, .scale = %.9ff, .window = %d}, %s}," % (s["theta"], s["scale"], s["window"], name))
     print("};")
 
 
