@@ -292,18 +292,23 @@ static void plant_needles(const maker *m)
 }
 
 /* One NaN for each head, in a place drawn anew: in q, where one row is lost, or in k or v, at a key that every row sees. (At
- * a key that some rows do not see, plain programs give NaN to those as well: nought times NaN. Nobody is hurt by that.) */
+ * a key that some rows do not see, plain programs give NaN to those as well: nought times NaN. Nobody is hurt by that.)
+ * Where a window or a mask leaves no key that is known to be seen by all, in q. */
 static void plant_nans(const maker *m)
 {
     const atn_args *a = m->a;
     const float nan = NAN;
+    int first, end, lo_last, hi_last;
+    attention_row_range(a, 0, &first, &end);
+    attention_row_range(a, a->Sq - 1, &lo_last, &hi_last);
+    const int from = ATN_MAX(first, lo_last), to = ATN_MIN(end, hi_last); /* both ends of a range never go back */
+    const bool shared = from < to && !a->mask.ptr;
     for (int b = 0; b < m->p->B; b++)
         for (int h = 0; h < a->Hkv; h++) {
             uint64_t r = mix3(m->special, b, h, 1);
             const atn_tensor *t = r % 3 == 0 ? &a->q : r % 3 == 1 ? &a->k : &a->v;
-            int lo = 0, hi = a->Sq, last = t == &a->v ? a->Dv : a->D;
-            if (t != &a->q) attention_row_range(a, 0, &lo, &hi);
-            if (lo >= hi) continue;
+            if (!shared) t = &a->q;
+            const int lo = t == &a->q ? 0 : from, hi = t == &a->q ? a->Sq : to, last = t == &a->v ? a->Dv : a->D;
             int head = t == &a->q ? h * (a->Hq / a->Hkv) : h;
             int row = lo + (int)((r >> 8) % (uint64_t)(hi - lo)), c = (int)((r >> 40) % (uint64_t)last);
             store(row_at(t, b, head, row) + (int64_t)c * dtype_bytes(t->dtype), t->dtype, &nan, 1);
