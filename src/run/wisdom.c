@@ -161,7 +161,7 @@ static atn_status read_header(reader *r, int *rows, atn_error *err)
         const char *value = line + strlen(head[i].key);
         if (strcmp(value, head[i].want) != 0)
             return atn_fail(err, ATN_MISMATCH,
-                            "it is of %s '%s', this is '%s': refused whole; 'attune evolve' learns anew here",
+                            "it is of %s '%s', this is '%s': refused whole; remove the file, or measure anew: examples/05_wisdom.c",
                             head[i].what, value, head[i].want);
     }
     long long n;
