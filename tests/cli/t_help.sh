@@ -23,11 +23,11 @@ readme" ] || fail "bash completes: $got"
     if command -v python3 >/dev/null 2>&1; then
         python3 "$here/type_tabs.py" completion.bash >tabs.txt 2>tabs.err || fail "typing into bash: $(tail -1 tabs.err)"
         cat >tabs.want <<'END'
-attune eval names/my\ kernels/
-attune eval names/a\*b.c 
-attune eval names/it\'s.c 
-attune evolve --set judge.tolerance=
-attune evolve --suite readme 
+attune eval names/my\ kernels/|
+attune eval names/a\*b.c |
+attune eval names/it\'s.c |
+attune evolve --set judge.tolerance=|
+attune evolve --suite readme |
 END
         diff tabs.want tabs.txt || fail "bash completes otherwise"
     fi

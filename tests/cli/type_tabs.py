@@ -1,4 +1,4 @@
-"""Types lines with a Tab at their ends into an interactive bash, and prints what stands there then: type_tabs.py COMPLETION"""
+"""Types lines with a Tab at their ends into an interactive bash, and prints what stands there then, up to a |: type_tabs.py COMPLETION"""
 import os
 import pty
 import re
@@ -27,6 +27,6 @@ os.write(fd, f"PS1=; . ./{sys.argv[1]}; show() {{ printf '<%s>\\n' \"$READLINE_L
 until(fd, "ready")
 for line in LINES:
     os.write(fd, line.encode() + b"\t\007")
-    print(re.search(r"<(attune [^>]*)>", until(fd, ">"))[1])
+    print(re.search(r"<(attune [^>]*)>", until(fd, ">"))[1] + "|")
 os.write(fd, b"exit\n")
 os.waitpid(pid, 0)
