@@ -1,4 +1,6 @@
-"""Types lines with a Tab at their ends into an interactive bash, and prints what stands there then, up to a |: type_tabs.py COMPLETION"""
+"""Types lines with a Tab at their ends into an interactive bash, and prints what stands there then, up to a |.
+
+type_tabs.py COMPLETION"""
 import os
 import pty
 import re
