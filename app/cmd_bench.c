@@ -1,12 +1,18 @@
 /* attune bench: our kernels, or yours, beside the peers, call by call, on whole suites.
  *
- * Both sides see the same tensors in the same layout with the same threads on the same CPUs. A pair is one call of ours and one
- * of the peer's, in ABBA order; figures are medians, ratios are medians of paired ratios with their order-statistic
- * bounds. Ours is timed around atn_execute, the peer around its library's own entry point, in its process. Every row
- * carries the error of both outputs against fp64: a fast wrong answer shows.
+ * Both sides see the same tensors in the same layout with the same threads on the same CPUs. A pair is one call of ours
+ * and then one of the peer's, so that each call finds the caches as the other side left them, whose tensors may be
+ * copies (in ABBA order half of the calls came after one's own, and large K and V had two kinds of calls). Figures are
+ * medians, ratios are medians of paired ratios with their order-statistic bounds. Ours is timed around atn_execute, the
+ * peer around its library's own entry point, in its process. Every row carries the error of both outputs against fp64: a
+ * fast wrong answer shows.
  *
  * Three peers are our own, and run only where they are asked for: "attune", the library's choice (beside PROGRAM.c or
- * --kernel); "single", the same kernel with one thread (ratio / threads is the parallel efficiency); "none", nobody. */
+ * --kernel); "single", the same kernel with one thread (ratio / threads is the parallel efficiency); "none", nobody.
+ *
+ * The bandwidth beside a row is that of its own K and V: loops that only read them, with as many threads and in the
+ * same state of the caches, right after a call of the peer. Small ones come from a cache, large ones from memory, and a
+ * kernel is measured by what reading takes there. The machine's is that of memory, measured on data that is in no cache. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
@@ -37,7 +43,7 @@ enum { PAIRS_MAX = 128, PAIRS_MIN = 5, ROWS_CHECKED = 48 };
 typedef struct {
     atn_problem problem;
     char text[128], kernel[64], peer[32], version[96], note[128], skipped[320];
-    double ours_ms, peer_ms, ratio, low, high, error, peer_error, peak_fraction, bandwidth_fraction;
+    double ours_ms, peer_ms, ratio, low, high, error, peer_error, peak_fraction, read_gbs, bandwidth_fraction;
     int pairs;
 } bench_row;
 
@@ -150,6 +156,65 @@ static atn_status time_theirs(atn_peer *peer, const atn_planned *own, const atn_
     return ATN_OK;
 }
 
+/* ---- reading K and V ---- */
+
+enum { READ_ROUNDS = 7, READ_SLICES = 8 };
+
+typedef struct {
+    const atn_args *a;
+    int way, tasks;
+} reading;
+
+/* Slice `task` of every block of K or V: a head's rows, or those of all heads where they lie within a token. */
+static void read_slice(const reading *r, const atn_tensor *t, int last, int task)
+{
+    const atn_args *a = r->a;
+    const bool within = t->sh < t->sr;
+    const int64_t row = (int64_t)last * dtype_bytes(t->dtype), width = within ? row + (a->Hkv - 1) * t->sh : row;
+    const int64_t j0 = (int64_t)a->Skv * task / r->tasks, j1 = (int64_t)a->Skv * (task + 1) / r->tasks;
+    if (j1 == j0) return;
+    for (int b = 0; b < a->B; b++)
+        for (int h = 0; h < (within ? 1 : a->Hkv); h++) {
+            const char *from = (const char *)t->ptr + b * t->sb + h * t->sh + j0 * t->sr;
+            memory_read(from, (size_t)((j1 - j0 - 1) * t->sr + width), r->way);
+        }
+}
+
+static void read_task(void *context, int task, int thread)
+{
+    const reading *r = context;
+    (void)thread;
+    read_slice(r, &r->a->k, r->a->D, task);
+    read_slice(r, &r->a->v, r->a->Dv, task);
+}
+
+/* GB/s of the best loop over K and V, each time after a call of the other side (of ours, where there is none). */
+static atn_status read_rate(bench *b, const atn_planned *plan, const atn_args *a, atn_peer *peer,
+                            const atn_planned *own, bool alone, double *gbs, atn_error *err)
+{
+    const int row = a->D * dtype_bytes(a->k.dtype) + a->Dv * dtype_bytes(a->v.dtype);
+    const double bytes = (double)a->B * a->Hkv * a->Skv * row;
+    double ns[READ_WAYS][READ_ROUNDS], other;
+    const double until = clock_s() + b->seconds_pair / 2;
+    int n = 0;
+    atn_status s = ATN_OK;
+    for (; n < READ_WAYS * READ_ROUNDS && !interrupted && (n == 0 || clock_s() < until); n++) {
+        if (alone) time_ours(plan, a);
+        else if ((s = time_theirs(peer, own, a, &other, err))) return s;
+        reading r = {a, n % READ_WAYS, b->pool ? b->threads * READ_SLICES : 1};
+        int64_t t0 = clock_ns();
+        if (b->pool) atn_pool_run(b->pool, r.tasks, b->threads, read_task, &r);
+        else read_task(&r, 0, 0);
+        int64_t t1 = clock_ns();
+        ns[n % READ_WAYS][n / READ_WAYS] = (double)(t1 - t0);
+    }
+    if (n == 0) return atn_fail(err, ATN_CANCELLED, "interrupted");
+    *gbs = 0;
+    for (int w = 0; w < READ_WAYS && w < n; w++)
+        *gbs = fmax(*gbs, bytes / median(ns[w], (n - w + READ_WAYS - 1) / READ_WAYS));
+    return ATN_OK;
+}
+
 /* Nobody beside us: medians of ours alone. */
 static atn_status run_alone(bench *b, const atn_planned *plan, const atn_args *a, bench_row *row, atn_error *err)
 {
@@ -172,12 +237,10 @@ static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a
     int n = 0;
     atn_status s = ATN_OK;
     time_ours(plan, a);
+    if ((s = time_theirs(peer, own, a, &ns, err))) return s;
     for (double until = clock_s() + b->seconds_pair; n < PAIRS_MAX && !interrupted && (n < PAIRS_MIN || clock_s() < until); n++) {
-        bool first = (n & 1) == 0;                       /* ABBA */
-        if (first) ours[n] = time_ours(plan, a);
-        if ((s = time_theirs(peer, own, a, &ns, err))) return s;
-        theirs[n] = ns;
-        if (!first) ours[n] = time_ours(plan, a);
+        ours[n] = time_ours(plan, a);
+        if ((s = time_theirs(peer, own, a, &theirs[n], err))) return s;
         d[n] = log(theirs[n] / ours[n]);
     }
     if (n == 0) return atn_fail(err, ATN_CANCELLED, "interrupted");
@@ -234,8 +297,10 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
         if (!s) snprintf(peer->version, sizeof peer->version, "attune %s %s", ATTUNE_VERSION, info.kernel);
         if (single) snprintf(peer->note, sizeof peer->note, "one thread: the ratio is the speedup by threads");
     }
-    if (!s && !strcmp(peer->name, "none")) s = run_alone(b, plan, a, row, &err);
+    const bool alone = !strcmp(peer->name, "none");
+    if (!s && alone) s = run_alone(b, plan, a, row, &err);
     else if (!s) s = race_peer(b, plan, a, peer, own, row, &err);
+    if (!s) s = read_rate(b, plan, a, peer, own, alone, &row->read_gbs, &err);
     if (!s && !is_own(peer->name)) s = peer_store(peer, &err);
     snprintf(row->version, sizeof row->version, "%s", peer->version);
     snprintf(row->note, sizeof row->note, "%s", peer->note);
@@ -246,9 +311,9 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
         int64_t r = (int64_t)p->Dv * 4;
         if (own) atn_execute(own, a, NULL, &err);
         else peer_args.o = (atn_tensor){.ptr = t->o32, .sb = p->Hq * p->Sq * r, .sh = p->Sq * r, .sr = r, .dtype = ATN_F32};
-        if (strcmp(peer->name, "none")) row->peer_error = error_of(&peer_args);
+        if (!alone) row->peer_error = error_of(&peer_args);
         row->peak_fraction = problem_flops(p) / (row->ours_ms * 1e6) / (b->peaks.fma_peak_gflops * b->threads);
-        row->bandwidth_fraction = problem_bytes(p) / (row->ours_ms * 1e6) / (b->peaks.read_bandwidth_gbs * b->threads);
+        row->bandwidth_fraction = problem_bytes(p) / (row->ours_ms * 1e6) / row->read_gbs;
     }
     atn_plan_free(own);
 }
@@ -351,8 +416,9 @@ static void print_json(const bench *b)
         if (r->skipped[0]) {
             json_object_set_new(j, "skipped", json_string(r->skipped));
         } else {
-            json_t *figures = json_pack("{s:f s:f s:i s:f s:f}", "ours_ms", r->ours_ms, "error", r->error, "pairs", r->pairs,
-                                        "peak_fraction", r->peak_fraction, "bandwidth_fraction", r->bandwidth_fraction);
+            json_t *figures = json_pack("{s:f s:f s:i s:f s:f s:f}", "ours_ms", r->ours_ms, "error", r->error, "pairs",
+                                        r->pairs, "peak_fraction", r->peak_fraction, "read_gbs", r->read_gbs,
+                                        "bandwidth_fraction", r->bandwidth_fraction);
             json_object_update(j, figures);
             json_decref(figures);
             if (!isnan(r->ratio)) {
@@ -383,17 +449,20 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
 {
     atn_text t = {0};
     const atn_machine *m = machine_get();
-    text_addf(&t, "# attune %s; %s; FMA peak %.1f GFLOP/s, read bandwidth %.1f GB/s a core; medians of interleaved pairs\n", ATTUNE_VERSION,
-              m->signature, b->peaks.fma_peak_gflops, b->peaks.read_bandwidth_gbs);
-    text_add(&t, "case,threads,kernel,ours_ms,error,peer,peer_version,peer_ms,peer_error,ratio,low,high,pairs,peak_fraction,bandwidth_fraction,note\n");
+    text_addf(&t, "# attune %s; %s; FMA peak %.1f GFLOP/s, read bandwidth from memory %.1f GB/s a core; "
+              "medians of interleaved pairs\n",
+              ATTUNE_VERSION, m->signature, b->peaks.fma_peak_gflops, b->peaks.read_bandwidth_gbs);
+    text_add(&t, "case,threads,kernel,ours_ms,error,peer,peer_version,peer_ms,peer_error,ratio,low,high,pairs,"
+             "peak_fraction,read_gbs,bandwidth_fraction,note\n");
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        if (r->skipped[0]) text_addf(&t, "%s,%d,%s,,,%s,%s,,,,,,,,,\"skipped: %s\"\n", r->text, b->threads, r->kernel, r->peer, r->version, r->skipped);
-        else if (isnan(r->ratio)) text_addf(&t, "%s,%d,%s,%.4f,%.2e,,,,,,,,%d,%.3f,%.3f,\n", r->text, b->threads, r->kernel,
-                                            r->ours_ms, r->error, r->pairs, r->peak_fraction, r->bandwidth_fraction);
-        else text_addf(&t, "%s,%d,%s,%.4f,%.2e,%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,%d,%.3f,%.3f,\"%s\"\n", r->text, b->threads, r->kernel,
+        if (r->skipped[0]) text_addf(&t, "%s,%d,%s,,,%s,%s,,,,,,,,,,\"skipped: %s\"\n", r->text, b->threads, r->kernel, r->peer, r->version, r->skipped);
+        else if (isnan(r->ratio)) text_addf(&t, "%s,%d,%s,%.4f,%.2e,,,,,,,,%d,%.3f,%.1f,%.3f,\n", r->text, b->threads,
+                                            r->kernel, r->ours_ms, r->error, r->pairs, r->peak_fraction, r->read_gbs,
+                                            r->bandwidth_fraction);
+        else text_addf(&t, "%s,%d,%s,%.4f,%.2e,%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,%d,%.3f,%.1f,%.3f,\"%s\"\n", r->text, b->threads, r->kernel,
                        r->ours_ms, r->error, r->peer, r->version, r->peer_ms, r->peer_error, r->ratio, r->low, r->high, r->pairs,
-                       r->peak_fraction, r->bandwidth_fraction, r->note);
+                       r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
     }
     atn_status s = file_write(path, t.s, t.n, err);
     text_free(&t);
@@ -424,7 +493,7 @@ static atn_status write_svg(const bench *b, const char *path, atn_error *err)
 static void print_summary(const bench *b)
 {
     const atn_machine *m = machine_get();
-    printf("\n%s; FMA peak %.0f GFLOP/s and read bandwidth %.1f GB/s a core; %d thread%s; ratio > 1: ours is faster\n", m->cpu,
+    printf("\n%s; FMA peak %.0f GFLOP/s and read bandwidth from memory %.1f GB/s a core; %d thread%s; ratio > 1: ours is faster\n", m->cpu,
            b->peaks.fma_peak_gflops, b->peaks.read_bandwidth_gbs, b->threads, b->threads > 1 ? "s" : "");
     for (int i = 0; i < b->n_peers; i++) {
         double worst;
@@ -590,7 +659,7 @@ int cmd_bench(const atn_cli *c)
     interrupt_catch();
     atn_status s = open_all(&b, &err);
     if (!s && !c->json)
-        printf("%-38s %-26s %9s  %-12s %9s  %-18s  %4s %4s  %s\n", "case", "kernel", "ours ms", "peer", "peer ms", "ratio [95 %]", "peak", "mem",
+        printf("%-38s %-26s %9s  %-12s %9s  %-18s  %4s %4s  %s\n", "case", "kernel", "ours ms", "peer", "peer ms", "ratio [95 %]", "peak", "read",
                "error  peer's");
     for (int i = 0; !s && i < b.suite.count && !interrupted; i++) {
         const atn_problem *p = &b.suite.cases[i].problem;

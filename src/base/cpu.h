@@ -6,6 +6,7 @@
 #define ATN_BASE_CPU_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -27,10 +28,14 @@ bool machine_lists(const atn_machine *m, const char *feature); /* the same of an
 typedef struct {
     double fma_peak_gflops;        /* f32 FMA, one core, widest vectors */
     double fma_peak_256_gflops;    /* the same with 256-bit vectors (0 where absent) */
-    double read_bandwidth_gbs;     /* one core, array much larger than the caches */
+    double read_bandwidth_gbs;     /* one core, from memory: in no cache before */
 } atn_peaks;
 
 /* Measures for about `seconds` (best of many short bursts, so that a busy neighbour does not lower it). */
 void machine_measure(double seconds, atn_peaks *out);
+
+/* Reads n bytes and does nothing else. `way` is one of several loops, of which one or another is the fastest. */
+enum { READ_WAYS = 3 };
+void memory_read(const void *p, size_t n, int way);
 
 #endif
