@@ -2,9 +2,10 @@
  *
  * Bound by reading K and V once, so the G query heads of a kv head and all Sq tokens are rows of one pass, vectors lie
  * along the head, and V of a tile is prefetched while its K is in use. Keys are split among threads; each split leaves
- * (m, l, O) per row, and a second phase merges them.
+ * (m, l, O) per row, and a second phase merges them. In a cache whose tokens hold the heads side by side, a task takes
+ * all heads of a tile before the next tile, so that memory is walked once, in order.
  *
- *   phase 0: task = (b, kv head, split): rows R = G * Sq, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
+ *   phase 0: task = (b, kv heads, split): R = G * Sq rows of each, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
  *   phase 1: task = (b, kv head): merge, where there is more than one split
  *
  * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: (m, l, O) of a row are the maximum
@@ -22,13 +23,15 @@
 #define PAIRS 1         // knob: 0 1 ; bf16 by pairs: even and odd elements of one load, in place of widening
 #define AHEAD_V 1       // knob: 0 1 ; prefetch V of the tile during its K
 #define AHEAD_K 1       // knob: 0 1 ; prefetch K of the next tile during V
+#define SPREAD 0        // knob: 0 1 ; keys of a register tile: neighbours, or as far apart as the tile allows: streams
 #define LEVEL 2         // knob: 2 3 ; cache to prefetch to: 3 all levels, 2 all but the first
 #define CHUNK_MIN 256   // knob: 64 128 256 512 1024 ; keys that a split must have
 #define SPLITS_PER_THREAD 1 // knob: 1 2 3 4
+#define TOGETHER 1      // knob: 0 1 2 ; kv heads in a task: 0 one, 1 all where tokens hold them side by side, 2 all
 
 #define ROWS_MAX 256
-#define PAD 4           /* rows that a register tile may reach past the last */
-#define BK_MAX 256
+#define BK_MAX 1024
+#define STREAMS 4       /* of V, where SPREAD */
 #define WIDE (VF_REGS >= 32 ? 8 : 4) /* vectors of columns in a register tile of one or two rows */
 #define NARROW (VF_REGS >= 32 ? 4 : 2) /* the same of four rows */
 #define LOG2E 1.4426950408889634f
@@ -37,7 +40,7 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-_Static_assert(ROWS_DOT <= PAD && ROWS_SUM <= PAD && ROWS_DOT <= VL, "register tiles end within the padding");
+_Static_assert(ROWS_DOT <= VL, "a register tile has a key at least");
 
 #define NOINLINE static __attribute__((noinline))
 
@@ -49,49 +52,57 @@ typedef struct {
 } row_state;
 
 typedef struct {
-    int rows, qs, os, bk;            /* rows; floats between rows of Q and of O; keys in a tile */
+    int heads, rows, qs, os, bk;     /* kv heads of a task, rows of each; floats between rows of Q, O; keys in a tile */
     int kpairs, vpairs;              /* K, V are read by pairs; Q, O lie accordingly: even elements, odd elements */
-    int64_t q, s, o;                 /* byte offsets into scratch; row states first */
-    int64_t bytes, part;             /* scratch; bytes of one split's result in shared: [rows][os + 2] floats */
+    int64_t q, s, o;                 /* byte offsets into scratch; row states [heads][rows] first */
+    int64_t bytes, part;             /* scratch; bytes of a task's result in shared: [heads][rows][os + 2] floats */
 } layout;
 
 static int elem_of(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
 
-static layout make_layout(const atn_args *a)
+static layout make_layout(const atn_args *a, int heads)
 {
     layout y;
-    y.rows = a->Hq / a->Hkv * a->Sq;
+    y.heads = heads, y.rows = a->Hq / a->Hkv * a->Sq;
     y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
-    y.bk = MIN(MAX(TILE_BYTES / (a->D * elem_of(a->k.dtype)) / 16 * 16, 16), BK_MAX);
+    y.bk = MIN(MAX(TILE_BYTES / (a->D * elem_of(a->k.dtype)) / 16 * 16, 16), y.rows > 64 ? 256 : BK_MAX);
     y.kpairs = PAIRS && a->k.dtype == ATN_BF16 && a->D % (2 * VL) == 0;
     y.vpairs = PAIRS && a->v.dtype == ATN_BF16 && a->Dv % (2 * VL) == 0;
-    int64_t padded = y.rows + PAD, at = ROUND_UP((int64_t)sizeof(row_state) * padded, 64);
-    y.q = at, at += padded * y.qs * 4;
-    y.s = at, at += padded * y.bk * 4;
-    y.o = at, at += padded * y.os * 4;
+    int64_t all = (int64_t)heads * y.rows, at = ROUND_UP((int64_t)sizeof(row_state) * all, 64);
+    y.q = at, at += all * y.qs * 4;
+    y.o = at, at += all * y.os * 4;
+    y.s = at, at += (int64_t)y.rows * y.bk * 4;
     y.bytes = at;
-    y.part = ROUND_UP((int64_t)y.rows * (y.os + 2) * 4, 64);
+    y.part = ROUND_UP(all * (y.os + 2) * 4, 64);
     return y;
 }
 
 static int can_run(const atn_args *a)
 {
-    return (int64_t)(a->Hq / a->Hkv) * a->Sq <= ROWS_MAX && a->D <= 4096 && a->Dv <= 4096 && a->Skv < (1 << 28);
+    return (int64_t)(a->Hq / a->Hkv) * a->Sq <= ROWS_MAX && a->D <= 4096 && a->Dv <= 4096 && a->Skv < (1 << 28)
+        && (int64_t)a->B * a->Hq * a->Sq < (1 << 28);
+}
+
+static int splits_for(const atn_args *a, int threads, int sets)
+{
+    int splits = threads > 1 ? (threads * SPLITS_PER_THREAD + sets - 1) / sets : 1;
+    /* 3 heads for 2 threads are 2 and 1: half as many keys a task leave no thread waiting (waste above an eighth) */
+    while (splits < threads && (sets * splits + threads - 1) / threads * threads * 8 > sets * splits * 9) splits++;
+    return MAX(1, MIN(splits, a->Skv / CHUNK_MIN));
 }
 
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
-    layout y = make_layout(a);
-    int heads = a->B * a->Hkv, splits = 1;
-    if (threads > 1) splits = (threads * SPLITS_PER_THREAD + heads - 1) / heads;
-    /* 3 heads for 2 threads are 2 and 1: half as many keys a task leave no thread waiting (waste above an eighth) */
-    while (splits < threads && (heads * splits + threads - 1) / threads * threads * 8 > heads * splits * 9) splits++;
-    splits = MAX(1, MIN(splits, a->Skv / CHUNK_MIN));
+    int heads = 1, side_by_side = a->k.sh < a->k.sr && a->v.sh < a->v.sr;
+    if (a->Hq * a->Sq <= ROWS_MAX && (TOGETHER == 2 || (TOGETHER == 1 && side_by_side))) heads = a->Hkv;
+    if (a->B * splits_for(a, threads, a->B) < MIN(threads, a->B * a->Hkv)) heads = 1;  /* too few keys to divide */
+    int sets = a->B * a->Hkv / heads, splits = splits_for(a, threads, sets);
+    layout y = make_layout(a, heads);
     p->phases = splits > 1 ? 2 : 1;
-    p->tasks[0] = heads * splits, p->tasks[1] = heads;
+    p->tasks[0] = sets * splits, p->tasks[1] = a->B * a->Hkv;
     p->scratch_bytes = y.bytes;
-    p->shared_bytes = splits > 1 ? y.part * heads * splits : 0;
-    p->user[0] = splits;
+    p->shared_bytes = splits > 1 ? y.part * sets * splits : 0;
+    p->user[0] = splits, p->user[1] = heads;
     return 0;
 }
 
@@ -175,12 +186,13 @@ typedef struct {
     int lines;                       /* of 64 bytes in a row */
 } ahead;
 
-/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys from k on; s has `ss` floats between rows. Fetches the rows of the
- * stream that lie as far on as these keys in their tile. Where rows follow each other without a gap, lines are asked for in
- * squares of 4 x 4, 256 bytes between one and the next. On a Xeon, against asking row by row: 1.05x at f32 h4/1 s1/16384
- * d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64 (`attune bench OLD.c NEW.c --against attune`). */
+/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys, `ks` bytes and `apart` scores from each other; `ss` floats are
+ * between rows of s. Fetches the rows of the stream that lie as far on as these keys in their tile. Where rows follow
+ * each other without a gap, lines are asked for in squares of 4 x 4, 256 bytes between one and the next. On a Xeon,
+ * against asking row by row: 1.05x at f32 h4/1 s1/16384 d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64 (`attune
+ * bench OLD.c NEW.c --against attune`). */
 ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, const char *k, int64_t ks,
-                         const float *q, int qs, float *s, int ss, const ahead *x, int j)
+                         const float *q, int qs, float *s, int ss, int apart, const ahead *x, int j)
 {
     const int KU = VL / RU, step = pairs ? 2 * VL : VL, solid = x->stride == x->lines * 64;
     const int64_t near = solid ? 256 : x->stride, far = solid ? 1024 : 4 * x->stride;
@@ -218,7 +230,11 @@ ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, 
         }
     float sums[VL];
     vf_store(sums, sum_each(acc));
-    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
+    if (apart == 1)
+        ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
+    else
+        ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+            ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) s[c * ss + e * apart] = sums[c * KU + e];
 }
 
 /* s[r][j] for RU rows and n keys. The last register tile may begin before the last ended; fewer keys than one fills are
@@ -228,9 +244,13 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
 {
     const int KU = VL / RU;
     if (n >= KU) {
-        for (int j = 0; j < n; j += KU) {
+        const int apart = n / KU;
+        for (int j = 0; SPREAD && j < apart; j++)
+            dot_tile(RU, dtype, pairs, a->D, k + j * a->k.sr, apart * a->k.sr, q, y->qs, s + j, y->bk, apart, x,
+                     j * KU);
+        for (int j = SPREAD ? apart * KU : 0; j < n; j += KU) {
             int at = MIN(j, n - KU);
-            dot_tile(RU, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, q, y->qs, s + at, y->bk, x, j);
+            dot_tile(RU, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, q, y->qs, s + at, y->bk, 1, x, j);
         }
         return;
     }
@@ -244,6 +264,27 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
         }
 }
 
+/* acc[c] += p[c] v for PR rows and PN vectors of columns: one key. */
+ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int pairs, const char *v, const float *p,
+                        int ps, vf acc[4][8])
+{
+    vf w[4];
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps]);
+    ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
+        if (pairs) {
+            vu z = (vu)vi_load(v + e * VL * 2);
+            vf even = pair_even(z), odd = pair_odd(z);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
+                acc[c][e] = vf_fma(w[c], even, acc[c][e]);
+                acc[c][e + 1] = vf_fma(w[c], odd, acc[c][e + 1]);
+            }
+        } else {
+            vf z = vf_load_as(v + e * VL * elem_of(dtype), dtype);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
+        }
+    }
+}
+
 /* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. */
 ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, int n, const char *v, int64_t vs,
                          const float *p, int ps, float *o, int os, const float *alpha, const ahead *x)
@@ -252,25 +293,16 @@ ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int 
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
     const char *fetch = x->at;
-    const int lines = AHEAD_K ? x->lines : 0;
-    ATN_UNROLL(PV_UNROLL)
-    for (int j = 0; j < n; j++, v += vs, fetch += x->stride) {
-        for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
-        vf w[4];
-        ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps + j]);
-        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
-            if (pairs) {
-                vu z = (vu)vi_load(v + e * VL * 2);
-                vf even = pair_even(z), odd = pair_odd(z);
-                ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
-                    acc[c][e] = vf_fma(w[c], even, acc[c][e]);
-                    acc[c][e + 1] = vf_fma(w[c], odd, acc[c][e + 1]);
-                }
-            } else {
-                vf z = vf_load_as(v + e * VL * elem_of(dtype), dtype);
-                ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
-            }
+    const int lines = AHEAD_K ? x->lines : 0, apart = SPREAD ? n / STREAMS : 0;
+    for (int j = 0; j < apart; j++)
+        ATN_UNROLL_ALL(STREAMS) for (int e = 0; e < STREAMS; e++, fetch += x->stride) {
+            for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
+            sum_key(PR, PN, dtype, pairs, v + (e * apart + j) * vs, p + e * apart + j, ps, acc);
         }
+    ATN_UNROLL(PV_UNROLL)
+    for (int j = apart * STREAMS; j < n; j++, fetch += x->stride) {
+        for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
+        sum_key(PR, PN, dtype, pairs, v + j * vs, p + j, ps, acc);
     }
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
@@ -288,7 +320,7 @@ static ahead share_of(const ahead *x, int n, int c, int w, int Dv)
 ATN_INLINE void sums(const int PR, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
                      const char *v, const float *p, float *o, const float *alpha, const ahead *x)
 {
-    const int most = PR == 4 ? NARROW : WIDE, less = PR == 4 ? 2 : NARROW, whole = a->Dv / VL * VL;
+    const int most = PR > 2 ? NARROW : WIDE, less = PR > 2 ? 2 : NARROW, whole = a->Dv / VL * VL;
     ahead part;
     int c = 0;
 #define VISIT(PN, PAIRS_OF) \
@@ -308,10 +340,11 @@ ATN_INLINE void sums(const int PR, const int dtype, const int pairs, const atn_a
     }
 }
 
-/* How many of `left` rows the next register tile takes: of three, it takes four, the last for nothing. */
+/* How many of `left` rows the next register tile takes: threes where they leave nobody alone. */
 static int rows_at_once(int left, int most)
 {
-    return MIN(left > 2 ? 4 : left, most);
+    int rows = left == 3 || left == 6 || left == 9 ? 3 : left > 2 ? 4 : left;
+    return rows <= most ? rows : most > 2 ? 2 : most;
 }
 
 #define TYPED(name, dtype, pairs) \
@@ -321,6 +354,7 @@ static int rows_at_once(int left, int most)
         for (int r = 0, rows; r < y->rows; r += rows) { \
             rows = rows_at_once(y->rows - r, ROWS_DOT); \
             if (rows == 4) dots(4, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
+            else if (rows == 3) dots(3, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
             else if (rows == 2) dots(2, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
             else dots(1, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
         } \
@@ -332,6 +366,7 @@ static int rows_at_once(int left, int most)
         for (int r = 0, rows; r < y->rows; r += rows, x = &none) { \
             rows = rows_at_once(y->rows - r, ROWS_SUM); \
             if (rows == 4) sums(4, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
+            else if (rows == 3) sums(3, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
             else if (rows == 2) sums(2, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
             else sums(1, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
         } \
@@ -414,9 +449,7 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
             vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MIN(VL, a->D - d)) * scale);
         if (y->kpairs) split_pairs(q + r * y->qs, a->D);
     }
-    for (int r = y->rows; r < y->rows + PAD; r++)
-        for (int d = 0; d < y->qs; d += VL) vf_store(q + r * y->qs + d, vf_zero());
-    for (int d = 0; d < (y->rows + PAD) * y->os; d += VL) vf_store(o + d, vf_zero());
+    for (int d = 0; d < y->rows * y->os; d += VL) vf_store(o + d, vf_zero());
 }
 
 /* NaN or infinity in V times the zero weight of a forbidden key is NaN: such a row is done again over its own keys. */
@@ -470,86 +503,132 @@ static int forbidden(const atn_args *a, const row_state *rows, int n_rows, int j
     return left.hi == 0;
 }
 
+/* One kv head of a task: where it begins in K, V, scratch and the task's part of shared. */
+typedef struct {
+    int kvh;
+    const char *k, *v;
+    row_state *rows;
+    float *q, *o, *part;
+} one_head;
+
+static one_head head_at(const atn_args *a, const layout *y, int task, int b, int kvh, int h, char *shared,
+                        char *scratch)
+{
+    int64_t first = (int64_t)h * y->rows;
+    return (one_head){
+        .kvh = kvh + h,
+        .k = (const char *)a->k.ptr + b * a->k.sb + (kvh + h) * a->k.sh,
+        .v = (const char *)a->v.ptr + b * a->v.sb + (kvh + h) * a->v.sh,
+        .rows = (row_state *)scratch + first,
+        .q = (float *)(scratch + y->q) + first * y->qs,
+        .o = (float *)(scratch + y->o) + first * y->os,
+        .part = (float *)(shared + y->part * task) + first * (y->os + 2),
+    };
+}
+
+/* n keys from j0 on. K of what follows begins at `next` and has so many lines a row. */
+static void one_tile(const atn_args *a, const layout *y, const one_head *x, int j0, int n, const char *next,
+                     int next_lines, float *s)
+{
+    float alpha[ROWS_MAX];
+    const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
+    const ahead vx = {v, a->v.sr, a->Dv * elem_of(a->v.dtype) / 64}, kx = {next, a->k.sr, next_lines};
+    if (a->mask.ptr && forbidden(a, x->rows, y->rows, j0, n)) return;
+    if (y->kpairs) scores_pairs(a, y, n, k, x->q, s, &vx);
+    else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &vx);
+    else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &vx);
+    else scores_bf16(a, y, n, k, x->q, s, &vx);
+    for (int r = 0; r < y->rows; r++) {
+        edit_row(a, x->rows + r, j0, n, s + r * y->bk);
+        alpha[r] = softmax_row(a, x->rows + r, n, s + r * y->bk);
+    }
+    if (y->vpairs) values_pairs(a, y, n, v, s, x->o, alpha, &kx);
+    else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, &kx);
+    else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, &kx);
+    else values_bf16(a, y, n, v, s, x->o, alpha, &kx);
+}
+
+/* Results of a head: to the output, or to shared for the merge. */
+static void end_head(const atn_args *a, const layout *y, const one_head *x, int b, int begin, int end, int exact,
+                     int whole)
+{
+    for (int r = 0; r < y->rows; r++) {
+        row_state *row = x->rows + r;
+        float *o = x->o + r * y->os;
+        vi bad = vi_splat(0);
+        if (y->vpairs) join_pairs(o, a->Dv);
+        for (int d = 0; d < y->os && !exact; d += VL) bad |= vf_nonfinite(vf_load(o + d));
+        if (!exact && mask_any(bad)) repair_row(a, row, begin, end, b, x->kvh, x->q + r * y->qs, y->kpairs, o);
+        if (whole) {
+            close_row(a, row, b, row->m, row->l, o);
+            continue;
+        }
+        float *to = x->part + (int64_t)r * (y->os + 2);
+        to[0] = row->m, to[1] = row->l;
+        for (int d = 0; d < y->os; d += VL) vf_store(to + 2 + d, vf_load(o + d));
+    }
+}
+
 static void one_split(const atn_args *a, const atn_plan *p, int task, char *shared, char *scratch)
 {
-    int splits = (int)p->user[0], split = task % splits, bh = task / splits, b = bh / a->Hkv, kvh = bh % a->Hkv;
-    layout y = make_layout(a);
-    row_state *rows = (row_state *)scratch;
-    float *q = (float *)(scratch + y.q), *s = (float *)(scratch + y.s), *o = (float *)(scratch + y.o);
-    float alpha[ROWS_MAX + PAD];
-    const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
-    const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
-    int kb = a->D * elem_of(a->k.dtype), vb = a->Dv * elem_of(a->v.dtype), bk = y.bk;
+    int splits = (int)p->user[0], heads = (int)p->user[1], split = task % splits, set = task / splits * heads;
+    int b = set / a->Hkv, kvh = set % a->Hkv, lines = a->D * elem_of(a->k.dtype) / 64;
+    layout y = make_layout(a, heads);
+    float *s = (float *)(scratch + y.s);
 
-    open_rows(a, &y, b, kvh, rows, q, o);
-    int lo = a->Skv, hi = -1, exact = !a->mask.ptr;
-    for (int r = 0; r < y.rows; r++) lo = MIN(lo, rows[r].lo), hi = MAX(hi, rows[r].hi);
-    for (int r = 0; r < y.rows; r++) exact &= rows[r].lo == lo && rows[r].hi == hi;
-    for (int r = y.rows; r < y.rows + PAD; r++) alpha[r] = 0;
-    for (int64_t z = (int64_t)y.rows * bk; z < (int64_t)(y.rows + PAD) * bk; z++) s[z] = 0;
+    one_head x;
+    for (int h = heads - 1; h >= 0; h--) {
+        x = head_at(a, &y, task, b, kvh, h, shared, scratch);
+        open_rows(a, &y, b, x.kvh, x.rows, x.q, x.o);
+    }
+    int lo = a->Skv, hi = -1, exact = !a->mask.ptr;                  /* the same for each head */
+    for (int r = 0; r < y.rows; r++) lo = MIN(lo, x.rows[r].lo), hi = MAX(hi, x.rows[r].hi);
+    for (int r = 0; r < y.rows; r++) exact &= x.rows[r].lo == lo && x.rows[r].hi == hi;
     int all = MAX(hi + 1 - lo, 0), begin = lo + (int)((int64_t)all * split / splits);
     int end = lo + (int)((int64_t)all * (split + 1) / splits);
 
-    for (int j0 = begin; j0 < end; j0 += bk) {
-        int n = MIN(bk, end - j0);
-        if (a->mask.ptr && forbidden(a, rows, y.rows, j0, n)) continue;
-        const char *kt = k + j0 * a->k.sr, *vt = v + j0 * a->v.sr;
-        const ahead vx = {vt, a->v.sr, vb / 64}, kx = {kt + n * a->k.sr, a->k.sr, j0 + n < end ? kb / 64 : 0};
-        if (y.kpairs) scores_pairs(a, &y, n, kt, q, s, &vx);
-        else if (a->k.dtype == ATN_F32) scores_f32(a, &y, n, kt, q, s, &vx);
-        else if (a->k.dtype == ATN_F16) scores_f16(a, &y, n, kt, q, s, &vx);
-        else scores_bf16(a, &y, n, kt, q, s, &vx);
-        for (int r = 0; r < y.rows; r++) {
-            edit_row(a, rows + r, j0, n, s + r * bk);
-            alpha[r] = softmax_row(a, rows + r, n, s + r * bk);
+    const char *first = x.k;
+    for (int j0 = begin, n; j0 < end; j0 += n) {
+        n = MIN(y.bk, end - j0);
+        for (int h = 0; h < heads; h++) {
+            x = head_at(a, &y, task, b, kvh, h, shared, scratch);
+            const char *next = h + 1 < heads ? x.k + a->k.sh + j0 * a->k.sr : first + (j0 + n) * a->k.sr;
+            one_tile(a, &y, &x, j0, n, next, h + 1 < heads || j0 + n < end ? lines : 0, s);
         }
-        if (y.vpairs) values_pairs(a, &y, n, vt, s, o, alpha, &kx);
-        else if (a->v.dtype == ATN_F32) values_f32(a, &y, n, vt, s, o, alpha, &kx);
-        else if (a->v.dtype == ATN_F16) values_f16(a, &y, n, vt, s, o, alpha, &kx);
-        else values_bf16(a, &y, n, vt, s, o, alpha, &kx);
     }
-    for (int r = 0; r < y.rows && y.vpairs; r++) join_pairs(o + r * y.os, a->Dv);
-    float *part = (float *)(shared + y.part * task);
-    for (int r = 0; r < y.rows; r++) {
-        float *or = o + r * y.os;
-        vi bad = vi_splat(0);
-        for (int d = 0; d < y.os && !exact; d += VL) bad |= vf_nonfinite(vf_load(or + d));
-        if (!exact && mask_any(bad)) repair_row(a, rows + r, begin, end, b, kvh, q + r * y.qs, y.kpairs, or);
-        if (splits == 1) {
-            close_row(a, rows + r, b, rows[r].m, rows[r].l, or);
-            continue;
-        }
-        float *to = part + (int64_t)r * (y.os + 2);
-        to[0] = rows[r].m, to[1] = rows[r].l;
-        for (int d = 0; d < y.os; d += VL) vf_store(to + 2 + d, vf_load(or + d));
+    for (int h = 0; h < heads; h++) {
+        x = head_at(a, &y, task, b, kvh, h, shared, scratch);
+        end_head(a, &y, &x, b, begin, end, exact, splits == 1);
     }
 }
 
 /* ---- phase 1 ---- */
 
-static void merge(const atn_args *a, const atn_plan *p, int task, const char *shared, char *scratch)
+static void merge(const atn_args *a, const atn_plan *p, int task, char *shared, char *scratch)
 {
-    int splits = (int)p->user[0], group = a->Hq / a->Hkv, b = task / a->Hkv, kvh = task % a->Hkv;
-    layout y = make_layout(a);
-    float *o = (float *)(scratch + y.o), up = natural(a) ? LOG2E : 1.0f;
+    int splits = (int)p->user[0], heads = (int)p->user[1], group = a->Hq / a->Hkv;
+    int b = task / a->Hkv, kvh = task % a->Hkv;
+    layout y = make_layout(a, heads);
+    one_head x = head_at(a, &y, task / heads * splits, b, kvh - kvh % heads, kvh % heads, shared, scratch);
+    float up = natural(a) ? LOG2E : 1.0f;
     for (int r = 0; r < y.rows; r++) {
-        const char *first = shared + y.part * task * splits + (int64_t)r * (y.os + 2) * 4;
+        const char *first = (const char *)(x.part + (int64_t)r * (y.os + 2));
         float m = -VF_INF, l = 0;
         for (int t = 0; t < splits; t++) {
             float mt = *(const float *)(first + y.part * t);
             m = mt > m || mt != mt ? mt : m;
         }
-        for (int d = 0; d < y.os; d += VL) vf_store(o + d, vf_zero());
+        for (int d = 0; d < y.os; d += VL) vf_store(x.o + d, vf_zero());
         for (int t = 0; t < splits; t++) {
             const float *part = (const float *)(first + y.part * t);
             if (part[1] == 0) continue;                          /* a split without a visible key */
             float w = __builtin_exp2f((part[0] - m) * up);
             l += part[1] * w;
             for (int d = 0; d < y.os; d += VL)
-                vf_store(o + d, vf_fma(vf_splat(w), vf_load(part + 2 + d), vf_load(o + d)));
+                vf_store(x.o + d, vf_fma(vf_splat(w), vf_load(part + 2 + d), vf_load(x.o + d)));
         }
-        row_state x = {.i = r / group, .h = kvh * group + r % group};
-        close_row(a, &x, b, m, l, o);
+        row_state row = {.i = r / group, .h = kvh * group + r % group};
+        close_row(a, &row, b, m, l, x.o);
     }
 }
 
