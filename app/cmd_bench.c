@@ -273,6 +273,7 @@ static bool is_own(const char *peer) { return !strcmp(peer, "attune") || !strcmp
 /* Peers are told sizes, types, scale and causal order, and are asked nothing that they would answer wrongly. */
 static bool peers_can(const atn_problem *p)
 {
+    if (p->token_major || p->cache_rows || p->misalign) return false;
     return p->mask < 0 && p->window_left < 0 && p->window_right < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse;
 }
 
@@ -286,7 +287,7 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     atn_plan_info info;
     atn_status s = ATN_OK;
     if (!is_own(peer->name) && !peers_can(p)) {
-        s = atn_fail(&err, ATN_UNSUPPORTED, "peers are measured without masks, windows, softcap, sinks, ALiBi and lse");
+        s = atn_fail(&err, ATN_UNSUPPORTED, "peers are measured on dense head-major tensors, without masks, windows, softcap, sinks, ALiBi and lse");
     } else if (!is_own(peer->name)) {
         s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t->offset, &err)
                           : atn_fail(&err, ATN_PROCESS, "not running");
