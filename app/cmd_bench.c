@@ -457,13 +457,17 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
              "peak_fraction,read_gbs,bandwidth_fraction,note\n");
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        if (r->skipped[0]) text_addf(&t, "%s,%d,%s,,,%s,%s,,,,,,,,,,\"skipped: %s\"\n", r->text, b->threads, r->kernel, r->peer, r->version, r->skipped);
-        else if (isnan(r->ratio)) text_addf(&t, "%s,%d,%s,%.4f,%.2e,,,,,,,,%d,%.3f,%.1f,%.3f,\n", r->text, b->threads,
-                                            r->kernel, r->ours_ms, r->error, r->pairs, r->peak_fraction, r->read_gbs,
-                                            r->bandwidth_fraction);
-        else text_addf(&t, "%s,%d,%s,%.4f,%.2e,%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,%d,%.3f,%.1f,%.3f,\"%s\"\n", r->text, b->threads, r->kernel,
-                       r->ours_ms, r->error, r->peer, r->version, r->peer_ms, r->peer_error, r->ratio, r->low, r->high, r->pairs,
-                       r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
+        const char *quote = strchr(r->text, ',') ? "\"" : "";                      /* window=127,0 */
+        text_addf(&t, "%s%s%s,%d,%s,", quote, r->text, quote, b->threads, r->kernel);
+        if (r->skipped[0]) {
+            text_addf(&t, ",,%s,%s,,,,,,,,,,\"skipped: %s\"\n", r->peer, r->version, r->skipped);
+            continue;
+        }
+        text_addf(&t, "%.4f,%.2e,", r->ours_ms, r->error);
+        if (isnan(r->ratio)) text_add(&t, ",,,,,,,");
+        else text_addf(&t, "%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,", r->peer, r->version, r->peer_ms, r->peer_error, r->ratio,
+                       r->low, r->high);
+        text_addf(&t, "%d,%.3f,%.1f,%.3f,\"%s\"\n", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
     }
     atn_status s = file_write(path, t.s, t.n, err);
     text_free(&t);
