@@ -186,15 +186,21 @@ typedef struct {
     int lines;                       /* of 64 bytes in a row */
 } ahead;
 
-/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys, `ks` bytes and `apart` scores from each other; `ss` floats are
- * between rows of s. Fetches the rows of the stream that lie as far on as these keys in their tile. Where rows follow
- * each other without a gap, lines are asked for in squares of 4 x 4, 256 bytes between one and the next. On a Xeon,
- * against asking row by row: 1.05x at f32 h4/1 s1/16384 d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64 (`attune
- * bench OLD.c NEW.c --against attune`). */
-ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, const char *k, int64_t ks,
-                         const float *q, int qs, float *s, int ss, int apart, const ahead *x, int j)
+/* Keys of a register tile: some neighbours in each of so many places, so that several pages of K are read at once. */
+ATN_INLINE int streams_of(int keys) { return !SPREAD ? 1 : keys % 4 ? keys : 4; }
+
+/* Keys from a stream to the next: an odd number of steps, since at 4096 bytes they would meet in the L1 cache. */
+ATN_INLINE int apart_of(int n, int keys, int streams) { return keys / streams * ((n / keys - 1) | 1); }
+
+/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys, in streams that are `apart` keys from each other; rows of K are
+ * `ks` bytes, of s `ss` floats. Fetches the rows of the stream x that lie as far on as these keys in their tile. Where
+ * rows follow each other without a gap, lines are asked for in squares of 4 x 4, 256 bytes between one and the next. On
+ * a Xeon, against asking row by row: 1.05x at f32 h4/1 s1/16384 d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64
+ * (`attune bench OLD.c NEW.c --against attune`). */
+ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const int pairs, int D, const char *k,
+                         int64_t ks, int apart, const float *q, int qs, float *s, int ss, const ahead *x, int j)
 {
-    const int KU = VL / RU, step = pairs ? 2 * VL : VL, solid = x->stride == x->lines * 64;
+    const int KU = VL / RU, per = KU / streams, step = pairs ? 2 * VL : VL, solid = x->stride == x->lines * 64;
     const int64_t near = solid ? 256 : x->stride, far = solid ? 1024 : 4 * x->stride;
     int whole = D / step * step, first = j / KU * x->lines;
     vf acc[VL];
@@ -208,7 +214,7 @@ ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, 
                 __builtin_prefetch(at + e % 4 * near + e / 4 * far, 0, LEVEL);
         }
         ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
-            const char *at = k + e * ks + d * elem_of(dtype);
+            const char *at = k + (e / per * apart + e % per) * ks + d * elem_of(dtype);
             if (pairs) {
                 vu z = (vu)vi_load(at);
                 vf even = pair_even(z), odd = pair_odd(z);
@@ -225,16 +231,14 @@ ATN_INLINE void dot_tile(const int RU, const int dtype, const int pairs, int D, 
     }
     if (whole < D)
         ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
-            vf z = load_part(k + e * ks, dtype, whole, D);
+            vf z = load_part(k + (e / per * apart + e % per) * ks, dtype, whole, D);
             ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
         }
     float sums[VL];
     vf_store(sums, sum_each(acc));
-    if (apart == 1)
-        ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) __builtin_memcpy(s + c * ss, sums + c * KU, (unsigned)KU * 4);
-    else
-        ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-            ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) s[c * ss + e * apart] = sums[c * KU + e];
+    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e += per)
+            __builtin_memcpy(s + c * ss + e / per * apart, sums + c * KU + e, (unsigned)per * 4);
 }
 
 /* s[r][j] for RU rows and n keys. The last register tile may begin before the last ended; fewer keys than one fills are
@@ -244,13 +248,13 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
 {
     const int KU = VL / RU;
     if (n >= KU) {
-        const int apart = n / KU;
-        for (int j = 0; SPREAD && j < apart; j++)
-            dot_tile(RU, dtype, pairs, a->D, k + j * a->k.sr, apart * a->k.sr, q, y->qs, s + j, y->bk, apart, x,
-                     j * KU);
-        for (int j = SPREAD ? apart * KU : 0; j < n; j += KU) {
+        const int streams = streams_of(KU), apart = apart_of(n, KU, streams), spread = SPREAD ? streams * apart : 0;
+        for (int j = 0; j < spread; j += KU)
+            dot_tile(RU, streams, dtype, pairs, a->D, k + j / streams * a->k.sr, a->k.sr, apart, q, y->qs,
+                     s + j / streams, y->bk, x, j);
+        for (int j = spread; j < n; j += KU) {
             int at = MIN(j, n - KU);
-            dot_tile(RU, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, q, y->qs, s + at, y->bk, 1, x, j);
+            dot_tile(RU, 1, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, 0, q, y->qs, s + at, y->bk, x, j);
         }
         return;
     }
@@ -293,7 +297,7 @@ ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int 
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
     const char *fetch = x->at;
-    const int lines = AHEAD_K ? x->lines : 0, apart = SPREAD ? n / STREAMS : 0;
+    const int lines = AHEAD_K ? x->lines : 0, apart = SPREAD && n >= STREAMS ? apart_of(n, STREAMS, STREAMS) : 0;
     for (int j = 0; j < apart; j++)
         ATN_UNROLL_ALL(STREAMS) for (int e = 0; e < STREAMS; e++, fetch += x->stride) {
             for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
