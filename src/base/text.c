@@ -72,6 +72,50 @@ void text_add_html(atn_text *t, const char *s)
     }
 }
 
+size_t text_utf8(const char *text, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t k = !n                            ? 0
+               : s[0] < 0x80                 ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
+    if (!k || k > n) return 0;
+    for (size_t i = 1; i < k; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)) return 0; /* overlong, surrogate */
+    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)) return 0;
+    return k;
+}
+
+/* The same set as tame() of web/page.js. */
+static bool is_unseen(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c < 0xe0080);
+}
+
+void text_add_visible(atn_text *t, const char *s, bool lines)
+{
+    for (size_t left = strlen(s); left;) {
+        const unsigned char *u = (const unsigned char *)s;
+        size_t k = text_utf8(s, left);
+        unsigned c = k == 0   ? 0xfffd
+                     : k == 1 ? u[0]
+                     : k == 2 ? (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu)
+                     : k == 3 ? (u[0] & 0x0fu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu)
+                              : (u[0] & 0x07u) << 18 | (u[1] & 0x3fu) << 12 | (u[2] & 0x3fu) << 6 | (u[3] & 0x3fu);
+        if (!k) text_add(t, "\xef\xbf\xbd");
+        else if (c == '\n' || c == '\t') text_addn(t, lines ? s : " ", 1);
+        else if (is_unseen(c)) text_addf(t, "\\u%04x", c);
+        else text_addn(t, s, k);
+        k += !k;
+        s += k;
+        left -= k;
+    }
+}
+
 int text_distance(const char *a, const char *b)
 {
     enum { MAX = 63 };

@@ -24,6 +24,27 @@ static void grows_and_stays_terminated(void **state)
     assert_null(t.s);
 }
 
+static void strangers_text_is_made_visible(void **state)
+{
+    (void)state;
+    const struct {
+        const char *in, *lines, *line;
+    } cases[] = {{"plain \u00fc \u4e2d \U0001f600", "plain \u00fc \u4e2d \U0001f600", "plain \u00fc \u4e2d \U0001f600"},
+                 {"a\tb\nc", "a\tb\nc", "a b c"},
+                 {"\033[2J\007", "\\u001b[2J\\u0007", "\\u001b[2J\\u0007"},
+                 {"\u202egnp.exe\u200b\ufeff", "\\u202egnp.exe\\u200b\\ufeff", "\\u202egnp.exe\\u200b\\ufeff"},
+                 {"\xc2\x9b" "31m", "\\u009b31m", "\\u009b31m"}, /* CSI in one character */
+                 {"\xff\xc0\x80\xed\xa0\x80|", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd|", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd|"},
+                 {"cut \xe4\xb8", "cut \ufffd\ufffd", "cut \ufffd\ufffd"}};
+    for (int i = 0; i < ATN_COUNT(cases); i++)
+        for (int lines = 0; lines < 2; lines++) {
+            atn_text t = {0};
+            text_add_visible(&t, cases[i].in, lines);
+            assert_string_equal(t.s, lines ? cases[i].lines : cases[i].line);
+            text_free(&t);
+        }
+}
+
 static void take_hands_over_and_empties(void **state)
 {
     (void)state;
@@ -90,8 +111,9 @@ static void numbers_are_whole_strings(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(grows_and_stays_terminated),        cmocka_unit_test(take_hands_over_and_empties),
-    cmocka_unit_test(html_cannot_break_out),             cmocka_unit_test(distance_is_a_metric_of_typos),
+    cmocka_unit_test(grows_and_stays_terminated),         cmocka_unit_test(take_hands_over_and_empties),
+    cmocka_unit_test(strangers_text_is_made_visible),
+    cmocka_unit_test(html_cannot_break_out),              cmocka_unit_test(distance_is_a_metric_of_typos),
     cmocka_unit_test(nearest_suggests_only_what_is_near), cmocka_unit_test(numbers_are_whole_strings),
 };
 TEST_MAIN(tests)
