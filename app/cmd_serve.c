@@ -1,4 +1,5 @@
 /* attune serve: the dashboard of a run, live over HTTP or as files. */
+#include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,29 @@ static int write_static(const atn_cli *c, const serve_options *o)
     return EXIT_VALID;
 }
 
+static int is_folder(const struct dirent *e)
+{
+    return e->d_name[0] != '.';
+}
+
+/* A run over several classes of machine keeps a run for each of the others in machines/: they are shown beside it. Their
+ * names are kept until the program ends. */
+static void add_machines(serve_options *o)
+{
+    char *machines = file_join(o->folders[0], "machines");
+    struct dirent **list = NULL;
+    int n = scandir(machines, &list, is_folder, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *folder = file_join(machines, list[i]->d_name), *db = file_join(folder, "run.db");
+        if (o->n_folders < SERVE_RUNS_MAX && file_exists(db)) o->folders[o->n_folders++] = folder;
+        else free(folder);
+        free(db);
+        free(list[i]);
+    }
+    free(list);
+    free(machines);
+}
+
 int cmd_serve(const atn_cli *c)
 {
     atn_error err = {0};
@@ -34,6 +58,7 @@ int cmd_serve(const atn_cli *c)
                  o.folders[i]);
         return cli_fail(c, &err);
     }
+    add_machines(&o);
     if (cli_has(c, "static")) return write_static(c, &o);
     serve *s = NULL;
     if (serve_start(&o, &s, &err)) return cli_fail(c, &err);

@@ -22,29 +22,13 @@ enum { TEXT_MOST = 1 << 20, NOTE_MOST = 240, PROMPT_MOST = 400000 };
 
 /* ---- JSON ---- */
 
-/* Bytes of the valid UTF-8 sequence at s, 0 where there is none. */
-static size_t utf8_length(const unsigned char *s, size_t n)
-{
-    size_t k = s[0] < 0x80                   ? 1
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                             : 0;
-    if (!k || k > n) return 0;
-    for (size_t i = 1; i < k; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)) return 0; /* overlong, surrogate */
-    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)) return 0;
-    return k;
-}
-
 void api_text(atn_text *t, const char *s, size_t n, size_t most)
 {
     const unsigned char *u = (const unsigned char *)s;
     size_t end = ATN_MIN(n, most), from = 0, i = 0;
     text_add(t, "\"");
     while (i < end) {
-        size_t k = u[i] < 0x80 ? 1 : utf8_length(u + i, n - i);
+        size_t k = u[i] < 0x80 ? 1 : text_utf8(s + i, n - i);
         if (k && u[i] >= 0x20 && u[i] != '"' && u[i] != '\\' && u[i] != '<' && u[i] != 0x7f) {
             i += k;
             continue;
@@ -95,6 +79,7 @@ void api_init(api_run *r, const char *folder)
 
 static void shut(api_run *r)
 {
+    for (int i = 0; i < ATN_COUNT(r->kept); i++) text_free(&r->kept[i].text);
     sqlite3_close(r->db);
     r->db = NULL;
 }
@@ -137,24 +122,35 @@ atn_status api_ready(api_run *r, bool *changed, atn_error *err)
     return ATN_OK;
 }
 
-/* "running": a controller holds run.lock; "finished": the run wrote its result; "stopped": it can be resumed. Linux tells
- * by /proc/locks, without taking the lock, which a controller that starts in that moment would find busy. */
-static const char *run_state(const api_run *r, bool finished)
+static bool is_finished(const api_run *r)
+{
+    sqlite3_stmt *q = NULL;
+    bool yes = false;
+    if (sqlite3_prepare_v2(r->db,
+                           "SELECT count(*) FROM measurement WHERE kind='result' AND t >= "
+                           "coalesce((SELECT t FROM program ORDER BY seq DESC LIMIT 1), 0)",
+                           -1, &q, NULL) == SQLITE_OK)
+        yes = sqlite3_step(q) == SQLITE_ROW && sqlite3_column_int64(q, 0) > 0;
+    sqlite3_finalize(q);
+    return yes;
+}
+
+/* Linux tells by /proc/locks who holds run.lock, without taking it, which a controller that starts in that moment would
+ * find busy. */
+const char *api_state(const api_run *r)
 {
     char *lock = file_join(r->folder, "run.lock");
     struct stat sb;
     bool have = !stat(lock, &sb), held = false;
     free(lock);
     FILE *f = have ? fopen("/proc/locks", "r") : NULL;
-    if (have && !f) return finished ? "finished" : "unknown";
     if (f) {
         char line[256], want[64];
         snprintf(want, sizeof want, ":%llu ", (unsigned long long)sb.st_ino);
-        while (fgets(line, sizeof line, f))
-            if (strstr(line, "FLOCK") && strstr(line, want)) held = true;
+        while (!held && fgets(line, sizeof line, f)) held = strstr(line, "FLOCK") && strstr(line, want);
         fclose(f);
     }
-    return held ? "running" : finished ? "finished" : "stopped";
+    return held ? "running" : is_finished(r) ? "finished" : have && !f ? "unknown" : "stopped";
 }
 
 /* ---- answers ---- */
@@ -382,18 +378,18 @@ static void answer_run(answer *a)
     sqlite3_finalize(q);
     text_add(t, "},\"folder\":");
     add_string(t, a->r->folder);
-    bool finished = number(a, "SELECT count(*) FROM measurement WHERE kind='result' AND t >= "
-                              "coalesce((SELECT t FROM program ORDER BY seq DESC LIMIT 1), 0)") > 0;
-    text_addf(t, ",\"state\":\"%s\",\"seq\":%lld,\"event_seq\":%lld", run_state(a->r, finished),
+    text_addf(t, ",\"state\":\"%s\",\"seq\":%lld,\"event_seq\":%lld", api_state(a->r),
               (long long)number(a, "SELECT max(seq) FROM program"), (long long)number(a, "SELECT max(seq) FROM event"));
     text_add(t, ",\"free_bytes\":");
     add_real(t, free_bytes(a->r->folder), "%.0f");
     text_add(t, ",\"measurements\":");
-    /* Controls and results: the last 40 of each kind. */
+    /* The last 40 of each kind; of results and nodes, which are long and hold all of the one before, the last. */
     add_rows(a,
              "SELECT kind, program, against, t, CASE WHEN json_valid(json) THEN json ELSE 'null' END AS raw FROM "
              "(SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS k FROM measurement WHERE kind NOT "
-             "IN ('question', 'answer', 'belief')) WHERE k <= 40 ORDER BY id",
+             "IN ('question', 'answer', 'belief')) WHERE k <= CASE WHEN kind IN ('result', 'nodes') THEN 1 ELSE 40 END "
+             "ORDER "
+             "BY id",
              0, "%.7g", TEXT_MOST);
     /* Who was asked, and what that cost: proposer, model, answers, taken, tokens in and out, dollars, seconds. */
     text_add(t, ",\"asked\":");
@@ -571,7 +567,52 @@ static int problem(atn_text *t, int status, const char *error, const char *advic
     return status;
 }
 
+enum { KEPT_MOST = 1 << 18 };
+
+/* Where the answer to this question may be kept; NULL: it is not. */
+static api_kept *place_for(api_run *r, const api_question *q)
+{
+    return !strcmp(q->name, "run") ? &r->kept[0] : !strcmp(q->name, "programs") ? &r->kept[1] : NULL;
+}
+
+/* Changes with each commit of another connection; -1 where it cannot be read. Read before an answer is made: what is stored in
+ * between is then in the answer, and the next question is answered anew. */
+static int64_t data_version(api_run *r)
+{
+    sqlite3_stmt *q = NULL;
+    int64_t version = -1;
+    if (sqlite3_prepare_v2(r->db, "PRAGMA data_version", -1, &q, NULL) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
+        version = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    return version;
+}
+
+static int answer_anew(api_run *r, const api_question *q, atn_text *out);
+
 int api_answer(api_run *r, const api_question *q, atn_text *out)
+{
+    api_kept *k = place_for(r, q);
+    if (!k || api_ready(r, NULL, NULL)) return answer_anew(r, q, out);
+    const double now = (double)clock_ns() * 1e-9;
+    const char *state = api_state(r);
+    int64_t version = data_version(r);
+    if (k->text.n && version >= 0 && k->version == version && k->number == q->number && k->state == state &&
+        now < k->until) {
+        text_addn(out, k->text.s, k->text.n);
+        return 200;
+    }
+    int status = answer_anew(r, q, out);
+    text_free(&k->text);
+    if (status != 200 || out->n > KEPT_MOST) return status;
+    *k = (api_kept){.number = q->number,
+                    .version = version,
+                    .state = state,
+                    .until = now + 5}; /* free space changes by itself */
+    text_addn(&k->text, out->s, out->n);
+    return status;
+}
+
+static int answer_anew(api_run *r, const api_question *q, atn_text *out)
 {
     atn_error err = {0};
     atn_status st = api_ready(r, NULL, &err);

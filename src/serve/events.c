@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "serve/api.h"
 
-enum { RING = 512, BATCH = 500, LOOK_MS = 200, PING_S = 15 };
+enum { RING = 512, BATCH = 500, LOOK_MS = 200, PING_S = 15, STATE_LOOKS = 3 };
 
 typedef struct {
     int64_t seq;
@@ -25,7 +25,7 @@ struct events_listener {
     int64_t next;  /* the event that it has not had */
     char *pending; /* text being handed out, from `at` on */
     size_t at, n;
-    unsigned run, ping, now; /* which it was told */
+    unsigned run, ping, now, state; /* which it was told */
     bool asleep, greeted;
 };
 
@@ -39,8 +39,10 @@ struct events_hub {
     int n_listeners;
     ring_event ring[RING]; /* seq % RING */
     int64_t first, end;    /* events first .. end-1 are in the ring */
-    unsigned run_count, ping_count, now_count;
-    char *now; /* what the run is doing, as it says itself: the newest only, without a number */
+    unsigned run_count, ping_count, now_count, state_count;
+    char *now;         /* what the run is doing, as it says itself: the newest only, without a number */
+    const char *state; /* "running" ...: a run that was killed can no longer say so itself */
+    int looks;         /* until the next look at it */
     bool stop, broken;
 };
 
@@ -122,6 +124,18 @@ static bool look_now(events_hub *h)
     return changed;
 }
 
+/* True where it changed. */
+static bool look_state(events_hub *h)
+{
+    if (h->looks-- > 0) return false;
+    h->looks = STATE_LOOKS;
+    const char *state = api_state(&h->run);
+    if (h->state && !strcmp(h->state, state)) return false;
+    h->state = state;
+    h->state_count++;
+    return true;
+}
+
 static void wake_all(events_hub *h)
 {
     for (events_listener *l = h->listeners; l; l = l->after) {
@@ -145,7 +159,8 @@ static bool look(events_hub *h)
     int64_t before = h->end;
     int n = read_events(h, h->end, into_ring, h);
     if (n < 0) h->broken = true;
-    return look_now(h) || h->end != before;
+    bool now = look_now(h), state = look_state(h);
+    return now || state || h->end != before;
 }
 
 static void *watch(void *ctx)
@@ -226,6 +241,7 @@ events_listener *events_listen(events_hub *h, int64_t after, void *owner)
     h->listeners = l;
     h->n_listeners++;
     if (h->n_listeners == 1) {
+        h->looks = 0;
         h->end = 0; /* nobody listened: what the ring holds may be old */
         h->run.next_check = 0;
         ring_clear(h, 0);
@@ -296,6 +312,10 @@ static char *next_text(events_hub *h, events_listener *l)
         for (char *c = strstr(s, "data:"); c[2]; c++)
             if (*c == '\n' || *c == '\r') *c = ' ';
         return s;
+    }
+    if (l->state != h->state_count) { /* a number of its own would be an event's */
+        l->state = h->state_count;
+        return atn_format("event: state\ndata: \"%s\"\n\n", h->state);
     }
     if (l->ping != h->ping_count) {
         l->ping = h->ping_count;

@@ -27,10 +27,18 @@
 #include "serve/serve.h"
 #include "serve/web.h"
 
-enum { CLIENTS_MAX = 4096, TOKEN = 32, CONNECTION_BYTES = 6144, STREAM_BLOCK = 1024 };
+enum { CLIENTS_MAX = 4096, STRANGERS_MAX = 512, TOKEN = 32, CONNECTION_BYTES = 6144, STREAM_BLOCK = 1024 };
+
+/* A connection that has not shown the token yet. */
+typedef struct stranger {
+    struct stranger *before, *after;
+    int fd;
+} stranger;
 
 struct serve {
     struct MHD_Daemon *daemon;
+    stranger *oldest, *newest; /* of the server's thread */
+    int strangers;
     api_run runs[SERVE_RUNS_MAX]; /* of the server's thread */
     events_hub *hubs[SERVE_RUNS_MAX];
     int n_runs, port, listen_fd;
@@ -95,6 +103,47 @@ static bool token_ok(const serve *s, const char *given)
     return !wrong;
 }
 
+/* ---- strangers ---- */
+
+/* Who opens connections and says little would in time hold every place. So strangers have STRANGERS_MAX places between
+ * them, and the oldest gives way; the page shows its token in its first packet and is none of them for long. */
+static void stranger_leaves(serve *s, stranger *x)
+{
+    if (!x->before && s->oldest != x) return; /* known already */
+    *(x->before ? &x->before->after : &s->oldest) = x->after;
+    *(x->after ? &x->after->before : &s->newest) = x->before;
+    x->before = x->after = NULL;
+    s->strangers--;
+}
+
+static void connection_changes(void *ctx, struct MHD_Connection *c, void **of_connection,
+                               enum MHD_ConnectionNotificationCode what)
+{
+    serve *s = ctx;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*of_connection) stranger_leaves(s, *of_connection);
+        free(*of_connection);
+        *of_connection = NULL;
+        return;
+    }
+    stranger *x = atn_alloc(sizeof *x);
+    *x = (stranger){.before = s->newest,
+                    .fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd};
+    *(s->newest ? &s->newest->after : &s->oldest) = x;
+    s->newest = x;
+    *of_connection = x;
+    if (++s->strangers <= STRANGERS_MAX) return;
+    stranger *old = s->oldest;
+    stranger_leaves(s, old);
+    shutdown(old->fd, SHUT_RDWR); /* the daemon sees its end and closes it */
+}
+
+static void is_known(serve *s, struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (i && i->socket_context) stranger_leaves(s, i->socket_context);
+}
+
 /* ---- the event stream ---- */
 
 static void stream_wake(void *owner)
@@ -123,7 +172,7 @@ static enum MHD_Result stream(serve *s, struct MHD_Connection *c, int run)
     const char *last = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Last-Event-ID");
     const char *after = last ? last : MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "after");
     long long n = 0;
-    if (after && (!text_to_i64(after, &n) || n < 0)) return say(c, 400, "after: the number of an event\n");
+    if (after && (!text_to_i64(after, &n) || n < 0 || n == INT64_MAX)) return say(c, 400, "after: the number of an event\n");
     events_listener *l = events_listen(s->hubs[run], n, c);
     struct MHD_Response *r =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, l, stream_end);
@@ -219,6 +268,7 @@ static enum MHD_Result take_answer(serve *s, struct MHD_Connection *c, const upl
     long long r = 0, n = 0;
     if (!may_answer(s, c))
         return say(c, 403, "Answers are taken from this server's own page only, with its token in the cookie.\n");
+    is_known(s, c);
     if ((run && !text_to_i64(run, &r)) || !number || !text_to_i64(number, &n)) return say(c, 400, "a number, please\n");
     if (r < 0 || r >= s->n_runs) return say(c, 404, "no such run\n");
     if (u->too_long) return say(c, 413, "the answer is too long\n");
@@ -247,6 +297,7 @@ static enum MHD_Result request(void *ctx, struct MHD_Connection *c, const char *
     bool by_url = token_ok(s, MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "token"));
     if (!by_url && !token_ok(s, MHD_lookup_connection_value(c, MHD_COOKIE_KIND, s->cookie)))
         return say(c, 403, "Open the address that attune printed, with its token: it ends in ?token=...\n");
+    is_known(s, c);
     if (text_starts(url, "/api/")) return answer(s, c, url + 5);
     const char *name = !strcmp(url, "/") ? "index.html" : url + 1;
     for (int i = 0; i < web_file_count; i++) {
@@ -384,11 +435,11 @@ atn_status serve_start(const serve_options *o, serve **out, atn_error *err)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     for (int i = 0; i < s->n_runs; i++) s->hubs[i] = events_hub_create(o->folders[i], stream_wake);
-    s->daemon =
-        MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
-                         MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-                         0u, MHD_OPTION_NOTIFY_COMPLETED, upload_end, NULL, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request, s,
+                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                                 (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_NOTIFY_COMPLETED, upload_end, NULL,
+                                 MHD_OPTION_NOTIFY_CONNECTION, connection_changes, s, MHD_OPTION_END);
     if (!s->daemon) st = atn_fail(err, ATN_IO, "libmicrohttpd cannot start: %s", strerror(errno));
     else s->listen_fd = -1; /* the daemon closes it */
 out:

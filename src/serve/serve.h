@@ -14,10 +14,10 @@
 
 #include "base/status.h"
 
-enum { SERVE_RUNS_MAX = 2 };
+enum { SERVE_RUNS_MAX = 8 };
 
 typedef struct {
-    const char *folders[SERVE_RUNS_MAX]; /* output folders, or .db files; the second one is for comparison */
+    const char *folders[SERVE_RUNS_MAX]; /* output folders, or .db files; those after the first are for comparison */
     int n_folders;
     const char *listen; /* address; NULL: 127.0.0.1 */
     int port;           /* 0: that of serve.key if free, else any */
