@@ -99,7 +99,7 @@ const Chart = (() => {
               to = [ copy, ...copy.querySelectorAll('*') ];
         from.forEach((e, i) => {
             const c = getComputedStyle(e);
-            for (const p of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'font-size',
+            for (const p of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'stroke-opacity', 'opacity', 'paint-order', 'font-size',
                              'font-weight', 'font-family', 'text-anchor'])
                 to[i].setAttribute(p, c.getPropertyValue(p));
         });
@@ -181,7 +181,7 @@ const Chart = (() => {
         let lo = o.y.low ?? least(good), hi = o.y.high ?? most(good);
         if (o.y.log) {
             lo /= 1.06;
-            hi *= 1.08;
+            hi *= (hi / lo) ** .05 * 1.02; /* room for the name of what is on top */
         } else hi += (hi - lo) * .05;
         const x = scale(o.x.low ?? least(xs), o.x.high ?? most(xs), left, w - right, o.x.log),
               y = scale(lo, hi, h - bottom, top, o.y.log);
@@ -255,9 +255,9 @@ const Chart = (() => {
         for (const l of refs.slice().sort((a, b) => b.y - a.y)) {
             const at = Math.max(y(l.y) - 4, lowest + 13, top + 9), name = clip(l.name, Math.floor((w - left) / 6.6));
             lowest = at;
-            const t = label(w - right - 4, at, 'end', l.cls || '', name), wide = name.length * 6.4 + 6;
+            const t = label(w - right - 4, at, 'end', 'halo ' + (l.cls || ''), name);
             if (l.about) tipped(t, l.about);
-            svg.append(make('rect', {class : 'under', x : (w - right - wide).toFixed(1), y : (at - 10).toFixed(1), width : wide.toFixed(1), height : 12}), t);
+            svg.append(t);
         }
         const hot = make('circle', {class : 'hot', r : 6, visibility : 'hidden'});
         svg.append(hot);
