@@ -22,6 +22,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "report/report.h"
 
 enum {
     EXIT_VALID = 0,        /* done; the candidate is valid */
@@ -105,6 +106,7 @@ void interrupt_catch(void);
 
 /* The terminal. */
 bool term_live(FILE *f);                       /* a person sees lines being redrawn there: a tty, TERM not dumb */
+report_style term_report(FILE *f);             /* for tables that are printed there */
 int term_width(void);                          /* columns of stderr, 80 where unknown */
 /* ANSI sequences, "" where `f` is no terminal or NO_COLOR is set. */
 typedef enum { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_GREEN, TERM_RED, TERM_YELLOW } term_style;

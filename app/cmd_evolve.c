@@ -227,8 +227,8 @@ static int finish(const atn_cli *c, const evolve_options *o, const evolve_result
     if (!c->json) {
         atn_text t = {0};
         err = (atn_error){0};
-        if (report_tables(o->folder, cli_program(), term_set(stdout, TERM_BOLD), term_set(stdout, TERM_PLAIN), &t,
-                          &err))
+        report_style style = term_report(stdout);
+        if (report_tables(o->folder, cli_program(), &style, &t, &err))
             fprintf(stderr, "attune evolve: %s\n", err.text);
         if (t.s) fputs(t.s, stdout);
         text_free(&t);

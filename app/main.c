@@ -43,6 +43,15 @@ int term_width(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 20 ? w.ws_col : 80;
 }
 
+report_style term_report(FILE *f)
+{
+    struct winsize w;
+    int columns = !isatty(fileno(f))                                          ? 0
+                  : ioctl(fileno(f), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20 ? w.ws_col
+                                                                              : 80;
+    return (report_style){term_set(f, TERM_BOLD), term_set(f, TERM_PLAIN), columns};
+}
+
 const char *term_set(FILE *f, term_style s)
 {
     static const char *const codes[] = {"\033[0m", "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[33m"};

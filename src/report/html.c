@@ -1,5 +1,5 @@
 /* report.html: one file with its style and its drawings in it. Text that a candidate or a model wrote goes through
- * text_add_html only, and there is no script in the page that it could reach. */
+ * view_add_html only, and there is no script in the page that it could reach. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static const char style[] =
     ":root{color-scheme:light "
     "dark;--page:#fbfbfa;--card:#fff;--text:#1c1e21;--soft:#62676f;--rule:#e3e4e6;--best:#2563c9;"
     "--peak:#0f8a74;--roof:#8a6100;--right:#8d949e;--bad:#c2502e;--track:#eceef0;--add:#e3f4e8;--del:#fbe6e1}\n"
-    "@media(prefers-color-scheme:dark){:root{--page:#15171a;--card:#1d2024;--text:#e7e8ea;--soft:#9aa1ab;--rule:#"
+    "@media screen and (prefers-color-scheme:dark){:root{--page:#15171a;--card:#1d2024;--text:#e7e8ea;--soft:#9aa1ab;--rule:#"
     "33373d;"
     "--best:#6ea1f5;--peak:#4fc3a8;--roof:#e0b050;--right:#7d848e;--bad:#e88663;--track:#2a2e33;--add:#1d3a28;--del:#"
     "452720}}\n"
@@ -28,7 +28,7 @@ static const char style[] =
     ".card b{display:block;font-size:24px;font-weight:600;line-height:1.25}.card "
     "span{color:var(--soft);font-size:13px}\n"
     "svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--rule);border-radius:8px;"
-    "padding:12px;box-sizing:border-box}svg text{font-size:12px;fill:var(--text)}svg "
+    "padding:12px;box-sizing:border-box;min-width:640px}svg text{font-size:12px;fill:var(--text)}svg "
     ".value{fill:var(--soft);font-size:11px}"
     "svg .note{fill:var(--soft);font-size:11px}svg .head{fill:var(--soft)}"
     "svg .name{font-family:ui-monospace,monospace;font-size:11px}\n"
@@ -37,7 +37,8 @@ static const char style[] =
     ".stem{stroke:var(--track);stroke-width:3}.failed{stroke:var(--bad);opacity:.7}.best{fill:var(--best)}.peak{fill:"
     "var(--peak)}"
     ".track{fill:var(--track)}.right{fill:var(--right)}.bad{fill:var(--bad)}.dot{fill:var(--right);opacity:.65}"
-    ".dot-best{fill:var(--best)}.step{fill:none;stroke:var(--best);stroke-width:2}\n"
+    ".dot-best{fill:var(--best)}.interval{fill:var(--best);opacity:.18}.step{fill:none;stroke:var(--best);stroke-width:"
+    "2}\n"
     ".limit{stroke-dasharray:6 3}.limit.roof{stroke:var(--roof)}.limit.peer{stroke:var(--peak);stroke-dasharray:8 3 2 "
     "3}"
     ".band.roof{fill:var(--roof);opacity:.14}.band.peer{fill:var(--peak);opacity:.16}svg "
@@ -129,7 +130,9 @@ static void picture(atn_text *t, const run_view *v, void (*draw)(atn_text *, con
 {
     size_t from = t->n;
     atn_text csv = {0};
+    text_add(t, "<div class=\"scroll\">\n");
     draw(t, v);
+    text_add(t, "</div>\n");
     data(&csv, v);
     takeaway(t, from, name, &csv);
 }
@@ -193,9 +196,9 @@ static void data_archive(atn_text *t, const run_view *v)
 static void card(atn_text *t, const char *value, const char *what)
 {
     text_add(t, "<div class=\"card\"><b>");
-    text_add_html(t, value);
+    view_add_html(t, value);
     text_add(t, "</b><span>");
-    text_add_html(t, what);
+    view_add_html(t, what);
     text_add(t, "</span></div>\n");
 }
 
@@ -241,7 +244,7 @@ static void add_table(atn_text *t, const run_view *v)
     for (int i = 0; i < v->n_cases; i++) {
         const view_case *c = &v->cases[i];
         text_add(t, "<tr><td>");
-        text_add_html(t, c->label);
+        view_add_html(t, c->label);
         text_add(t, "</td>");
         cell(t, "%.4g", c->initial_ms);
         cell(t, "%.4g", c->best_ms);
@@ -273,7 +276,7 @@ static void add_diff(atn_text *t, const char *before, const char *after)
         char *one = atn_strndup(p, (size_t)n);
         const char *class = *one == '+' ? "a" : *one == '-' ? "d" : *one == '@' ? "h" : NULL;
         if (class) text_addf(t, "<span class=\"%s\">", class);
-        text_add_html(t, one);
+        view_add_html(t, one);
         text_add(t, class ? "</span>" : "\n");
         free(one);
         p += n + (p[n] == '\n');
@@ -290,7 +293,7 @@ static void add_lineage(atn_text *t, const run_view *v)
     bool own = steps >= 0 && !strcmp(v->lineage[steps].origin, "initial");
     heading(t, "Where the winner comes from", "");
     text_add(t, "<p>It began as ");
-    text_add_html(t, root);
+    view_add_html(t, root);
     if (!steps)
         text_add(t,
                  own ? ", and nothing better was found.</p>\n" : ", and is unchanged: evolution added nothing.</p>\n");
@@ -305,10 +308,10 @@ static void add_lineage(atn_text *t, const run_view *v)
     for (int i = v->n_lineage - 1; i >= 0; i--) {
         const view_step *s = &v->lineage[i];
         text_addf(t, "<li><b>#%lld</b> ", (long long)s->id);
-        text_add_html(t, s->origin);
+        view_add_html(t, s->origin);
         if (*s->note) {
             text_add(t, ": <code>");
-            text_add_html(t, s->note);
+            view_add_html(t, s->note);
             text_add(t, "</code>");
         }
         if (isfinite(s->speedup)) text_addf(t, " <span class=\"soft\">%.2f×</span>", s->speedup);
@@ -319,16 +322,41 @@ static void add_lineage(atn_text *t, const run_view *v)
     text_add(t, "</ol>\n");
     if (v->n_lineage) {
         text_add(t, "<details><summary>the winner's whole source</summary><pre>");
-        text_add_html(t, v->lineage[0].source);
+        view_add_html(t, v->lineage[0].source);
         text_add(t, "</pre></details>\n");
     }
+}
+
+/* For each reason the latest program that fell by it, with what was seen and the command that shows it again. */
+static void add_failures(atn_text *t, const run_view *v)
+{
+    bool any = false;
+    for (int r = 0; r < ATN_REASON_COUNT; r++) {
+        const store_program *last = NULL;
+        for (int i = 0; i < v->n_programs; i++)
+            if (!strcmp(v->programs[i].state, "failed") && !strcmp(v->programs[i].reason, reason_word((atn_reason)r)))
+                last = &v->programs[i];
+        if (!last) continue;
+        if (!any) text_add(t, "<details><summary>the latest of each kind of failure</summary>\n");
+        any = true;
+        text_addf(t, "<p><b>#%lld</b> %s at stage ", (long long)last->made.id, reason_word((atn_reason)r));
+        view_add_html(t, last->stage);
+        if (*last->evidence) text_add(t, ": ");
+        view_add_html(t, last->evidence);
+        text_add(t, "</p>\n");
+        if (!*last->reproduce) continue;
+        text_addf(t, "<pre>attune show -p %lld > PROGRAM.c\n", (long long)last->made.id);
+        view_add_html(t, last->reproduce);
+        text_add(t, "</pre>\n");
+    }
+    if (any) text_add(t, "</details>\n");
 }
 
 static void row(atn_text *t, const char *name, const char *value)
 {
     if (!*value) return;
     text_addf(t, "<dt>%s</dt><dd>", name);
-    text_add_html(t, value);
+    view_add_html(t, value);
     text_add(t, "</dd>\n");
 }
 
@@ -395,13 +423,13 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
         "<title>attune: %.2f×</title>\n<style>%s</style></head><body><main>\n",
         v.speedup.median, style);
     text_add(&t, "<h1>Attention, evolved for ");
-    text_add_html(&t, *v.cpu ? v.cpu : "this machine");
+    view_add_html(&t, *v.cpu ? v.cpu : "this machine");
     text_add(&t, "</h1>\n<p class=\"soft\">");
-    text_add_html(&t, v.started);
+    view_add_html(&t, v.started);
     text_add(&t, " · ");
-    text_add_html(&t, v.suite);
+    view_add_html(&t, v.suite);
     text_add(&t, " · attune ");
-    text_add_html(&t, v.version);
+    view_add_html(&t, v.version);
     text_add(&t, "</p>\n");
     if (v.winner) {
         add_cards(&t, &v);
@@ -417,7 +445,7 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
                 "<p class=\"sub\">The curve is chained over races of cases cut to one group of heads; the lines of the "
                 "machine's limits and of peers are of whole calls, as the comparison at the end timed them.");
             if (*v.peers_source) text_add(&t, " Peers: ");
-            text_add_html(&t, v.peers_source);
+            view_add_html(&t, v.peers_source);
             text_add(&t, "</p>\n");
         }
         picture(&t, &v, svg_progress, data_progress, "progress");
@@ -427,10 +455,11 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
         text_add(&t, v.n_programs
                          ? "<p>No program of this run was right, the initial one included.</p>\n"
                          : "<p>No program of this run has been judged yet. Go on with it: attune evolve --resume -o ");
-        if (!v.n_programs) text_add_html(&t, folder), text_add(&t, "</p>\n");
+        if (!v.n_programs) view_add_html(&t, folder), text_add(&t, "</p>\n");
     }
     heading(&t, "Verdicts", "");
     picture(&t, &v, svg_verdicts, data_programs, "verdicts");
+    add_failures(&t, &v);
     if (v.n_cells) {
         heading(&t, "Archive",
                 "Each cell keeps the best program of one measured behaviour. The stronger the shade, the faster; the "
@@ -444,6 +473,7 @@ atn_status report_write(const char *folder, const char *html_path, atn_error *er
                 "From the starting programs on the left; the winner's path is lit.");
         picture(&t, &v, svg_tree, data_programs, "tree");
     }
+    proposers_html(&t, &v);
     add_controls(&t, &v);
     add_machine(&t, &v);
     text_add(&t, "</main></body></html>\n");

@@ -16,7 +16,7 @@ static void begin(atn_text *t, int height, const char *label)
 void svg_label(atn_text *t, double x, double y, const char *anchor, const char *class, const char *s)
 {
     text_addf(t, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"%s\">", x, y, anchor, class);
-    text_add_html(t, s);
+    view_add_html(t, s);
     text_add(t, "</text>\n");
 }
 
@@ -29,7 +29,7 @@ static void bar(atn_text *t, double x, double y, double w, double h, const char 
 {
     text_addf(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"2\" class=\"%s\"><title>", x, y,
               fmax(w, 0.5), h, class);
-    text_add_html(t, title);
+    view_add_html(t, title);
     text_add(t, "</title></rect>\n");
 }
 
@@ -87,6 +87,31 @@ void svg_cases(atn_text *t, const run_view *v)
     text_add(t, "</svg>\n");
 }
 
+/* The interval of the best so far: along its upper bounds, and back along the lower ones. */
+static void add_band(atn_text *t, const run_view *v, double left, double w, double span, double top, double h,
+                     double low, double high)
+{
+    double *x = atn_alloc(sizeof *x * (size_t)(v->n_programs + 1)),
+           *up = atn_alloc(sizeof *up * (size_t)(v->n_programs + 1)),
+           *down = atn_alloc(sizeof *down * (size_t)(v->n_programs + 1));
+    int n = 0;
+    for (int i = 0; i < v->n_programs; i++) {
+        const store_program *p = &v->programs[i];
+        if (strcmp(p->state, "better") != 0 || !isfinite(p->score_low) || !isfinite(p->score_high)) continue;
+        x[n] = left + w * p->t / span;
+        up[n] = top + h * (high - fmin(high, fmax(low, p->score_high))) / (high - low);
+        down[n++] = top + h * (high - fmin(high, fmax(low, p->score_low))) / (high - low);
+    }
+    if (n) text_addf(t, "<path class=\"interval\" d=\"M%.1f %.1f", x[0], up[0]);
+    for (int i = 1; i < n; i++) text_addf(t, "H%.1fV%.1f", x[i], up[i]);
+    if (n) text_addf(t, "H%.1fV%.1f", left + w, down[n - 1]);
+    for (int i = n - 1; i > 0; i--) text_addf(t, "H%.1fV%.1f", x[i], down[i - 1]);
+    if (n) text_addf(t, "H%.1fZ\"><title>interval of the best so far</title></path>\n", x[0]);
+    free(x);
+    free(up);
+    free(down);
+}
+
 void svg_progress(atn_text *t, const run_view *v)
 {
     enum { HEIGHT = 300, LEFT = 56, RIGHT = 20, TOP = 14, BOTTOM = 56 };
@@ -134,7 +159,7 @@ void svg_progress(atn_text *t, const run_view *v)
     }
     atn_text path = {0};
     bool drawn = false;
-    double last_y = 0;
+    add_band(t, v, LEFT, w, span, TOP, h, low, high);
     for (int i = 0; i < v->n_programs; i++) {
         const store_program *p = &v->programs[i];
         double x = LEFT + w * p->t / span;
@@ -148,17 +173,15 @@ void svg_progress(atn_text *t, const run_view *v)
             if (!drawn) text_addf(&path, "M%.1f %.1f", x, y);
             else text_addf(&path, "H%.1fV%.1f", x, y);
             drawn = true;
-            last_y = y;
         }
         text_addf(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" class=\"%s\"><title>#%lld ", x, y, best ? "4" : "2.5",
                   best ? "dot-best" : "dot", (long long)p->made.id);
-        text_add_html(t, p->made.origin ? p->made.origin : "");
+        view_add_html(t, p->made.origin ? p->made.origin : "");
         if (p->made.note && *p->made.note) text_add(t, ": ");
-        text_add_html(t, p->made.note ? p->made.note : "");
+        view_add_html(t, p->made.note ? p->made.note : "");
         text_addf(t, " (%.2fx%s)</title></circle>\n", exp(p->score), p->screened ? ", estimated" : "");
     }
     if (drawn) text_addf(t, "<path d=\"%sH%.1f\" class=\"step\"><title>best so far</title></path>\n", path.s, LEFT + w);
-    (void)last_y;
     text_free(&path);
     text_add(t, "</svg>\n");
 }
@@ -286,7 +309,7 @@ static void grid_of(const run_view *v, grid *g)
 
 void svg_archive(atn_text *t, const run_view *v)
 {
-    enum { CH = 26, LEFT = 64, TOP = 40, GAP = 12, BOTTOM = 34, SIDE = WIDTH / 2 };
+    enum { CH = 26, LEFT = 76, TOP = 40, GAP = 12, BOTTOM = 34, SIDE = WIDTH / 2 };
     if (!v->n_cells) return;
     view_cell *cells = atn_alloc(sizeof *cells * (size_t)v->n_cells);
     memcpy(cells, v->cells, sizeof *cells * (size_t)v->n_cells);
@@ -335,7 +358,7 @@ void svg_archive(atn_text *t, const run_view *v)
                 snprintf(s, sizeof s, isfinite(c->score) ? "%.2fx" : "-", exp(c->score));
                 svg_label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
                 text_addf(t, "<title>#%lld ", (long long)c->program);
-                text_add_html(t, who && who->made.origin ? who->made.origin : "");
+                view_add_html(t, who && who->made.origin ? who->made.origin : "");
                 text_add(t, "</title></g>\n");
             }
             y += g.row[r] < 0 ? GAP : CH;
@@ -414,13 +437,13 @@ void svg_tree(atn_text *t, const run_view *v)
             if (strcmp(p->state, kinds[k]) != 0) continue;
             text_addf(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" class=\"node %s\"><title>#%lld ", x[i], y[i],
                       lit[i] ? "5" : "2.6", kinds[k], (long long)p->made.id);
-            text_add_html(t, p->made.origin ? p->made.origin : "");
+            view_add_html(t, p->made.origin ? p->made.origin : "");
             if (p->made.note && *p->made.note) text_add(t, ": ");
-            text_add_html(t, p->made.note ? p->made.note : "");
+            view_add_html(t, p->made.note ? p->made.note : "");
             if (isfinite(p->score)) text_addf(t, " (%.2fx)", exp(p->score));
             else {
                 text_add(t, " (");
-                text_add_html(t, p->reason ? p->reason : "");
+                view_add_html(t, p->reason ? p->reason : "");
                 text_add(t, ")");
             }
             text_add(t, "</title></circle>\n");

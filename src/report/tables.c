@@ -38,35 +38,79 @@ static void add_clock(atn_text *t, double seconds)
     text_addf(t, "%lld:%02lld", s / 60, s % 60);
 }
 
-/* Candidates' text on a terminal or in a C comment: no control characters, one line, no end of comment. */
+/* Candidates' text on a terminal or in a C comment: one line, nothing unseen, no end of comment. */
 static void add_clean(atn_text *t, const char *s)
 {
-    for (; *s; s++) {
-        text_addf(t, "%c", (unsigned char)*s < 32 || *s == 127 ? ' ' : *s);
-        if (s[0] == '*' && s[1] == '/') text_add(t, " ");
+    atn_text seen = {0};
+    text_add_visible(&seen, s, false);
+    for (const char *p = seen.s; p && *p;) {
+        const char *end = strstr(p, "*/");
+        text_addn(t, p, end ? (size_t)(end + 1 - p) : strlen(p));
+        if (end) text_add(t, " ");
+        p = end ? end + 1 : p + strlen(p);
     }
+    text_free(&seen);
 }
 
-static void add_cases(atn_text *t, const run_view *v, const char *bold, const char *plain)
+/* The columns of the cases, and which of them go first where a terminal is narrow: the speedup with its bounds stays. */
+typedef enum { C_INITIAL, C_BEST, C_SPEEDUP, C_GFLOPS, C_PEAK, C_ERROR, C_COUNT } case_column;
+static const struct {
+    const char *name;
+    int wide;
+} case_columns[C_COUNT] = {{"initial ms", 11}, {"best ms", 11}, {"speedup [low, high]", 25},
+                           {"GFLOP/s", 9},     {"% peak", 8},   {"error", 10}};
+static const case_column first_to_go[] = {C_INITIAL, C_GFLOPS, C_BEST, C_ERROR, C_PEAK};
+
+static void add_case_cell(atn_text *t, const view_case *c, case_column k)
 {
-    if (!v->n_cases) return;
-    int width = 4;
-    for (int i = 0; i < v->n_cases; i++) width = ATN_MAX(width, (int)strlen(v->cases[i].label));
-    text_addf(t, "%s%-*s %10s %10s %24s %8s %7s %9s%s\n", bold, width, "case", "initial ms", "best ms",
-              "speedup [low, high]", "GFLOP/s", "% peak", "error", plain);
-    for (int i = 0; i < v->n_cases; i++) {
-        const view_case *c = &v->cases[i];
-        text_addf(t, "%-*s", width, c->label);
-        add_ms(t, c->initial_ms);
-        add_ms(t, c->best_ms);
-        char s[64];
+    char s[64];
+    switch (k) {
+    case C_INITIAL: add_ms(t, c->initial_ms); break;
+    case C_BEST: add_ms(t, c->best_ms); break;
+    case C_SPEEDUP:
         if (view_has_bounds(c))
             snprintf(s, sizeof s, "%.2fx [%.2f, %.2f]", c->speedup.median, c->speedup.low, c->speedup.high);
         else snprintf(s, sizeof s, "%.2fx [one pair]", c->speedup.median);
         text_addf(t, " %24s", s);
-        add_number(t, "%.1f", 8, c->gflops);
-        add_number(t, "%.1f", 7, 100 * c->peak_fraction);
-        add_number(t, "%.1e", 9, c->error);
+        break;
+    case C_GFLOPS: add_number(t, "%.1f", 8, c->gflops); break;
+    case C_PEAK: add_number(t, "%.1f", 7, 100 * c->peak_fraction); break;
+    case C_ERROR: add_number(t, "%.1e", 9, c->error); break;
+    case C_COUNT: break;
+    }
+}
+
+static void add_cases(atn_text *t, const run_view *v, const char *bold, const char *plain, int columns)
+{
+    if (!v->n_cases) return;
+    int label = 4, wide = 0;
+    bool shown[C_COUNT];
+    for (int i = 0; i < v->n_cases; i++) label = ATN_MAX(label, (int)strlen(v->cases[i].label));
+    for (int k = 0; k < C_COUNT; k++) wide += case_columns[k].wide, shown[k] = true;
+    for (int i = 0; columns > 0 && i < ATN_COUNT(first_to_go) && label + wide > columns; i++) {
+        shown[first_to_go[i]] = false;
+        wide -= case_columns[first_to_go[i]].wide;
+    }
+    bool two_lines = columns > 0 && label + wide > columns; /* each case a line of its own above its numbers */
+    if (two_lines) {
+        label = 1;
+        for (int i = ATN_COUNT(first_to_go) - 1; i >= 0; i--) {
+            case_column k = first_to_go[i];
+            if (label + wide + case_columns[k].wide > columns) continue;
+            shown[k] = true;
+            wide += case_columns[k].wide;
+        }
+    }
+    text_addf(t, "%s%-*s", bold, label, two_lines ? "" : "case");
+    for (int k = 0; k < C_COUNT; k++)
+        if (shown[k]) text_addf(t, "%*s", case_columns[k].wide, case_columns[k].name);
+    text_addf(t, "%s\n", plain);
+    for (int i = 0; i < v->n_cases; i++) {
+        const view_case *c = &v->cases[i];
+        if (two_lines) text_addf(t, "%s\n%*s", c->label, label, "");
+        else text_addf(t, "%-*s", label, c->label);
+        for (int k = 0; k < C_COUNT; k++)
+            if (shown[k]) add_case_cell(t, c, (case_column)k);
         text_add(t, "\n");
     }
 }
@@ -167,7 +211,11 @@ static void add_nodes(atn_text *t, const run_view *v)
     atn_text nodes = {0}, others = {0};
     nodes_text(v->folder, &nodes);
     nodes_others(v->folder, &others);
-    if (nodes.n) text_addf(t, "Nodes     %s\n", nodes.s);
+    if (nodes.n) {
+        text_add(t, "Nodes     ");
+        add_clean(t, nodes.s);
+        text_add(t, "\n");
+    }
     if (others.n)
         text_addf(t, "          other kinds of machine have runs of their own, not to be compared: %s\n", others.s);
     text_free(&nodes);
@@ -271,43 +319,52 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
     free(best);
 }
 
-atn_status report_tables(const char *folder, const char *program, const char *bold, const char *plain, atn_text *out,
+/* All but the table of cases and the commands, which must stay whole to be copied. */
+static void add_facts(atn_text *t, const run_view *v, const char *bold, const char *plain)
+{
+    text_addf(t, "%sSpeedup   ", bold);
+    add_interval(t, v->speedup);
+    text_addf(t, "%s over the initial program, geometric mean of %s%s\n", plain, v->suite,
+              v->from_chain ? " (estimate of the run: no comparison at the end)" : "");
+    text_addf(t, "Machine   %s, %s, %s thread%s; ", v->cpu, v->isa, v->threads, strcmp(v->threads, "1") ? "s" : "");
+    if (v->fma_peak_gflops > 0)
+        text_addf(t, "measured peak %.0f GFLOP/s a core", v->fma_peak_gflops);
+    if (v->fma_peak_gflops > 0 && v->read_bandwidth_gbs > 0) text_addf(t, ", %.1f GB/s", v->read_bandwidth_gbs);
+    if (v->fma_peak_gflops > 0) text_add(t, "; ");
+    text_addf(t, "%s\n", v->compiler);
+    add_provenance(t, v);
+    add_edits(t, v, v->folder);
+    add_controls(t, v);
+    add_demotions(t, v);
+    add_nodes(t, v);
+    add_counts(t, v);
+}
+
+atn_status report_tables(const char *folder, const char *program, const report_style *style, atn_text *out,
                          atn_error *err)
 {
     run_view v;
+    atn_text facts = {0};
     atn_status st = view_read(folder, &v, err);
     if (st) return st;
-    if (!v.winner) {
-        if (!v.n_programs) {
-            text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o ", folder, program);
-            add_word(out, folder);
-            text_add(out, "\n");
-            view_free(&v);
-            return ATN_OK;
-        }
-        text_addf(out, "%s: %d programs judged, none of them right\n", folder, v.n_programs);
-        add_counts(out, &v);
-        view_free(&v);
-        return ATN_OK;
+    if (v.winner) {
+        text_add(out, "\n");
+        add_cases(out, &v, style->bold, style->plain, style->columns);
+        text_add(out, "\n");
+        add_facts(&facts, &v, style->bold, style->plain);
+        view_add_wrapped(out, facts.s, style->columns);
+        add_files(out, &v);
+        add_next(out, &v, program);
+    } else if (v.n_programs) {
+        text_addf(&facts, "%s: %d programs judged, none of them right\n", folder, v.n_programs);
+        add_counts(&facts, &v);
+        view_add_wrapped(out, facts.s, style->columns);
+    } else {
+        text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o ", folder, program);
+        add_word(out, folder);
+        text_add(out, "\n");
     }
-    text_add(out, "\n");
-    add_cases(out, &v, bold, plain);
-    text_addf(out, "\n%sSpeedup   ", bold);
-    add_interval(out, v.speedup);
-    text_addf(out, "%s over the initial program, geometric mean of %s%s\n", plain, v.suite,
-              v.from_chain ? " (estimate of the run: no comparison at the end)" : "");
-    text_addf(out, "Machine   %s, %s, %s thread%s; ", v.cpu, v.isa, v.threads, strcmp(v.threads, "1") ? "s" : "");
-    if (v.fma_peak_gflops > 0)
-        text_addf(out, "measured peak %.0f GFLOP/s a core, %.1f GB/s; ", v.fma_peak_gflops, v.read_bandwidth_gbs);
-    text_addf(out, "%s\n", v.compiler);
-    add_provenance(out, &v);
-    add_edits(out, &v, folder);
-    add_controls(out, &v);
-    add_demotions(out, &v);
-    add_nodes(out, &v);
-    add_counts(out, &v);
-    add_files(out, &v);
-    add_next(out, &v, program);
+    text_free(&facts);
     view_free(&v);
     return ATN_OK;
 }

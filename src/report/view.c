@@ -177,7 +177,7 @@ static void read_cells(atn_store *s, run_view *v)
     free(list);
 }
 
-/* ---- limits and peers: the same lines as web/app.js draws ---- */
+/* ---- limits and peers: the same lines as web/limits.js draws ---- */
 
 static void add_line(run_view *v, view_line l)
 {
@@ -383,6 +383,78 @@ void demotions_text(const char *folder, atn_text *out)
         }
     store_measurements_free(list, n);
     store_close(s);
+}
+
+void view_add_html(atn_text *t, const char *s)
+{
+    atn_text seen = {0};
+    text_add_visible(&seen, s, true);
+    if (seen.s) text_add_html(t, seen.s);
+    text_free(&seen);
+}
+
+/* Bytes of the character at s, with a terminal style ("\033[1m") before it; *columns grows by what it takes. */
+static size_t step_of(const char *s, int *columns)
+{
+    if (*s == '\033') {
+        size_t n = strcspn(s, "m");
+        return n + (s[n] == 'm');
+    }
+    size_t k = text_utf8(s, strnlen(s, 4));
+    ++*columns;
+    return k ? k : 1;
+}
+
+int view_columns_of(const char *s)
+{
+    int n = 0;
+    while (*s) s += step_of(s, &n);
+    return n;
+}
+
+/* Where the text of a line begins: after its title, if it has one, which two or more spaces follow. */
+static int indent_of(const char *line, int columns)
+{
+    int lead = (int)strspn(line, " ");
+    const char *gap = strstr(line + lead, "  ");
+    int deep = gap ? (int)(gap - line + (long)strspn(gap, " ")) : 0;
+    if (lead == 0 && deep > 0 && deep <= 14 && deep <= columns / 3) return deep;
+    return ATN_MIN(lead + 2, columns / 3);
+}
+
+static void wrap_line(atn_text *t, const char *line, int columns)
+{
+    int indent = indent_of(line, columns), at = 0;
+    size_t from = 0, i = 0, space = 0;
+    while (line[i]) {
+        size_t k = step_of(line + i, &at);
+        if (at > columns) {
+            bool hard = space <= from;
+            size_t end = hard ? i : space;
+            text_addn(t, line + from, end - from);
+            text_addf(t, "\n%*s", indent, "");
+            from = i = hard ? end : end + strspn(line + end, " ");
+            space = from;
+            at = indent;
+            continue;
+        }
+        if (line[i] == ' ' && i > from && at > indent + 1) space = i;
+        i += k;
+    }
+    text_add(t, line + from);
+}
+
+void view_add_wrapped(atn_text *t, const char *s, int columns)
+{
+    while (s && *s) {
+        size_t n = strcspn(s, "\n");
+        char *line = atn_strndup(s, n);
+        if (columns > 0 && view_columns_of(line) > columns) wrap_line(t, line, columns);
+        else text_add(t, line);
+        free(line);
+        s += n;
+        if (*s) text_add(t, "\n"), s++;
+    }
 }
 
 double view_best_peak_fraction(const run_view *v)

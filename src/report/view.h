@@ -79,8 +79,17 @@ void view_root_words(const run_view *v, char *out, size_t room);
 /* What a case is called in a narrow column, and its sizes. */
 double view_best_peak_fraction(const run_view *v); /* largest over the cases; NAN */
 
+/* A stranger's text as HTML: escaped, and what is not seen made visible. */
+void view_add_html(atn_text *t, const char *s);
+/* Lines that are longer than `columns` go on below, set in as deep as their text begins; 0: as they are. */
+void view_add_wrapped(atn_text *t, const char *s, int columns);
+int view_columns_of(const char *s); /* that a text in UTF-8 takes, each character one; terminal styles none */
+
 /* Best programs of their time that failed later, and who took their place; nothing where none did. */
 void demotions_text(const char *folder, atn_text *out);
+
+/* proposers.c: what each way of proposing cost and brought, as HTML. */
+void proposers_html(atn_text *t, const run_view *v);
 
 /* nodes.c: machines that judged elsewhere, and folders of the same run for other kinds of machine; "" where none. */
 void nodes_text(const char *folder, atn_text *out);
