@@ -424,7 +424,7 @@ static void test_strangers(void **state)
     enum { N = 700 };
     static int fd[N];
     struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_max < 2 * N + 100) skip();
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_max < 2 * N + 100) SKIP_TEST("too few files may be open");
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     start("small");
@@ -436,7 +436,7 @@ static void test_strangers(void **state)
     }
     char *c = cookie(), *first = receive(fd[0], NULL, PATIENCE_MS), *last = receive(fd[N - 1], NULL, 50);
     assert_int_equal(status_of("GET", "/api/run", NULL, c), 200);
-    assert_null(first); /* closed without a word */
+    assert_string_equal(first, ""); /* closed without a word */
     struct pollfd p = {fd[N - 1], POLLIN, 0};
     assert_int_equal(poll(&p, 1, 0), 0);
     p.fd = stream; /* it has the token: it stays, with nothing but what it is told */
