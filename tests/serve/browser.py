@@ -157,7 +157,10 @@ def make(name, n, *how):
 
 
 def finished(b):
-    s = Server(make('finished', 200), make('other', 90))
+    folder = make('finished', 200)
+    os.makedirs(os.path.join(folder, 'machines'))
+    make('finished/machines/another-kind', 60)  # of a run over two classes of machine
+    s = Server(folder, make('other', 90))
     b.get(s.url)
     check(wait(b, 'attune.first_ms'), 'opens')
     check('token' not in b.current_url, 'the token leaves the address')
@@ -173,6 +176,10 @@ def finished(b):
     check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'each pair of a race is drawn')
     b.refresh()
     check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'a race has an address of its own')
+    go(b, 'compare')
+    check(wait(b, "document.querySelector('table[aria-label=\"All runs\"]') && document.querySelector('main').textContent.includes('another-kind')"), 'another class of machine stands beside the run')
+    b.find_elements(By.CSS_SELECTOR, 'table[aria-label="All runs"] button')[1].click()
+    check(wait(b, "document.querySelector('.tiles').textContent.includes('another-kind')"), 'and is compared with it')
     go(b, 'proposers')
     text = b.find_element(By.TAG_NAME, 'main').text
     check('What llm believes' in text and 'larger tiles' in text, 'shares of proposers and their lessons')
