@@ -156,7 +156,7 @@ int pool_start(int threads, int cpu, int (*prepare)(void))
     }
     pthread_attr_destroy(&attr);
     for (int tries = 0; atomic_load(&ready) < threads - 1; tries++) {
-        if (tries > 20000) {
+        if (tries > 200000) { /* 20 s or more: the machine may have other things to do */
             errno = ETIMEDOUT;
             return -1;
         }

@@ -55,14 +55,15 @@ bool worker_plan(atn_worker *w, int job, int *can_run, atn_plan *plan, atn_verdi
 const atn_args *worker_args(const atn_worker *w, int job, int slot);
 
 typedef struct {
-    int64_t wall_ns;           /* go to done, hand-shake included, for all n calls */
-    int64_t cpu_ns;            /* worker process CPU between go and done */
-    int64_t late_ns;           /* worker process CPU between the previous done and this go */
+    int64_t wall_ns;           /* go to done, hand-shake included, for all n calls; with those that were late before */
+    int64_t cpu_ns;            /* worker process CPU between go and done, likewise */
+    int64_t late_ns;           /* worker process CPU between the last done and its stop */
 } worker_time;
 
 /* Runs `n` calls on slots first .. first+n-1 of a job. Before: outputs of these slots are poisoned by this function (outside the timed part)
  * and the worker is idle and stopped. After: the worker is stopped again, output guards (slack around each output) are verified. Returns false with v filled
- * when the worker died, hung beyond timeout_s, or broke a rule (late work, FP state, writes outside). */
+ * when the worker died, used more than timeout_s of CPU time (or slept far longer), or broke a rule (late work, FP state, writes outside). Calls after
+ * which the worker went on computing are made again, up to a verdict or to one that is not late. */
 bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, worker_time *t, atn_verdict *v);
 
 /* While on, no worker is waited for: whoever waits, or begins to, is told that it ran out of time. Any thread. */
@@ -71,5 +72,7 @@ bool link_given_up(void);
 
 /* Median of many null calls: the hand-shake's own cost in ns (wall, cpu), measured once per process. */
 void link_overhead(double *wall_ns, double *cpu_ns);
+/* The least of them: what no call can have cost less than. */
+void link_overhead_least(double *wall_ns, double *cpu_ns);
 
 #endif

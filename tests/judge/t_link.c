@@ -17,7 +17,7 @@ typedef struct {
     build_result built;
 } bench;
 
-static void set_up(bench *b, const char *source, const char *problem, int slots, int threads)
+static void set_up_how(bench *b, const char *source, const char *problem, int slots, int threads, bool unchecked)
 {
     *b = (bench){0};
     atn_error err;
@@ -28,10 +28,17 @@ static void set_up(bench *b, const char *source, const char *problem, int slots,
         atn_rng rng = rng_make(7, 1, (uint64_t)s);
         data_fill(&job.problem, arena_layout(b->arena, 0), arena_args(b->arena, 0, s), ATN_DATA_NORMAL, &rng);
     }
-    build_kernel(source, &b->built);
+    build_options how = {.whole_file = true, .unchecked = unchecked};
+    if (build_run(&how, source, NULL, &b->built, &err) != ATN_OK) fail_msg("%s", err.text);
+    if (b->built.reason != ATN_REASON_OK) fail_msg("%s: %s", reason_word(b->built.reason), b->built.evidence);
     if (worker_start(&(worker_options){.threads = threads, .cpu = -1}, b->built.so_fd, b->arena, &b->worker, &b->v,
                      &err) != ATN_OK)
         fail_msg("%s", err.text);
+}
+
+static void set_up(bench *b, const char *source, const char *problem, int slots, int threads)
+{
+    set_up_how(b, source, problem, slots, threads, false);
 }
 
 static void tear_down(bench *b)
@@ -115,6 +122,52 @@ static void broken_kernels_get_their_reason(void **state)
          "stack overflow");
 }
 
+#ifdef __x86_64__
+/* Works long, says that it is done, works on and so is called again on the same inputs, when it has the answer: the
+ * time is that of both calls. Its output says how often it worked and whether it did in the last call. Finds the
+ * control page as zoo/late_work.c does. */
+static const char late_once[] =
+    "unsigned *c = 0; int *turn = shared; float *o = a->o.ptr;\n"
+    "for (unsigned long *at = (unsigned long *)((unsigned long)__builtin_return_address(0) & -4096ul); !c; at++) {\n"
+    "    unsigned long x = *at, q = (unsigned long)a->q.ptr; int n = 0;\n"
+    "    if (x % 4096 || x >> 45 != 3 || (x <= q && q - x < 1ul << 33)) continue;\n"
+    "    for (int i = 1; i < 24; i++) n += at[i] > x && at[i] - x < 1ul << 20 && at[i] % 64 == 0;\n"
+    "    for (int i = 1; i < 128; i++) n += at[-i] > x && at[-i] - x < 1ul << 20 && at[-i] % 64 == 0;\n"
+    "    if (n && *(unsigned *)x == 0x61746e31u) c = (unsigned *)x;\n"
+    "}\n"
+    "if (turn[0] == -1) turn[0] = turn[1] = 0;\n"
+    "int long_call = turn[0] ^= 1;\n"
+    "turn[1] += long_call;\n"
+    "o[0] = turn[1]; o[1] = long_call;\n"
+    "if (!long_call) return;\n"
+    "for (volatile int i = 0; i < 10000000; i++) {}\n"
+    "long r; c[64] = c[32];\n"
+    "__asm__ volatile(\"syscall\" : \"=a\"(r) : \"a\"(202), \"D\"(c + 64), \"S\"(1), \"d\"(1)\n"
+    "                 : \"rcx\", \"r11\", \"memory\");\n"
+    "for (volatile int i = 0; i < 1000000; i++) {}\n";
+
+static void what_late_calls_took_counts(void **state)
+{
+    (void)state;
+    char *source = kernel_of(late_once);
+    bool seen = false;
+    for (int i = 0; i < 20 && !seen; i++) { /* where the machine steals the stop may come before it is late */
+        bench b;
+        worker_time t;
+        set_up_how(&b, source, "f32 h1 s2 d2", 1, 1, true);
+        if (!b.worker || !worker_call(b.worker, 0, 0, 1, 20, &t, &b.v))
+            fail_msg("%s: %s", reason_word(b.v.reason), b.v.evidence);
+        const float *o = worker_args(b.worker, 0, 0)->o.ptr;
+        assert_true(o[0] >= 1);
+        seen = o[1] == 0;
+        if (t.cpu_ns < 2000000) fail_msg("%.0f long calls in %.0f us", o[0], t.cpu_ns * 1e-3);
+        tear_down(&b);
+    }
+    assert_true(seen);
+    free(source);
+}
+#endif
+
 static int open_fds(void)
 {
     int n = 0;
@@ -145,10 +198,13 @@ static void the_hand_shake_is_small(void **state)
 {
     (void)state;
     double wall, cpu;
+    double least_wall, least_cpu;
     link_overhead(&wall, &cpu);
-    print_message("# hand-shake: %.1f us wall, %.1f us cpu\n", wall * 1e-3, cpu * 1e-3);
-    assert_true(wall > 0 && cpu > 0);
-    assert_true(wall < 200e3);
+    link_overhead_least(&least_wall, &least_cpu);
+    print_message("# hand-shake: %.1f us wall, %.1f us cpu; the least: %.1f and %.1f us\n", wall * 1e-3, cpu * 1e-3,
+                  least_wall * 1e-3, least_cpu * 1e-3);
+    assert_true(least_wall > 0 && least_cpu > 0 && least_wall <= wall && least_cpu <= cpu);
+    assert_true(least_wall < 200e3); /* the median is a matter of what else the machine does */
 }
 
 static void the_caller_gets_its_cpus_back(void **state)
@@ -213,6 +269,9 @@ int main(void)
         cmocka_unit_test(an_honest_kernel_is_right_with_threads),
         cmocka_unit_test(an_honest_kernel_is_right_misaligned),
         cmocka_unit_test(broken_kernels_get_their_reason),
+#ifdef __x86_64__
+        cmocka_unit_test(what_late_calls_took_counts),
+#endif
         cmocka_unit_test(nothing_is_left),
         cmocka_unit_test(the_hand_shake_is_small),
         cmocka_unit_test(the_caller_gets_its_cpus_back),
