@@ -33,6 +33,7 @@ typedef struct {
 
 /* Measures for about `seconds` (best of many short bursts, so that a busy neighbour does not lower it). */
 void machine_measure(double seconds, atn_peaks *out);
+double machine_fma_peak(double seconds); /* fma_peak_gflops again, on the CPU that this thread runs on */
 
 /* Reads n bytes and does nothing else. `way` is one of several loops, of which one or another is the fastest. */
 enum { READ_WAYS = 3 };
