@@ -20,10 +20,10 @@
 #include "judge/timing.h"
 
 static const double SCREEN_CASE_SECONDS = 0.09;
-enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, CONTROL_CALLS = 33 };
+enum { SCREEN_CASES = 3, SCREEN_PAIRS = 20, SURE_PAIRS = 3, CONTROL_CALLS = 33 };
 static const double SCREEN_FLOPS_MAX = 0.6e9; /* longer cases wait for the race */
 static const double SCREEN_SLACK = -0.02;     /* clearly slower: the upper bound of the mean lies below this */
-static const double HOPELESS = -0.41;         /* 1.5 x slower after three pairs, or 4 x after one: not worth a fourth */
+static const double HOPELESS = -0.41;         /* 1.5 x slower after three pairs, or 4 x after two: not worth a fourth */
 static const double HOPELESS_AT_ONCE = -1.39;
 /* A case surely 5 % slower forbids promotion. At 2 % wins of 3.8 % [3.0, 4.5] over 18 cases were lost to one case each;
  * the portfolio serves such a case by its own best anyway. */
@@ -275,7 +275,34 @@ static void decide_slower(const field *f, atn_verdict *v, const char *why)
              f->j->o.program ? f->j->o.program : "PROGRAM.c");
 }
 
-/* SCREEN: few pairs on few cases; a slow candidate is dropped after a call or two. */
+/* Whether what is known of a case says that the rest of its pairs would be wasted. One slice that the machine stole
+ * from looks hopeless too, so the second must say the same, however long it takes. */
+static atn_status looks_hopeless(field *f, int i, bool *hopeless, atn_verdict *v, atn_error *err)
+{
+    atn_status s = ATN_OK;
+    const timing_samples *x = timing_get(f->t, i);
+    double median, low, high, alpha = f->j->o.rules.alpha;
+    race_bounds(x->d, x->n, alpha, &median, &low, &high);
+    if (x->n == 1 && high < HOPELESS_AT_ONCE) {
+        s = timing_pairs(f->t, i, 2, INFINITY, v, err);
+        race_bounds(x->d, x->n, alpha, &median, &low, &high);
+    }
+    *hopeless = (x->n >= 3 && high < HOPELESS) || (x->n >= 2 && high < HOPELESS_AT_ONCE);
+    return s;
+}
+
+/* Before a candidate is dropped as slower: a case so long that its time was up after a pair or two gets a third, since
+ * the median of less is no more than what the machine was doing at that moment. */
+static atn_status screen_surely(field *f, atn_verdict *v, atn_error *err)
+{
+    atn_status s = ATN_OK;
+    for (int i = 0; i < f->n && s == ATN_OK && v->reason == ATN_REASON_OK; i++)
+        s = timing_pairs(f->t, i, SURE_PAIRS, INFINITY, v, err);
+    if (s == ATN_OK && v->reason == ATN_REASON_OK) field_score(f, &f->j->o.rules, v);
+    return s;
+}
+
+/* SCREEN: few pairs on few cases; a slow candidate is dropped after two calls. */
 static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_verdict *v, atn_error *err)
 {
     field f = {0};
@@ -284,21 +311,25 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
     for (int i = 0; i < f.n && s == ATN_OK && f.t && v->reason == ATN_REASON_OK; i++) {
         static const int steps[] = {1, 3, 8, SCREEN_PAIRS};
         for (int k = 0; k < ATN_COUNT(steps) && s == ATN_OK && v->reason == ATN_REASON_OK; k++) {
+            bool hopeless = false;
             s = timing_pairs(f.t, i, steps[k], SCREEN_CASE_SECONDS, v, err);
+            if (s == ATN_OK && v->reason == ATN_REASON_OK) s = looks_hopeless(&f, i, &hopeless, v, err);
             if (s != ATN_OK || v->reason != ATN_REASON_OK) break;
-            const timing_samples *x = timing_get(f.t, i);
-            double median, low, high;
-            race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
-            if ((x->n >= 3 && high < HOPELESS) || high < HOPELESS_AT_ONCE) {
+            if (hopeless) {
                 field_score(&f, &j->o.rules, v);
                 decide_slower(&f, v, "far slower at once");
             }
+            const timing_samples *x = timing_get(f.t, i);
+            double median, low, high;
+            race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
             if (x->n >= 3 && low > -HOPELESS) break; /* far faster: the race will say by how much */
         }
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {
         field_score(&f, &j->o.rules, v);
-        if (v->suite_high < SCREEN_SLACK) decide_slower(&f, v, "clearly slower in screening");
+        if (v->suite_high < SCREEN_SLACK) s = screen_surely(&f, v, err);
+        if (s == ATN_OK && v->reason == ATN_REASON_OK && v->suite_high < SCREEN_SLACK)
+            decide_slower(&f, v, "clearly slower in screening");
     }
     field_close(&f, ATN_STAGE_SCREEN);
     return s;
