@@ -1,4 +1,4 @@
-# The examples of a newcomer: each config is understood and evolves, and a program of 22 lines runs an evolved kernel.
+# The examples of a newcomer: each config is understood and evolves, and a program of 25 lines runs an evolved kernel.
 brief="-i 2 --set evolve.minutes=0 --set evolve.final_seconds=1 --set evolve.control_races=0"
 evolves() {
     eval "run evolve $3 -c '$1' $brief -o '$2' --quiet"; exits 0
