@@ -37,6 +37,7 @@ typedef struct {
     atn_judge *judge;
     build_result program, reference;
     const char *path;
+    atn_text said;     /* the path as a shell reads it, for lines that say what to type */
     char *reference_path;
     bool same_code;
     bool checked_only; /* --data: correctness of the given cases, nothing timed */
@@ -55,6 +56,21 @@ static void progress(const evaluation *e, const char *text)
 }
 
 /* ---- what the user asked for ------------------------------------------------------------------------------------- */
+
+static atn_status data_kind(const char *name, atn_data *out, atn_error *err)
+{
+    const char *names[ATN_DATA_COUNT];
+    for (int i = 0; i < ATN_DATA_COUNT; i++) {
+        names[i] = data_name((atn_data)i);
+        if (!strcmp(names[i], name)) {
+            *out = (atn_data)i;
+            return ATN_OK;
+        }
+    }
+    const char *near = text_nearest(name, names, ATN_DATA_COUNT);
+    return atn_fail(err, ATN_USAGE, "--data: no kind of data is called '%s'; %s '%s'?", name,
+                    near ? "did you mean" : "why not", near ? near : names[0]);
+}
 
 static atn_status read_settings(evaluation *e, atn_error *err)
 {
@@ -79,22 +95,8 @@ static atn_status read_settings(evaluation *e, atn_error *err)
     if (!s) s = config_suite(e->config, &e->suite, &e->suite_name, err);
     e->stage = (int)cli_int(c, "stage", 4);
     e->checked_only = cli_has(c, "data");
-    return s;
-}
-
-static atn_status data_kind(const char *name, atn_data *out, atn_error *err)
-{
-    const char *names[ATN_DATA_COUNT];
-    for (int i = 0; i < ATN_DATA_COUNT; i++) {
-        names[i] = data_name((atn_data)i);
-        if (!strcmp(names[i], name)) {
-            *out = (atn_data)i;
-            return ATN_OK;
-        }
-    }
-    const char *near = text_nearest(name, names, ATN_DATA_COUNT);
-    return atn_fail(err, ATN_USAGE, "--data: no kind of data is called '%s'; %s '%s'?", name,
-                    near ? "did you mean" : "why not", near ? near : names[0]);
+    atn_data kind;
+    return s ? s : data_kind(cli_text(c, "data", "normal"), &kind, err); /* said before anything is built */
 }
 
 static atn_status build_file(evaluation *e, const char *path, build_result *out, atn_error *err)
@@ -123,7 +125,7 @@ static atn_status make_judge(evaluation *e, atn_error *err)
     o.seed = (uint64_t)cli_int(e->cli, "seed", 0);
     o.full_size = o.threads > 1;
     o.unsafe = config_bool(e->config, "judge.unsafe") || cli_has(e->cli, "unsafe");
-    o.program = e->path;
+    o.program = e->said.s;
     return judge_create(&o, &e->judge, err);
 }
 
@@ -133,7 +135,7 @@ static atn_status check_given_cases(evaluation *e, atn_error *err)
                        .threads = (int)config_int(e->config, "judge.threads"),
                        .cpu = -1,
                        .seed = rng_secret(),
-                       .program = e->path};
+                       .program = e->said.s};
     atn_data kind = ATN_DATA_NORMAL;
     atn_status s = data_kind(cli_text(e->cli, "data", "normal"), &kind, err);
     if (s) return s;
@@ -542,6 +544,7 @@ int cmd_eval(const atn_cli *c)
                     .reference = {.so_fd = -1},
                     .metrics = {NAN, NAN, NAN, NAN, NAN, NAN},
                     .start = clock_s()};
+    text_add_word(&e.said, e.path);
     atn_status s = evaluate(&e, &err);
     if (!s && cli_has(c, "module") && e.stage == 4 && !e.checked_only && is_valid(&e)) s = measure_module(&e, &err);
     progress(&e, "");
@@ -562,5 +565,6 @@ int cmd_eval(const atn_cli *c)
     config_free(e.config);
     free(e.suite_name);
     free(e.reference_path);
+    text_free(&e.said);
     return code;
 }

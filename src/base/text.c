@@ -28,6 +28,20 @@ void text_addn(atn_text *t, const char *s, size_t n)
 
 void text_add(atn_text *t, const char *s) { text_addn(t, s, strlen(s)); }
 
+void text_add_word(atn_text *t, const char *w)
+{
+    if (*w && !w[strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
+        text_add(t, w);
+        return;
+    }
+    text_add(t, "'");
+    for (; *w; w++) {
+        if (*w == '\'') text_add(t, "'\\''");
+        else text_addf(t, "%c", *w);
+    }
+    text_add(t, "'");
+}
+
 void text_addf(atn_text *t, const char *format, ...)
 {
     va_list ap, again;

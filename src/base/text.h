@@ -14,6 +14,7 @@ typedef struct {
 } atn_text;
 
 void text_add(atn_text *t, const char *s);
+void text_add_word(atn_text *t, const char *s);   /* as a shell reads it: quoted where it must be */
 void text_addn(atn_text *t, const char *s, size_t n);
 void text_addf(atn_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *text_take(atn_text *t);       /* caller frees; "" if empty; *t is empty afterwards */

@@ -252,21 +252,6 @@ static void add_files(atn_text *t, const run_view *v)
     }
 }
 
-/* One word of a command line, in quotes where a shell would take it apart. */
-static void add_word(atn_text *t, const char *w)
-{
-    if (*w && !w[strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
-        text_add(t, w);
-        return;
-    }
-    text_add(t, "'");
-    for (; *w; w++) {
-        if (*w == '\'') text_add(t, "'\\''");
-        else text_addf(t, "%c", *w);
-    }
-    text_add(t, "'");
-}
-
 /* What the run was for, as options of eval: without them it would judge the winner at the default suites, which a kernel
  * for other sizes or types may rightly refuse. */
 static void add_what(atn_text *t, const run_view *v)
@@ -290,7 +275,7 @@ static void add_command(atn_text *t, const run_view *v, const char *title, const
     text_addf(t, "  %-18s %s %s", title, program, rest);
     if (strcmp(v->folder, "attune_output") != 0) {
         text_add(t, option);
-        add_word(t, v->folder);
+        text_add_word(t, v->folder);
     }
     text_add(t, "\n");
 }
@@ -302,10 +287,10 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
     add_command(t, v, "look at it", program, "serve", " ");
     if (access(best, F_OK) == 0) {
         text_addf(t, "  check it again     %s eval ", program);
-        add_word(t, best);
+        text_add_word(t, best);
         add_what(t, v);
         text_addf(t, "\n  use it from C      %s build ", program);
-        add_word(t, best);
+        text_add_word(t, best);
         char *example = atn_strdup("examples/attention/your_program.c"); /* in a checkout; installed, where it lies */
         if (access(example, F_OK) != 0) free(example), example = file_join(file_home(), "examples/attention/your_program.c");
         text_addf(t, " -o best.so   # then see %s\n", example);
@@ -361,7 +346,7 @@ atn_status report_tables(const char *folder, const char *program, const report_s
         view_add_wrapped(out, facts.s, style->columns);
     } else {
         text_addf(out, "%s: no program has been judged yet; go on with: %s evolve --resume -o ", folder, program);
-        add_word(out, folder);
+        text_add_word(out, folder);
         text_add(out, "\n");
     }
     text_free(&facts);

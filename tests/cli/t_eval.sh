@@ -29,6 +29,11 @@ again=$(sed -n 's/^reproduce: attune //p' out.txt)
 case $again in "eval wrong.c --case "*" --data "*" --seed "*) ;; *) fail "reproduce line: '$again'" ;; esac
 eval "run $again"
 exits 1; prints "wrong"
+# a name that a shell takes apart
+cp wrong.c "wro'ng one.c"
+run eval "wro'ng one.c" --stage 1;                                      exits 1
+eval "run $(sed -n 's/^reproduce: attune //p' out.txt)"
+exits 1; prints "wrong"
 eval "run eval wrong.c $small --json"
 exits 1; prints '"valid": false'; prints '"stage": "quick"'; prints '"reason": "wrong"'; prints '"reproduce":'
 prints '"combined_score": null'
