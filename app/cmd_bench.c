@@ -563,7 +563,17 @@ static atn_status check_names(const atn_cli *c, atn_error *err)
             if (!known) return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, mlx, and of our own attune, single, none", (int)n, list);
         }
     }
-    return ATN_OK;
+    const char *kernel = cli_text(c, "kernel", NULL), *name;
+    const size_t letters = kernel ? strlen(kernel) : 0;
+    bool known = !kernel;
+    atn_text all = {0};
+    for (int i = 0; (name = atn_kernel_at(i, NULL, NULL)); i++) {
+        known |= kernel && !strncmp(name, kernel, letters) && (!name[letters] || name[letters] == '@');
+        text_addf(&all, "%s%s", i ? ", " : "", name);
+    }
+    atn_status s = known ? ATN_OK : atn_fail(err, ATN_USAGE, "--kernel: no kernel is called '%s'; there are %s", kernel, all.s);
+    text_free(&all);
+    return s;
 }
 
 /* PROGRAM.c through the gate and the sandboxed compiler, then loaded here as a host would load it. */

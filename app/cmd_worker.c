@@ -1,5 +1,6 @@
 /* attune worker: one pilot. attune worker-bundle: what it needs, for a machine without attune. */
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,12 @@ int cmd_worker_bundle(const atn_cli *c)
 {
     atn_error err = {0};
     const char *out = c->n_args ? c->args[0] : "attune-worker-bundle.tar.gz";
+    const int fd = open(out, O_WRONLY | O_CREAT | O_CLOEXEC, 0666); /* tar would say it in five lines */
+    if (fd < 0) {
+        atn_fail(&err, ATN_IO, "cannot write '%s': %s; check that the folder exists and may be written", out, strerror(errno));
+        return cli_fail(c, &err);
+    }
+    close(fd);
     char top[] = "/tmp/attune-bundle.XXXXXX";
     if (!mkdtemp(top)) {
         atn_fail(&err, ATN_IO, "cannot make a folder in /tmp: %s", strerror(errno));

@@ -14,6 +14,11 @@ run evolve --resume=yes;            exits 2; says "takes no value"
 run evolve -z;                      exits 2; says "unknown option '-z'"
 run evolve a.c b.c;                 exits 2; says "unexpected argument 'b.c'"
 run eval;                           exits 2; says "PROGRAM.c is missing"
+run bench --kernel flash;           exits 2; says "there are "; says "flash_qvec@"
+run bench --isa sse9;               exits 2; says "is none of generic|"
+run worker-bundle none/x.tar.gz;    exits 2; says "cannot write 'none/x.tar.gz'"
+run eval "$root/src/kernel/decode.c" --case "f32 h1 s1/8 d64" --data nedle
+exits 2; says "did you mean 'needle'?"
 run help evolv;                     exits 2; says "did you mean 'evolve'?"
 run help --completion tcsh;         exits 2; says "'tcsh' is none of bash|zsh|fish"
 for command_name in evolve eval doctor show report config help; do

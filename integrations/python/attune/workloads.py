@@ -446,6 +446,8 @@ def main(argv=None):
         layers, calls, fallbacks, names = runtime.report()
     except (AttuneError, ImportError, OSError, ValueError) as e:
         text = str(e) or type(e).__name__
+        if isinstance(e, ImportError):
+            text = f"{text}: the runtime '{o.runtime}' is not whole here; run tools/peers/install --models"
         if o.json:
             print(json.dumps({"error": text}))
         print(f"attune workloads: {text}", file=sys.stderr)
