@@ -8,7 +8,7 @@ root=$1
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 code=0
-"$root/packaging/build-deb" "$folder" || code=$?
+DEB_BUILD_OPTIONS=noautodbgsym "$root/packaging/build-deb" "$folder" || code=$?   # their symbols apart are of no use here
 [ "$code" = 0 ] || exit "$code"
 cd "$folder"
 for deb in attune_*.deb libattune0_*.deb libattune-dev_*.deb; do dpkg-deb -x "$deb" unpacked; done
