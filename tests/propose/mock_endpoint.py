@@ -54,6 +54,12 @@ async def answer(what, key, text, w):
         w.write(head("429 Too Many Requests", "application/json", f"Retry-After: {arg or 1}\r\n") + b'{"error": {"message": "slow down"}}')
     elif name in ("500", "503", "400", "401", "404"):
         w.write(head(f"{name} No", "application/json") + b'{"error": {"message": "no"}}')
+    elif name == "moved":
+        w.write(head("308 Permanent Redirect", "text/plain", "Location: http://elsewhere.invalid/v1/chat/completions\r\n"))
+    elif name == "echo":                      # repeats the key that it refuses
+        w.write(head("401 Unauthorized", "application/json") + b'{"error": {"message": "Incorrect API key provided: secret. Get one."}}')
+    elif name == "unknown":
+        w.write(head("400 Bad Request", "application/json") + json.dumps({"error": {"message": f"Unsupported parameter: '{arg}' is not supported with this model."}}).encode())
     elif name == "stall0":
         w.write(head())
         await w.drain()
@@ -120,6 +126,9 @@ async def serve(r, w):
             what, text = mock["script"][min(k, len(mock["script"])) - 1], mock.get("text", "answer " + key)
         if what == "proxied":
             what = "ok" if proxied else "400"
+        if what.startswith("picky:"):             # a server that does not know those words
+            unknown = [word for word in what[6:].split("+") if word in body]
+            what = "unknown:" + unknown[0] if unknown else "ok"
         if await answer(what, key, text, w):
             await w.drain()
             whole[key] = whole.get(key, 0) + 1

@@ -111,7 +111,10 @@ static const fault faults[] = {
     {"a tool call", "\"tool\"", false, 1, 0, "tool"},
     {"huge", "\"huge\"", false, 1, 0, "longer than"},
     {"400 is final", "\"400\", \"ok\"", false, 1, 0, "HTTP 400: no"},
-    {"401 is final", "\"401\", \"ok\"", false, 1, 0, "HTTP 401"},
+    {"401 is final", "\"401\", \"ok\"", false, 1, 0, "is the key right?"},
+    {"404 is final", "\"404\", \"ok\"", false, 1, 0, "is llm.api_base right?"},
+    {"a key repeated", "\"echo\", \"ok\"", false, 1, 0, "provided: ******."},
+    {"moved", "\"moved\", \"ok\"", false, 1, 0, "moved to 'http://elsewhere.invalid/v1/chat/completions'"},
     {"never comes right", "\"500\"", false, 4, 0, "HTTP 500"},
 };
 
@@ -271,6 +274,42 @@ static void keeps_the_rate(void **state)
         client_result_clear(&r);
     }
     if (clock_s() - t0 < 1.9) fail_msg("eight requests in %.2f s", clock_s() - t0);
+    client_close(c);
+}
+
+/* A server's Retry-After and a rate limit are waits, not slowness: they use up nothing of an answer's time. A model that says
+ * nothing does, and is not asked again when its time is over. */
+static void waits_are_not_slowness(void **state)
+{
+    (void)state;
+    client *c;
+    atn_error err;
+    client_result r;
+    static const struct {
+        const char *script;
+        double total_s;
+        bool ok;
+        int tries;
+    } asked[] = {{"\"429:1\", \"429:1\", \"ok\"", 1.5, true, 3}, {"\"stall0\"", 1, false, 1}};
+    if (client_open((client_lane[]){{0, 0}}, 1, 4, &c, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < ATN_COUNT(asked); i++) {
+        char *body = atn_format("{\"mock\": {\"id\": %d, \"script\": [%s], \"text\": \"answer\"}}", 43000 + i, asked[i].script);
+        double t0 = clock_s();
+        client_send(c, &(client_request){.url = url,
+                                         .key = "secret",
+                                         .body = body,
+                                         .first_token_s = 30,
+                                         .stall_s = 30,
+                                         .total_s = asked[i].total_s,
+                                         .retries = 3,
+                                         .retry_delay_s = 0.05});
+        free(body);
+        if (!wait_one(c, &r, 20)) fail_msg("no result for %s", asked[i].script);
+        if (r.ok != asked[i].ok || r.tries != asked[i].tries)
+            fail_msg("%s: ok %d, %d tries, %.2f s, %s", asked[i].script, r.ok, r.tries, clock_s() - t0, r.error);
+        if (!r.ok) assert_non_null(strstr(r.error, "no answer within 1 s"));
+        client_result_clear(&r);
+    }
     client_close(c);
 }
 
@@ -486,6 +525,7 @@ int main(int argc, char **argv)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut),       cmocka_unit_test(alike), cmocka_unit_test(each_fault),
                                        cmocka_unit_test(through_a_proxy), cmocka_unit_test(keeps_the_rate),
+                                       cmocka_unit_test(waits_are_not_slowness),
                                        cmocka_unit_test(breaks),          cmocka_unit_test(thousand),
                                        cmocka_unit_test(http2), cmocka_unit_test(many_in_flight)};
     int bad = cmocka_run_group_tests(tests, NULL, NULL);

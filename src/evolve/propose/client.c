@@ -17,7 +17,14 @@
 #include "base/rng.h"
 #include "evolve/propose/sse.h"
 
-enum { BODY_MAX = 8 << 20, BREAKER_FAILURES = 6, ACTIVE_MAX = 256, GATHER = 8, GATHER_NS = 10000000, STREAM_NS = 250000000 };
+enum {
+    BODY_MAX = 8 << 20,
+    BREAKER_FAILURES = 6,
+    ACTIVE_MAX = 256,
+    GATHER = 8,
+    GATHER_NS = 10000000,
+    STREAM_NS = 250000000
+};
 static const double BREAKER_S = 20, WAIT_MAX_S = 60, CONNECT_S = 15;
 
 typedef struct request {
@@ -25,6 +32,8 @@ typedef struct request {
     char *url, *key, *body, *proxy, *version;
     struct request *next;
     double born, due; /* due: not before */
+    double
+        tried_s; /* that tries took: waiting for a rate limit or a server's Retry-After is not the model's slowness */
     int tries, status;
     int64_t tokens_in, tokens_out;
     /* of the present try */
@@ -33,7 +42,7 @@ typedef struct request {
     sse_reader reader;
     size_t received;
     double sent, heard;
-    bool too_large, html, stalled;
+    bool too_large, html, stalled, slow; /* slow: all its time is used */
     char error[CURL_ERROR_SIZE];
 } request;
 
@@ -104,7 +113,7 @@ static void try_clear(request *q)
     curl_slist_free_all(q->headers);
     q->headers = NULL;
     q->received = 0;
-    q->too_large = q->html = q->stalled = false;
+    q->too_large = q->html = q->stalled = q->slow = false;
     q->error[0] = 0;
 }
 
@@ -217,8 +226,27 @@ static void account(request *q)
 {
     sse_reader *r = &q->reader;
     if (r->has_usage) q->tokens_in += r->tokens_in, q->tokens_out += r->tokens_out;
-    else if (r->text.n || r->done)
-        q->tokens_in += (int64_t)strlen(q->body) / 4, q->tokens_out += (int64_t)r->text.n / 4 + 1;
+    else if (r->started || r->done)
+        q->tokens_in += (int64_t)strlen(q->body) / 4, q->tokens_out += (int64_t)(r->text.n + r->thoughts) / 4 + 1;
+}
+
+/* What to look at, for the refusals that people meet first. */
+static const char *hint(long status)
+{
+    return status == 401 || status == 403 ? "; is the key right? llm.api_key, or OPENAI_API_KEY in the environment"
+           : status == 404                ? "; is llm.api_base right? It often ends in /v1; or is there no such model?"
+                                          : "";
+}
+
+/* Servers exist that repeat the key that they refuse. It is blotted out, also where the text is cut off within it. */
+static void blot_out(char *s, const char *key)
+{
+    size_t n = key ? strlen(key) : 0, least = ATN_MIN(n, 8);
+    for (; n && *s; s++) {
+        size_t k = 0;
+        while (k < n && s[k] == key[k]) k++;
+        if (k >= least) memset(s, '*', k);
+    }
 }
 
 static void end_try(client *c, request *q, CURLcode code)
@@ -227,25 +255,31 @@ static void end_try(client *c, request *q, CURLcode code)
     curl_off_t after = 0;
     char why[300] = "";
     bool again = true;
+    char *moved = NULL; /* the handle's */
     CURL *e = q->easy;
     for (int i = 0; i < c->n_active; i++)
         if (c->active[i] == q) c->active[i--] = c->active[--c->n_active];
     curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(e, CURLINFO_RETRY_AFTER, &after);
     curl_multi_remove_handle(c->multi, e);
-    if (c->n_idle < ACTIVE_MAX) c->idle[c->n_idle++] = e;
-    else curl_easy_cleanup(e);
     q->easy = NULL;
+    q->tried_s += clock_s() - q->sent;
     q->status = (int)status;
     if (code == CURLE_OK || code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR) sse_end(&q->reader);
     sse_reader *r = &q->reader;
     bool good = status >= 200 && status < 300;
     if (q->too_large) snprintf(why, sizeof why, "the answer is longer than %d bytes", BODY_MAX), again = false;
+    else if (q->slow) snprintf(why, sizeof why, "no answer within %g s", q->r.total_s), again = false;
     else if (q->stalled)
         snprintf(why, sizeof why, "silent for too long %s the first token", r->started ? "after" : "before");
+    else if (status >= 300 && status < 400)
+        curl_easy_getinfo(e, CURLINFO_REDIRECT_URL, &moved),
+            again = false,
+            snprintf(why, sizeof why, "HTTP %ld: the address has moved to '%.180s'; set llm.api_base", status,
+                     moved ? moved : "?");
     else if (status && !good)
         again = may_come_right(status),
-        snprintf(why, sizeof why, "HTTP %ld: %.200s", status, r->failed && *r->error ? r->error : "");
+        snprintf(why, sizeof why, "HTTP %ld: %.180s%s", status, r->failed && *r->error ? r->error : "", hint(status));
     else if (code && !(r->done && !r->failed))
         snprintf(why, sizeof why, "%.250s", *q->error ? q->error : curl_easy_strerror(code));
     else if (q->html) snprintf(why, sizeof why, "a web page instead of an answer: is the address right?");
@@ -254,6 +288,9 @@ static void end_try(client *c, request *q, CURLcode code)
     else if (!r->done) snprintf(why, sizeof why, "the answer ended early");
     else if (r->tool && !r->text.n) snprintf(why, sizeof why, "a call of a tool instead of an answer"), again = false;
     else if (!r->text.n) snprintf(why, sizeof why, "an empty answer");
+    blot_out(why, q->key);
+    if (c->n_idle < ACTIVE_MAX) c->idle[c->n_idle++] = e; /* only now: what `moved` points to is its own */
+    else curl_easy_cleanup(e);
     account(q);
     lane *l = &c->lane[q->r.lane];
     pthread_mutex_lock(&c->lock);
@@ -261,7 +298,7 @@ static void end_try(client *c, request *q, CURLcode code)
     else if (again && ++l->failures >= BREAKER_FAILURES * ATN_MAX(1, c->parallel / 4))
         l->paused_until = clock_s() + BREAKER_S, l->failures = 0;
     pthread_mutex_unlock(&c->lock);
-    bool late = q->r.total_s > 0 && clock_s() - q->born > q->r.total_s;
+    bool late = q->r.total_s > 0 && q->tried_s >= q->r.total_s;
     if (!*why || !again || late || q->tries > q->r.retries) {
         conclude(c, q, !*why, why);
         return;
@@ -318,12 +355,14 @@ static int cut_stalled(client *c)
         request *q = c->active[i];
         double limit = q->reader.started ? q->r.stall_s : q->r.first_token_s;
         double left = (q->reader.started ? q->heard : q->sent) + limit - now;
-        if (q->r.total_s > 0) left = ATN_MIN(left, q->born + q->r.total_s - now);
+        double whole = q->r.total_s > 0 ? q->r.total_s - q->tried_s - (now - q->sent) : left;
+        if (whole < left) left = whole;
         if (left > 0) {
             next = ATN_MIN(next, left);
             continue;
         }
         q->stalled = true;
+        q->slow = whole <= 0 && q->r.total_s > 0;
         end_try(c, q, CURLE_OPERATION_TIMEDOUT);
     }
     return (int)(next * 1000) + 1;

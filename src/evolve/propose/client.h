@@ -28,7 +28,7 @@ typedef struct {
     int lane;
     int64_t tokens;                /* estimate of both ways, for the lane's limit */
     double first_token_s, stall_s; /* silence before and after the first token */
-    double total_s;                /* of all tries together; 0: none */
+    double total_s;                /* of all tries together, without the waits between them; 0: none */
     int retries;
     double retry_delay_s; /* first wait, doubled each time, with jitter */
     void *tag;

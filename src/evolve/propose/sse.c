@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/status.h"
+
 enum { LINE_MAX_BYTES = 4 << 20 };
 
 static void fail(sse_reader *r, const char *what)
@@ -54,9 +56,12 @@ static void read_chunk(sse_reader *r, json_t *o)
         const char *part = json_string_value(json_object_get(json_array_get(content, i), "text"));
         if (part) text_add(&r->text, part), r->started = true;
     }
-    if (json_is_string(json_object_get(delta, "reasoning_content")) ||
-        json_is_string(json_object_get(delta, "reasoning")))
-        r->started = true;
+    static const char *const thoughts[] = {"reasoning_content", "reasoning"};
+    for (int i = 0; i < ATN_COUNT(thoughts); i++) {
+        size_t n = json_string_length(json_object_get(delta, thoughts[i])); /* 0 where it is no text */
+        r->thoughts += n;
+        r->started |= n > 0;
+    }
     json_t *tools = json_object_get(delta, "tool_calls");
     if ((json_is_array(tools) && json_array_size(tools)) || json_is_object(json_object_get(delta, "function_call")))
         r->tool = true;

@@ -22,6 +22,7 @@ typedef struct {
     bool tool;     /* it called a tool instead of answering */
     bool empty_choices;
     bool started; /* a first token came, thoughts included */
+    size_t thoughts; /* bytes of them: they are paid for, and are no part of the text */
     bool failed;  /* an error object, or what is no JSON at all */
     bool has_usage;
     int64_t tokens_in, tokens_out;
