@@ -27,6 +27,13 @@ const config_key config_keys[] = {
     {"enforce_evolve_blocks", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "edits outside the markers are always refused"},
     {"convergence_threshold", CONFIG_REAL, RANGE(-1e9, 1e9), NULL, CONFIG_INERT, "only wins beyond the noise count"},
     {"early_stopping_metric", CONFIG_TEXT, NO, NULL, CONFIG_INERT, "it is always the speedup of valid programs"},
+    {"parallel_evaluations", CONFIG_ANY, NO, NULL, CONFIG_INERT,
+     "OpenEvolve does not read it here either; it is evaluator.parallel_evaluations"},
+    {"max_program_length", CONFIG_ANY, NO, NULL, CONFIG_INERT,
+     "OpenEvolve does not read it either; it is max_code_length"},
+    {"evolution", CONFIG_ANY, NO, NULL, CONFIG_INERT, "OpenEvolve does not read it either"},
+    {"novelty", CONFIG_ANY, NO, NULL, CONFIG_INERT, "OpenEvolve does not read it either"},
+    {"algotune", CONFIG_ANY, NO, NULL, CONFIG_INERT, "of another judge"},
     {"max_tasks_per_child", CONFIG_INT, RANGE(0, 1e9), NULL, CONFIG_INERT, "every candidate has a fresh process"},
 
     {"evolve.minutes", CONFIG_REAL, RANGE(0, 1e6), NULL, CONFIG_ACTS,
@@ -122,15 +129,20 @@ const config_key config_keys[] = {
     {"llm.temperature", CONFIG_REAL, RANGE(0, 2), "0.7", CONFIG_LLM, "sampling temperature"},
     {"llm.top_p", CONFIG_REAL, UNIT, NULL, CONFIG_LLM, "nucleus sampling"},
     {"llm.max_tokens", CONFIG_INT, RANGE(1, 1e8), "8192", CONFIG_LLM, "longest answer"},
-    {"llm.timeout", CONFIG_REAL, RANGE(0.1, 1e6), "60", CONFIG_LLM, "seconds for an answer"},
+    {"llm.timeout", CONFIG_REAL, RANGE(0.1, 1e6), "60", CONFIG_LLM,
+     "seconds for an answer; all its tries together get that times retries + 1"},
     {"llm.retries", CONFIG_INT, RANGE(0, 1000), "3", CONFIG_LLM, "tries after a failure"},
     {"llm.retry_delay", CONFIG_REAL, RANGE(0, 1e5), "5", CONFIG_LLM, "seconds between tries"},
     {"llm.random_seed", CONFIG_INT, RANGE(0, 9e15), NULL, CONFIG_LLM, "seed sent with requests"},
     {"llm.reasoning_effort", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "sent where given"},
     {"llm.system_message", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "system prompt"},
-    {"llm.max_budget_usd", CONFIG_REAL, RANGE(0, 1e9), NULL, CONFIG_LLM, "stop asking beyond that"},
+    {"llm.max_budget_usd", CONFIG_REAL, RANGE(0, 1e9), NULL, CONFIG_LLM,
+     "never spend more US dollars than that; needs prices"},
+    {"llm.max_budget_tokens", CONFIG_INT, RANGE(0, 9e15), NULL, CONFIG_LLM,
+     "never use more tokens than that, of prompts and answers together"},
     {"llm.provider", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "openai: the only one"},
     {"llm.name", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "model where no list is given"},
+    {"llm.model", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "the same, as many write it"},
     {"llm.weight", CONFIG_REAL, RANGE(0, 1e6), NULL, CONFIG_LLM, "share where a model has none"},
     {"llm.manual_mode", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "prompts to a person are a proposer of its own"},
     {"llm.init_client", CONFIG_ANY, NO, NULL, CONFIG_INERT, "there is one client"},
@@ -146,39 +158,45 @@ const config_key config_keys[] = {
     {"llm.price_out", CONFIG_REAL, RANGE(0, 1e6), "0", CONFIG_LLM, "US dollars for a million answer tokens"},
     {"llm.proxy", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "proxy; else http_proxy, https_proxy, ALL_PROXY, no_proxy"},
     {"llm.http_version", CONFIG_CHOICE, 0, 0, "auto|1.1|2", "auto", CONFIG_LLM, "HTTP version"},
-#define MODEL(list, effect)                                                                                            \
-    {list ".name", CONFIG_TEXT, NO, NULL, effect, "model"},                                                            \
-        {list ".weight", CONFIG_REAL, RANGE(0, 1e6), "1", effect, "its share"},                                        \
-        {list ".api_base", CONFIG_TEXT, NO, NULL, effect, "its endpoint; else that of llm"},                           \
-        {list ".api_key", CONFIG_TEXT, NO, NULL, effect, "its key; else that of llm"},                                 \
-        {list ".temperature", CONFIG_REAL, RANGE(0, 2), NULL, effect, "else that of llm"},                             \
-        {list ".top_p", CONFIG_REAL, UNIT, NULL, effect, "else that of llm"},                                          \
-        {list ".max_tokens", CONFIG_INT, RANGE(1, 1e8), NULL, effect, "else that of llm"},                             \
-        {list ".timeout", CONFIG_REAL, RANGE(0.1, 1e6), NULL, effect, "else that of llm"},                             \
-        {list ".retries", CONFIG_INT, RANGE(0, 1000), NULL, effect, "else that of llm"},                               \
-        {list ".retry_delay", CONFIG_REAL, RANGE(0, 1e5), NULL, effect, "else that of llm"},                           \
-        {list ".random_seed", CONFIG_INT, RANGE(0, 9e15), NULL, effect, "else that of llm"},                           \
-        {list ".reasoning_effort", CONFIG_TEXT, NO, NULL, effect, "else that of llm"},                                 \
-        {list ".system_message", CONFIG_TEXT, NO, NULL, effect, "else that of llm"},                                   \
-        {list ".provider", CONFIG_TEXT, NO, NULL, effect, "openai: the only one"},                                     \
-        {list ".max_budget_usd", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, "else that of llm"},                        \
-        {list ".price_in", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, "else that of llm"},                              \
-        {list ".price_out", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, "else that of llm"},                             \
-        {list ".requests_per_minute", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, "else that of llm"},                   \
-        {list ".tokens_per_minute", CONFIG_REAL, RANGE(0, 1e12), NULL, effect, "else that of llm"},                        \
+#define ITSELF(help) help
+#define NO_JUDGE(help) "no model judges; opinions come from llm.models"
+#define MODEL(list, effect, why)                                                                                       \
+    {list ".name", CONFIG_TEXT, NO, NULL, effect, why("model")},                                                       \
+        {list ".weight", CONFIG_REAL, RANGE(0, 1e6), "1", effect, why("its share")},                                   \
+        {list ".api_base", CONFIG_TEXT, NO, NULL, effect, why("its endpoint; else that of llm")},                      \
+        {list ".api_key", CONFIG_TEXT, NO, NULL, effect, why("its key; else that of llm")},                            \
+        {list ".temperature", CONFIG_REAL, RANGE(0, 2), NULL, effect, why("else that of llm")},                        \
+        {list ".top_p", CONFIG_REAL, UNIT, NULL, effect, why("else that of llm")},                                     \
+        {list ".max_tokens", CONFIG_INT, RANGE(1, 1e8), NULL, effect, why("else that of llm")},                        \
+        {list ".timeout", CONFIG_REAL, RANGE(0.1, 1e6), NULL, effect, why("else that of llm")},                        \
+        {list ".retries", CONFIG_INT, RANGE(0, 1000), NULL, effect, why("else that of llm")},                          \
+        {list ".retry_delay", CONFIG_REAL, RANGE(0, 1e5), NULL, effect, why("else that of llm")},                      \
+        {list ".random_seed", CONFIG_INT, RANGE(0, 9e15), NULL, effect, why("else that of llm")},                      \
+        {list ".reasoning_effort", CONFIG_TEXT, NO, NULL, effect, why("else that of llm")},                            \
+        {list ".system_message", CONFIG_TEXT, NO, NULL, effect, why("else that of llm")},                              \
+        {list ".provider", CONFIG_TEXT, NO, NULL, effect, why("openai: the only one")},                                \
+        {list ".max_budget_usd", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, why("never spend more on it than that")},   \
+        {list ".price_in", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, why("else that of llm")},                         \
+        {list ".price_out", CONFIG_REAL, RANGE(0, 1e6), NULL, effect, why("else that of llm")},                        \
+        {list ".requests_per_minute", CONFIG_REAL, RANGE(0, 1e9), NULL, effect, why("else that of llm")},              \
+        {list ".tokens_per_minute", CONFIG_REAL, RANGE(0, 1e12), NULL, effect, why("else that of llm")},               \
         {list ".manual_mode", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "see llm.manual_mode"},                             \
+        {list ".max_ai_credits", CONFIG_REAL, RANGE(0, 1e9), NULL, CONFIG_INERT, "only of another provider"},          \
+        {list ".allow_all_tools", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "models get no tools"},                         \
     {                                                                                                                  \
         list ".init_client", CONFIG_ANY, NO, NULL, CONFIG_INERT, "there is one client"                                 \
     }
-    MODEL("llm.models[]", CONFIG_LLM),
-    MODEL("llm.evaluator_models[]", CONFIG_INERT),
+    MODEL("llm.models[]", CONFIG_LLM, ITSELF),
+    MODEL("llm.evaluator_models[]", CONFIG_INERT, NO_JUDGE),
 
     {"prompt.system_message", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "system prompt"},
     {"prompt.template_dir", CONFIG_TEXT, NO, NULL, CONFIG_LLM, "folder of prompt templates"},
     {"prompt.num_top_programs", CONFIG_INT, RANGE(0, 100), "3", CONFIG_LLM, "best programs shown"},
     {"prompt.num_diverse_programs", CONFIG_INT, RANGE(0, 100), "2", CONFIG_LLM, "other programs shown"},
-    {"prompt.use_template_stochasticity", CONFIG_BOOL, NO, "true", CONFIG_LLM, "vary the wording"},
+    {"prompt.use_template_stochasticity", CONFIG_BOOL, NO, NULL, CONFIG_INERT, "the wording is that of the templates"},
     {"prompt.include_artifacts", CONFIG_BOOL, NO, "true", CONFIG_LLM, "show the judge's evidence"},
+    {"prompt.max_chars", CONFIG_INT, RANGE(0, 1e9), "0", CONFIG_LLM,
+     "beyond that, texts of other programs are left out, then the vector header; 0: no limit"},
     {"prompt.max_artifact_bytes", CONFIG_INT, RANGE(0, 1e9), "20480", CONFIG_LLM, "longest evidence shown"},
     {"prompt.template_variations", CONFIG_ANY, NO, NULL, CONFIG_INERT, "the wordings are built in"},
     {"prompt.evaluator_system_message", CONFIG_TEXT, NO, NULL, CONFIG_INERT, "no model judges"},

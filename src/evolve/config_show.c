@@ -40,15 +40,17 @@ void config_notes(const atn_config *c, bool with_llm, atn_text *out)
     text_free(&unset);
 }
 
-static bool is_secret(const char *path)
+/* Keys, and addresses that carry a name and password. */
+static bool is_secret(const config_entry *e)
 {
-    return strstr(path, "api_key") || !strcmp(path, "llm.proxy"); /* a proxy may carry a password */
+    return strstr(e->path, "api_key") || !strcmp(e->path, "llm.proxy") ||
+           (strstr(e->path, "api_base") && e->raw && strchr(e->raw, '@'));
 }
 
 static const char *shown(const config_entry *e)
 {
     if (!e->raw) return "[]";
-    if (is_secret(e->path) && !text_starts(e->raw, "${")) return "(hidden)";
+    if (is_secret(e) && !text_starts(e->raw, "${")) return "(hidden)";
     return e->raw;
 }
 

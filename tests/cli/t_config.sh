@@ -55,10 +55,20 @@ run config twice.yaml; exits 0; says "max_iterations is given twice (first in li
 : >empty.yaml
 run config empty.yaml; exits 0
 
+# What OpenEvolve's own examples hold beyond its keys, and what it takes and we do not use, is named with the reason.
+printf 'parallel_evaluations: 4\nevolution: {mutation_rate: 0.3}\nalgotune:\n  num_trials: 5\nllm:\n  model: x\n  evaluator_models: [{name: y, weight: 1.0}]\n  models: [{name: z, max_ai_credits: 3, allow_all_tools: false}]\nprompt: {use_template_stochasticity: true}\n' >theirs.yaml
+run config theirs.yaml; exits 0
+says "parallel_evaluations (OpenEvolve does not read it here either; it is evaluator.parallel_evaluations)"
+says "evolution (OpenEvolve does not read it either)"
+says "llm.evaluator_models[].name (no model judges; opinions come from llm.models)"
+says "prompt.use_template_stochasticity (the wording is that of the templates)"
+
 # Secrets stay secret; variables are not needed before the llm proposer is asked for.
 printf 'llm:\n  api_key: sk-verysecret\n' >secret.yaml
 run config --show secret.yaml; exits 0; prints "(hidden)"
 case $out in *sk-very*) fail "the key was printed" ;; esac
+run config --show --set llm.api_base=https://me:sk-verysecret@host/v1; exits 0
+case $out in *sk-very*) fail "the password of an address was printed" ;; esac
 
 # --set
 run config --set judge.tolerance=2; exits 0; prints "tolerance: 2 "
