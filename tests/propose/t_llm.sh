@@ -25,13 +25,18 @@ wrong = "Skips.\n<<<<<<< SEARCH\n            s[(int64_t)i * Skv + j] = dot * x->
 json.dump([["ok", edit(1)], ["ok", "I would rather not."], ["500", ""], ["ok", edit(2)], ["ok", wrong], ["ok", edit(3)], ["ok", edit(4)], ["ok", edit(5)],
            ["ok", edit(6)], ["ok", edit(7)], ["ok", edit(8)], ["ok", edit(9)], ["ok", edit(10)], ["ok", edit(11)]], open(sys.argv[2] + "/script.json", "w"))
 E2
+# serve NAME: a mock that answers by NAME.json; its port becomes $port. It ends with this script, which holds its stdin.
 mkfifo "$dir/hold"
-python3 "$here/mock_endpoint.py" --script "$dir/script.json" <"$dir/hold" >"$dir/port" 2>"$dir/mock.log" &
-pid=$!
-exec 9>"$dir/hold"
-i=0
-until [ -s "$dir/port" ]; do i=$((i + 1)); [ $i -lt 100 ] || bad "no mock"; sleep 0.1; done
-port=$(cat "$dir/port")
+exec 9<>"$dir/hold"
+serve() {
+    : >"$dir/$1.port"
+    python3 "$here/mock_endpoint.py" --script "$dir/$1.json" <"$dir/hold" >"$dir/$1.port" 2>>"$dir/mock.log" &
+    pid="$pid $!"
+    i=0
+    until [ -s "$dir/$1.port" ]; do i=$((i + 1)); [ $i -lt 100 ] || bad "no mock for $1"; sleep 0.1; done
+    port=$(cat "$dir/$1.port")
+}
+serve script
 
 "$attune" evolve "$dir/initial.c" --proposer llm --set "llm.api_base=http://127.0.0.1:$port/v1" --set llm.name=mock --set llm.parallel=2 \
     --set llm.retry_delay=0.1 --set evaluator.use_llm_feedback=true --set llm.price_in=1 --set llm.price_out=2 --set llm.max_budget_usd=5 \
@@ -57,14 +62,9 @@ E2
 
 # A model that never answers holds up nobody: the knobs proposer fills the run.
 echo '[["stall0", ""]]' >"$dir/silent.json"
-mkfifo "$dir/hold2"
-: >"$dir/port2"
-python3 "$here/mock_endpoint.py" --script "$dir/silent.json" <"$dir/hold2" >"$dir/port2" 2>>"$dir/mock.log" &
-pid="$pid $!"
-exec 8>"$dir/hold2"
-i=0
-until [ -s "$dir/port2" ]; do i=$((i + 1)); [ $i -lt 100 ] || bad "no second mock"; sleep 0.1; done
-"$attune" evolve "$root/examples/attention/initial_program.c" --proposer llm,knobs --set "llm.api_base=http://127.0.0.1:$(cat "$dir/port2")/v1" \
+serve silent
+silent=$port
+"$attune" evolve "$root/examples/attention/initial_program.c" --proposer llm,knobs --set "llm.api_base=http://127.0.0.1:$silent/v1" \
     --set llm.name=silent -i 3 -m 2 --case "f32 h2 s32 d32" -o "$dir/both" \
     --set evolve.control_races=0 --set evolve.final_seconds=0 --set database.num_islands=1 >"$dir/both.log" 2>&1 || bad "the run beside a silent model failed"
 python3 - "$dir/both/run.db" <<'E2' || bad "a silent model held up the run"
@@ -74,4 +74,43 @@ judged, = db.execute("select count(*) from proposal join program using (id) wher
 asked, = db.execute("select count(*) from measurement where kind = 'question'").fetchone()
 assert judged >= 3 and asked > 0, (judged, asked)
 E2
+# A server that does not know some of our words is asked without them. The budget of tokens holds, and a question that was
+# under way when the run was killed counts as spent.
+python3 - "$dir" <<'E2'
+import json, sys
+edit = "Change {0}.\n\n<<<<<<< SEARCH\n            float dot = 0;\n=======\n            float dot = 0 * {0}.0f;\n>>>>>>> REPLACE\n"
+json.dump([["picky:stream_options+max_tokens+temperature", edit.format(n)] for n in range(1, 40)], open(sys.argv[1] + "/picky.json", "w"))
+E2
+serve picky
+budget() { # budget NAME PORT OPTIONS...
+    name=$1 at=$2
+    shift 2
+    ${go:-} "$attune" evolve "$root/examples/attention/initial_program.c" --proposer llm --set "llm.api_base=http://127.0.0.1:$at/v1" --set llm.model=mock \
+        --set llm.parallel=1 --set llm.retries=0 --set llm.max_tokens=4000 --set llm.max_budget_tokens=30000 -i 3 -m 2 --case "f32 h2 s32 d32" \
+        -o "$dir/$name" --set evolve.shipped=false --set evolve.control_races=0 --set evolve.final_seconds=0 --set database.num_islands=1 "$@" >>"$dir/$name.log" 2>&1
+}
+budget picky "$port" || bad "the run with a picky server"
+for word in stream_options max_tokens temperature; do grep -q "does not take $word" "$dir/picky.log" || bad "$word was not dropped"; done
+(go=exec; budget killed "$silent") &
+run=$!
+i=0
+until [ "$(python3 -c "import sqlite3, sys; print(sqlite3.connect(f'file:$dir/killed/run.db?mode=ro', uri=True).execute(\"select count(*) from measurement where kind = 'sent'\").fetchone()[0])" 2>/dev/null)" = 1 ]; do
+    i=$((i + 1)); [ $i -lt 300 ] || bad "nothing was sent"; sleep 0.1
+done
+kill -9 $run; wait $run 2>/dev/null || true
+budget killed "$port" --resume || bad "the resumed run with a budget"
+grep -q "the budget is spent: [0-9]* of 30000 tokens" "$dir/killed.log" || bad "a killed question was not counted"
+python3 - "$dir" <<'E2' || bad "tokens beyond the budget"
+import json, sqlite3, sys
+for name, least in (("picky", 3), ("killed", 0)):
+    db = sqlite3.connect(f"file:{sys.argv[1]}/{name}/run.db?mode=ro", uri=True)
+    answers = [json.loads(j) for j, in db.execute("select json from measurement where kind = 'answer'")]
+    sent = [json.loads(j) for j, in db.execute("select json from measurement where kind = 'sent'")]
+    used = sum(a.get("tokens_in", 0) + a.get("tokens_out", 0) for a in answers)
+    assert used <= 30000 and len(answers) >= least and len(sent) >= len(answers), (name, used, len(answers), len(sent))
+    assert all(s["tokens"] > 4000 for s in sent), sent
+E2
+# The key: in no file that any of these runs left, given by the environment or on the command line.
+budget keyed "$port" --set llm.api_key=secret-of-the-command-line -i 1 || bad "a key on the command line"
+! grep -rqa -e secret-of-the-command-line -e 'Bearer secret' "$dir" || bad "a key in a file: $(grep -rla -e secret-of-the-command-line -e 'Bearer secret' "$dir" | head -3)"
 echo "ok: llm against the mock"

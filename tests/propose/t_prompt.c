@@ -349,6 +349,82 @@ static void the_same_change(void **state)
     close_world(w);
 }
 
+static int times_in(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p += strlen(what)) n++;
+    return n;
+}
+
+/* Programs shown beside the parent do not repeat what is the same in both. */
+static void says_it_once(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    atn_propose_context c = {
+        .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
+    int beside = 0;
+    for (int i = 0; i < 20; i++) {
+        atn_rng rng = rng_make(seed, 6, (uint64_t)i);
+        mind_question *q = mind_ask(w->m, &c, &rng, NULL);
+        assert_non_null(q);
+        beside += strstr(q->prompt, "Its marked part; around that it is the program above:") != NULL;
+        if (times_in(q->prompt, "static int before = 1;") != 1)
+            fail_with("the fixed lines stand there %d times", times_in(q->prompt, "static int before = 1;"));
+        mind_question_free(q);
+    }
+    assert_true(beside > 0);
+    close_world(w);
+}
+
+/* Who is asked the same about the same program at the same time is pointed at different things. */
+static void questions_differ(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    atn_propose_context c = {
+        .incumbent = &w->view[0], .elites = w->view, .n_elites = 1, .best = &w->view[0], .iterations_left = -1};
+    mind_question *q[6];
+    for (int i = 0; i < ATN_COUNT(q); i++) {
+        atn_rng rng = rng_make(seed, 5, (uint64_t)i);
+        assert_non_null(q[i] = mind_ask(w->m, &c, &rng, NULL));
+        bool pointed = strstr(q[i]->prompt, "look first at this") != NULL;
+        if (q[i]->op <= MIND_CROSS && pointed != (q[i]->nth > 0)) fail_with("question %d: pointed %d", i, pointed);
+        for (int k = 0; k < i; k++)
+            if (q[k]->op <= MIND_CROSS && !strcmp(q[k]->prompt, q[i]->prompt)) fail_with("questions %d and %d are one", k, i);
+    }
+    for (int i = 0; i < ATN_COUNT(q); i++) mind_question_free(q[i]);
+    close_world(w);
+}
+
+/* Ten answers without a new best: the next prompts say so, and name the best; a new best, and they do not. */
+static void stands_still(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    atn_propose_context c = {
+        .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
+    static const char words[] = "answers brought no new best: #2 still stands, 1.105x";
+    for (int n = 0; n < 14; n++) {
+        atn_rng rng = rng_make(seed, 4, (uint64_t)n);
+        mind_question *q = mind_ask(w->m, &c, &rng, NULL);
+        assert_non_null(q);
+        bool said = strstr(q->prompt, words) != NULL;
+        if (q->op != MIND_FIX && said != (n >= 9 && n < 12)) fail_with("after %d answers: said %d", n + 1, said);
+        mind_question_free(q);
+        char *source = atn_format(frame, "", "", 100 + n);
+        mind_learn(w->m, &(atn_program_view){.id = 100 + n,
+                                             .parent = 1,
+                                             .source = source,
+                                             .flags = "",
+                                             .origin = "mailbox/diff",
+                                             .verdict = &w->verdict[1],
+                                             .score = n < 11 ? 0.05 : 0.5});
+        free(source);
+    }
+    close_world(w);
+}
+
 int main(int argc, char **argv)
 {
     program = argv[0];
@@ -357,6 +433,8 @@ int main(int argc, char **argv)
     setenv("ATTUNE_HOME", root, 1);
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random),
-                                       cmocka_unit_test(is_the_same_program), cmocka_unit_test(the_same_change)};
+                                       cmocka_unit_test(is_the_same_program), cmocka_unit_test(the_same_change),
+                                       cmocka_unit_test(says_it_once),
+                                       cmocka_unit_test(questions_differ), cmocka_unit_test(stands_still)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

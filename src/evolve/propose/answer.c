@@ -541,7 +541,7 @@ static void find_note(const lines *a, char out[200])
 }
 
 /* What must never be wrong, checked again on the result: the same markers, the same lines around them. */
-static bool keeps_outside(const char *parent, const char *source)
+bool answer_keeps_outside(const char *parent, const char *source)
 {
     lines p = split(parent, strlen(parent)), q = split(source, strlen(source));
     bool *in_p = atn_alloc((size_t)p.n + 1), *in_q = atn_alloc((size_t)q.n + 1), ok = true;
@@ -592,7 +592,7 @@ bool answer_apply(const char *answer, const char *parent, const answer_limits *l
     if (ok && strlen(out->source) > most)
         ok = refuse(out, ANSWER_TOO_LARGE, "the program would have %zu characters, at most %zu are allowed",
                     strlen(out->source), most);
-    if (ok && !keeps_outside(parent, out->source))
+    if (ok && !answer_keeps_outside(parent, out->source))
         ok = refuse(out, ANSWER_OUTSIDE, "the answer would change the EVOLVE-BLOCK markers or lines outside them");
     if (ok && !strcmp(out->source, parent)) ok = refuse(out, ANSWER_SAME, "the answer changes nothing");
     if (!ok) {

@@ -44,5 +44,7 @@ typedef struct {
 bool answer_apply(const char *answer, const char *parent, const answer_limits *limits, answer_program *out);
 void answer_free(answer_program *a);
 const char *answer_word(answer_outcome o);
+/* Whether both have the same EVOLVE-BLOCK markers and the same lines around them; true where the parent has none. */
+bool answer_keeps_outside(const char *parent, const char *source);
 
 #endif

@@ -165,6 +165,9 @@ static propose_answer exec_propose(atn_proposer *p, const atn_propose_context *c
     runner *r = (runner *)p;
     if (mind_next(r->m, out)) return PROPOSE_OK;
     if (r->failures >= FAILURES_MAX) return r->n ? PROPOSE_LATER : PROPOSE_EXHAUSTED;
+    mind_patience patience = mind_tired(r->m, c, r->n > 0);
+    if (patience == MIND_STOP) return PROPOSE_EXHAUSTED;
+    if (patience == MIND_WAIT) return PROPOSE_LATER;
     int most = c->iterations_left >= 0 ? ATN_MIN(r->parallel, c->iterations_left) : r->parallel;
     while (r->n < most) {
         mind_question *q = mind_repair(r->m);

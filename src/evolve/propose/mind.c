@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "evolve/knobs.h"
 
 enum { REVIEWS_MAX = 4 /* that wait: an opinion on an old program is not worth its price */ };
 
-const char *const mind_mind_op_word[MIND_OPERATORS + 1] = {"diff", "full", "cross", "fix", "review"};
+const char *const mind_op_word[MIND_OPERATORS + 1] = {"diff", "full", "cross", "fix", "review"};
 
 /* ---- life ---- */
 
@@ -20,7 +21,7 @@ atn_status mind_create(const char *proposer, const atn_config *c, mind **out, at
 {
     mind *m = atn_alloc(sizeof *m);
     snprintf(m->name, sizeof m->name, "%s", proposer);
-    m->lessons_written = -INFINITY;
+    m->lessons_written = m->best = -INFINITY;
     m->config = c;
     m->templates = config_text(c, "prompt.template_dir") ? atn_strdup(config_text(c, "prompt.template_dir")) : NULL;
     m->reviewing = config_bool(c, "evaluator.use_llm_feedback") && !strcmp(proposer, "llm");
@@ -30,9 +31,13 @@ atn_status mind_create(const char *proposer, const atn_config *c, mind **out, at
     for (int i = 0; i < MIND_OPERATORS; i++) m->ops.arm[i].prior = prior[i];
     if (!diff) m->ops.arm[MIND_DIFF].prior = 0;
     if (diff && !full) m->ops.arm[MIND_FULL].prior = 0.1;
-    static const char *const needed[] = {"system",   "task",        "task_diff",   "task_full",  "task_cross",
-                                         "task_fix", "task_repair", "task_review", "format_diff", "format_full"};
+    static const char *const needed[] = {"system",       "task",        "task_diff",   "task_full",
+                                         "task_cross",   "task_fix",    "task_repair", "task_review",
+                                         "task_stalled", "format_diff", "format_full"};
     atn_status st = ATN_OK;
+    if (m->templates && !file_exists(m->templates))
+        st = atn_fail(err, ATN_NOT_FOUND, "%s: there is no folder '%s'", config_where(c, "prompt.template_dir", -1),
+                      m->templates);
     for (int i = 0; i < ATN_COUNT(needed) && !st; i++) {
         char *text = NULL;
         st = prompt_template(m->templates, needed[i], &text, err);
@@ -81,12 +86,13 @@ void mind_free(mind *m)
     free(m);
 }
 
-void mind_models(mind *m, const char *const *names, const double *weights, int n)
+void mind_models(mind *m, const mind_model *models, int n)
 {
     m->models.n = ATN_MIN(n, MIND_MODELS);
     for (int i = 0; i < m->models.n; i++) {
-        snprintf(m->model_name[i], sizeof m->model_name[i], "%s", names[i]);
-        m->models.arm[i].prior = weights[i];
+        snprintf(m->model_name[i], sizeof m->model_name[i], "%s", models[i].name);
+        m->model_system[i] = models[i].system;
+        m->models.arm[i].prior = models[i].weight;
     }
 }
 
@@ -102,13 +108,9 @@ int mind_repairs(const mind *m)
 {
     return m->n_repairs;
 }
-int mind_useless(const mind *m)
+mind_spend mind_spent(const mind *m, int model)
 {
-    return m->useless;
-}
-double mind_spent_usd(const mind *m)
-{
-    return m->spent;
+    return model < 0 ? m->spent : m->spent_by[model];
 }
 int64_t mind_asked(const mind *m)
 {
@@ -133,12 +135,12 @@ void mind_add_ready(mind *m, char *source, const char *flags, const mind_questio
     m->ready = atn_realloc(m->ready, sizeof *m->ready * (size_t)(m->n_ready + 1));
     mind_ready_program *r = &m->ready[m->n_ready++];
     *r = (mind_ready_program){.p = {.source = source, .flags = atn_strdup(flags ? flags : "")},
-                 .of = {.hash = hash_bytes(source, strlen(source)),
-                        .number = q->number,
-                        .model = q->model,
-                        .repairs = q->repairs,
-                        .island = q->island,
-                        .op = q->op}};
+                              .of = {.hash = hash_bytes(source, strlen(source)),
+                                     .number = q->number,
+                                     .model = q->model,
+                                     .repairs = q->repairs,
+                                     .island = q->island,
+                                     .op = q->op}};
     r->p.parents[0] = q->parents[0];
     r->p.parents[1] = q->parents[1];
     snprintf(r->p.origin, sizeof r->p.origin, "%s/%s%s", m->name, mind_op_word[q->op], q->repairs ? "-repair" : "");
@@ -170,6 +172,43 @@ static void note_fixed(mind *m, int64_t id)
     m->fixed[m->n_fixed++] = id;
 }
 
+/* The model of that name as an index; -1: none of ours. */
+static int model_named(const mind *m, const char *name)
+{
+    for (int i = 0; i < m->models.n; i++)
+        if (!strcmp(m->model_name[i], name)) return i;
+    return -1;
+}
+
+void mind_spend_add(mind *m, int model, const mind_spend *x)
+{
+    m->spent.usd += x->usd;
+    m->spent.tokens += x->tokens;
+    if (model < 0 || model >= m->models.n) return;
+    m->spent_by[model].usd += x->usd;
+    m->spent_by[model].tokens += x->tokens;
+}
+
+/* Questions that went out in sessions before and have no answer on record: who knows what they cost? The most they
+ * could. */
+static void resume_sent(mind *m, const json_t *answered)
+{
+    store_measurement *list;
+    int n;
+    if (store_measurements(m->host.store, "sent", &list, &n, NULL)) return;
+    for (int i = 0; i < n; i++) {
+        json_t *o = json_loads(list[i].json, 0, NULL);
+        char number[24];
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(json_object_get(o, "number")));
+        mind_spend most = {json_number_value(json_object_get(o, "usd")),
+                           json_integer_value(json_object_get(o, "tokens"))};
+        if (!strcmp(mind_text_of(o, "proposer"), m->name) && !json_object_get(answered, number))
+            mind_spend_add(m, model_named(m, mind_text_of(o, "model")), &most);
+        json_decref(o);
+    }
+    store_measurements_free(list, n);
+}
+
 /* Answers of sessions before: what they cost, and those that were paid and not used. */
 static void resume_answers(mind *m)
 {
@@ -178,17 +217,28 @@ static void resume_answers(mind *m)
     store_program *programs = NULL;
     store_proposal *open = NULL;
     int n, n_programs = 0, n_open = 0;
-    if (!s || store_measurements(s, "answer", &list, &n, NULL)) return;
+    json_t *answered = json_object(); /* numbers of questions */
+    if (!s || store_measurements(s, "answer", &list, &n, NULL)) {
+        json_decref(answered);
+        return;
+    }
     if (n) store_programs(s, 0, false, &programs, &n_programs, NULL), store_proposals_open(s, &open, &n_open, NULL);
     for (int i = 0; i < n; i++) {
         json_t *o = json_loads(list[i].json, 0, NULL);
         const char *sha = mind_text_of(o, "source");
         if (!strcmp(mind_text_of(o, "proposer"), m->name)) {
-            m->asked = ATN_MAX(m->asked, json_integer_value(json_object_get(o, "number")));
-            m->spent += json_number_value(json_object_get(o, "usd"));
+            int64_t number = json_integer_value(json_object_get(o, "number"));
+            char key[24];
+            snprintf(key, sizeof key, "%lld", (long long)number);
+            json_object_set_new(answered, key, json_true());
+            m->asked = ATN_MAX(m->asked, number);
+            mind_spend_add(m, model_named(m, mind_text_of(o, "model")),
+                           &(mind_spend){json_number_value(json_object_get(o, "usd")),
+                                         json_integer_value(json_object_get(o, "tokens_in")) +
+                                             json_integer_value(json_object_get(o, "tokens_out"))});
             if (*sha && !is_proposed(s, sha, programs, n_programs, open, n_open)) {
                 char *source = store_blob_get(s, sha);
-                mind_question q = {.number = json_integer_value(json_object_get(o, "number")),
+                mind_question q = {.number = number,
                                    .model = -1,
                                    .repairs = (int)json_integer_value(json_object_get(o, "repairs")),
                                    .parents = {list[i].program, list[i].against}};
@@ -201,11 +251,15 @@ static void resume_answers(mind *m)
     }
     if (n) store_programs_free(programs, n_programs), store_proposals_free(open, n_open);
     store_measurements_free(list, n);
+    resume_sent(m, answered);
+    json_decref(answered);
     if (!store_measurements(s, "question", &list, &n, NULL)) {
         for (int i = 0; i < n; i++) {
             json_t *o = json_loads(list[i].json, 0, NULL);
             if (!strcmp(mind_text_of(o, "proposer"), m->name)) {
                 m->asked = ATN_MAX(m->asked, json_integer_value(json_object_get(o, "number")));
+                for (int k = 0; k <= MIND_CROSS; k++)
+                    if (!strcmp(mind_text_of(o, "op"), mind_op_word[k])) mind_count_child(m, list[i].program);
                 if (!strcmp(mind_text_of(o, "op"), mind_op_word[MIND_FIX])) note_fixed(m, list[i].program);
             }
             json_decref(o);
@@ -274,11 +328,11 @@ void mind_learn(mind *m, const atn_program_view *r)
     mind_memory *x = &m->past[m->n_past];
     const mind_memory *parent = mind_recall(m, r->parent);
     *x = (mind_memory){.id = r->id,
-                  .parent = r->parent,
-                  .score = r->score,
-                  .gain = NAN,
-                  .reason = r->verdict->reason,
-                  .correct = isfinite(r->score)};
+                       .parent = r->parent,
+                       .score = r->score,
+                       .gain = NAN,
+                       .reason = r->verdict->reason,
+                       .correct = isfinite(r->score)};
     if (parent && x->correct && parent->correct) x->gain = x->score - parent->score;
     novelty_make(r->source, &x->sketch);
     knobs_family_hash(r->source, x->family);
@@ -294,6 +348,7 @@ void mind_learn(mind *m, const atn_program_view *r)
             store_program_clear(&row);
         }
     }
+    mind_watch(m, x, of != NULL);
     if (!x->asked) return;
     char *before = source_of(m, r->parent);
     x->changed = before && novelty_make_change(r->source, before, MIND_CHANGE_LEAST, &x->change);
@@ -301,7 +356,7 @@ void mind_learn(mind *m, const atn_program_view *r)
     for (int i = 0; i < MIND_OPERATORS; i++)
         if (text_starts(r->origin + prefix + 1, mind_op_word[i])) bandit_reward(&m->ops, i, worth(x));
     bandit_reward(&m->models, asked_model(m, x->note), worth(x));
-    mind_write_lessons(m);
+    mind_write_lessons(m, of != NULL);
     if (of && x->correct && m->reviewing && m->n_reviews < REVIEWS_MAX) {
         m->reviews = atn_realloc(m->reviews, sizeof *m->reviews * (size_t)(m->n_reviews + 1));
         m->reviews[m->n_reviews++] = mind_make_question(m, MIND_REVIEW, r, NULL, NULL, of->model, of->island, 0, NULL);

@@ -30,6 +30,7 @@ typedef struct {
     int64_t number;    /* 1, 2, ... for folders and people */
     int island, model; /* model: index, -1 where there is no choice */
     int repairs;       /* rounds before this one */
+    int64_t nth;       /* how often its program was asked about before */
     mind_operator op;
     int64_t parents[2];
     char *source; /* the program that edits apply to */
@@ -47,12 +48,29 @@ typedef struct {
 
 typedef enum { MIND_PROPOSED, MIND_REPAIRING /* a new question is in mind_repair */, MIND_REFUSED } mind_outcome;
 
+typedef struct {
+    double usd;
+    int64_t tokens; /* of prompts and answers */
+} mind_spend;
+
+typedef struct {
+    const char *name, *system; /* system: its own system message; NULL: as for all */
+    double weight;
+} mind_model;
+
+typedef enum {
+    MIND_GO_ON,
+    MIND_WAIT, /* for the answers that are due */
+    MIND_STOP  /* until there is a new best */
+} mind_patience;
+
 typedef struct mind mind;
 struct atn_config;
 
 atn_status mind_create(const char *proposer, const struct atn_config *c, mind **out, atn_error *err);
 void mind_free(mind *m);
-void mind_models(mind *m, const char *const *names, const double *weights, int n);
+/* Names are copied, system messages are the config's. */
+void mind_models(mind *m, const mind_model *models, int n);
 void mind_attach(mind *m, const propose_host *h);
 const propose_host *mind_host(const mind *m);
 void mind_learn(mind *m, const atn_program_view *result);
@@ -61,8 +79,8 @@ void mind_learn(mind *m, const atn_program_view *result);
 mind_question *mind_ask(mind *m, const atn_propose_context *c, atn_rng *rng, const bool *able);
 /* A repair that waits to be asked, or NULL. The caller frees. */
 mind_question *mind_repair(mind *m);
-/* With evaluator.use_llm_feedback: a right program whose review is to be asked for, or NULL. The caller frees. What comes of
- * it is shown with the program in later prompts as an opinion; no score knows of it. */
+/* With evaluator.use_llm_feedback: a right program whose review is to be asked for, or NULL. The caller frees. What
+ * comes of it is shown with the program in later prompts as an opinion; no score knows of it. */
 mind_question *mind_review(mind *m);
 void mind_reviewed(mind *m, const mind_question *q, const mind_answer *a);
 void mind_question_free(mind_question *q);
@@ -74,11 +92,17 @@ void mind_lost(mind *m, const mind_question *q, const mind_answer *a, const char
 bool mind_next(mind *m, atn_proposal *out);
 int mind_ready(const mind *m);
 int mind_repairs(const mind *m);
-int mind_useless(const mind *m);              /* answers in a row that led to no program: repeated, malformed */
-double mind_spent_usd(const mind *m);         /* of the whole run, sessions before this one too */
+/* Whether it is worth asking further: answers that only repeat or malform end it. `waiting`: some are still due. */
+mind_patience mind_tired(mind *m, const atn_propose_context *c, bool waiting);
+/* A question goes out that may cost so much. Where the run is killed before its answer is written down, a later session
+ * counts it as spent: a budget holds across kills too. */
+void mind_sent(mind *m, const mind_question *q, const mind_spend *most);
+mind_spend mind_spent(const mind *m, int model); /* of the whole run, sessions before this one too; model < 0: all */
 char *mind_tell(const mind *m);               /* shares of operators and models, lessons: propose.h, tell */
 int64_t mind_asked(const mind *m);            /* number of the last question */
 void mind_number_from(mind *m, int64_t last); /* the next question has a number beyond it */
+/* The verdict in plain words, case by case, for the one who answered. The caller frees. */
+char *mind_verdict_words(const mind *m, const atn_program_view *result);
 /* A verdict for a program of ours: the number of its question, 0: not ours (of this session). */
 int64_t mind_question_of(const mind *m, const atn_program_view *result);
 

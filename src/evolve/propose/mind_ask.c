@@ -29,36 +29,14 @@ void mind_keep_text(mind *m, json_t *o, const char *key, const char *text)
     if (m->host.store && !store_blob_add(m->host.store, text, sha, NULL)) json_object_set_new(o, key, json_string(sha));
 }
 
-mind_question *mind_make_question(mind *m, mind_operator op, const atn_program_view *parent,
-                                    const atn_program_view *second, const atn_propose_context *c, int model, int island,
-                                    int repairs, const char *problem)
-{
-    mind_question *q = atn_alloc(sizeof *q);
-    *q = (mind_question){.number = ++m->asked,
-                         .island = island,
-                         .model = model,
-                         .repairs = repairs,
-                         .op = op,
-                         .parents = {parent->id, second ? second->id : 0},
-                         .source = atn_strdup(parent->source),
-                         .flags = atn_strdup(parent->flags ? parent->flags : "")};
-    mind_brief(m, q, parent, second, c, problem);
-    json_t *o = mind_record_of(m, q);
-    mind_keep_text(m, o, "system", q->system);
-    mind_keep_text(m, o, "prompt", q->prompt);
-    mind_keep_text(m, o, "on", q->source);
-    if (model >= 0) json_object_set_new(o, "model", json_string(m->model_name[model]));
-    mind_keep(m, "question", q, o);
-    return q;
-}
-
 static int64_t children(const mind *m, int64_t id)
 {
     return id >= 0 && id < m->n_children ? m->children_of[id] : 0;
 }
 
-static void count_child(mind *m, int64_t id)
+void mind_count_child(mind *m, int64_t id)
 {
+    if (id <= 0) return;
     if (id >= m->n_children) {
         int64_t n = ATN_MAX(64, 2 * id);
         m->children_of = atn_realloc(m->children_of, sizeof *m->children_of * (size_t)n);
@@ -68,18 +46,50 @@ static void count_child(mind *m, int64_t id)
     m->children_of[id]++;
 }
 
+mind_question *mind_make_question(mind *m, mind_operator op, const atn_program_view *parent,
+                                  const atn_program_view *second, const atn_propose_context *c, int model, int island,
+                                  int repairs, const char *problem)
+{
+    mind_question *q = atn_alloc(sizeof *q);
+    *q = (mind_question){.number = ++m->asked,
+                         .island = island,
+                         .model = model,
+                         .repairs = repairs,
+                         .op = op,
+                         .nth = children(m, parent->id),
+                         .parents = {parent->id, second ? second->id : 0},
+                         .source = atn_strdup(parent->source),
+                         .flags = atn_strdup(parent->flags ? parent->flags : "")};
+    mind_brief(m, q, parent, second, c, problem);
+    if (op <= MIND_CROSS) mind_count_child(m, parent->id);
+    return q;
+}
+
+/* Written down when it is handed out and not before: one that waited when a run was killed was never asked. */
+static mind_question *hand_out(mind *m, mind_question *q)
+{
+    json_t *o = mind_record_of(m, q);
+    mind_keep_text(m, o, "system", q->system);
+    mind_keep_text(m, o, "prompt", q->prompt);
+    mind_keep_text(m, o, "on", q->source);
+    if (q->model >= 0) json_object_set_new(o, "model", json_string(m->model_name[q->model]));
+    mind_keep(m, "question", q, o);
+    return q;
+}
+
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* Good ones more often, and those that were not asked for much yet: sigmoid((score - median) / MAD) / (1 + children).
- * The best of all islands is among them: many questions may be asked before the engine turns to the next island. */
+/* Good ones more often, and those that were not asked for much yet: sigmoid((score - median) / MAD) / (1 + children);
+ * the longer the search stands still, the less the score counts. The best of all islands is among them: many questions
+ * may be asked before the engine turns to the next island. */
 static const atn_program_view *pick_parent(const mind *m, const atn_propose_context *c, atn_rng *rng, int64_t not_this)
 {
     const atn_program_view *from[257];
-    double sorted[257], weight[257], sum = 0;
+    double sorted[257], weight[257], sum = 0, steep = 3.0 / (1 + mind_stalled(m));
     int n = 0;
     bool has_best = false;
     for (int i = 0; i < ATN_MIN(c->n_elites, 256); i++) {
@@ -95,7 +105,7 @@ static const atn_program_view *pick_parent(const mind *m, const atn_propose_cont
     qsort(sorted, (size_t)n, sizeof *sorted, by_value);
     double mad = fmax(sorted[n / 2], 0.01);
     for (int i = 0; i < n; i++) {
-        double s = fmin(30, fmax(-30, 3 * (from[i]->score - median) / mad));
+        double s = fmin(30, fmax(-30, steep * (from[i]->score - median) / mad));
         weight[i] = from[i]->id == not_this ? 0 : 1 / (1 + exp(-s)) / (1 + (double)children(m, from[i]->id));
         sum += weight[i];
     }
@@ -152,19 +162,21 @@ mind_question *mind_ask(mind *m, const atn_propose_context *c, atn_rng *rng, con
     mind_memory *broken = pick_broken(m);
     bool ops[MIND_OPERATORS] = {m->ops.arm[MIND_DIFF].prior > 0, m->ops.arm[MIND_FULL].prior > 0, second != NULL,
                                 broken != NULL};
-    mind_operator op = (mind_operator)bandit_pick(&m->ops, ops, rng);
+    bool others[MIND_OPERATORS] = {[MIND_FULL] = ops[MIND_FULL], [MIND_CROSS] = ops[MIND_CROSS]};
+    bool turn = mind_stalled(m) && (others[MIND_FULL] || others[MIND_CROSS]) && rng_f64(rng) < 0.5;
+    mind_operator op = (mind_operator)bandit_pick(&m->ops, turn ? others : ops, rng);
     if (op == MIND_FIX) {
         mind_question *q = ask_fix(m, broken, c, model);
-        if (q) return q;
+        if (q) return hand_out(m, q);
         op = MIND_DIFF;
     }
-    count_child(m, parent->id);
-    return mind_make_question(m, op, parent, op == MIND_CROSS ? second : NULL, c, model, c->island, 0, NULL);
+    return hand_out(
+        m, mind_make_question(m, op, parent, op == MIND_CROSS ? second : NULL, c, model, c->island, 0, NULL));
 }
 
 mind_question *mind_review(mind *m)
 {
-    return m->n_reviews ? m->reviews[--m->n_reviews] : NULL; /* the newest: older ones lose their point */
+    return m->n_reviews ? hand_out(m, m->reviews[--m->n_reviews]) : NULL; /* the newest: older ones lose their point */
 }
 
 void mind_add_repair(mind *m, mind_question *q)
@@ -178,5 +190,5 @@ mind_question *mind_repair(mind *m)
     if (!m->n_repairs) return NULL;
     mind_question *q = m->repairs[0];
     memmove(m->repairs, m->repairs + 1, sizeof *m->repairs * (size_t)--m->n_repairs);
-    return q;
+    return hand_out(m, q);
 }

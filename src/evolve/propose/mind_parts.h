@@ -52,6 +52,7 @@ struct mind {
     char *templates;
     bandit ops, models;
     char model_name[MIND_MODELS][64];
+    const char *model_system[MIND_MODELS]; /* of the config; NULL: as for all */
     mind_memory *past;
     int n_past;
     int64_t *children_of; /* by program id: how often asked to improve it */
@@ -69,7 +70,12 @@ struct mind {
     int n_repairs;
     int64_t asked;
     int useless; /* answers in a row that led to no program */
-    double spent;
+    int forgiven;
+    int64_t gave_up_at; /* the best program of that moment; 0: going on */
+    double best;        /* score of the best program; -INFINITY: none */
+    int64_t best_id;
+    int since_best; /* answers judged since */
+    mind_spend spent, spent_by[MIND_MODELS];
     double lessons_written;
     char *contract, *vectors;
 };
@@ -78,12 +84,14 @@ struct mind {
 const mind_memory *mind_recall(const mind *m, int64_t id); /* NULL: not judged yet */
 const char *mind_text_of(const json_t *o, const char *key); /* "" where there is none */
 bool mind_repairable(atn_reason r);
+void mind_spend_add(mind *m, int model, const mind_spend *x);
 void mind_add_ready(mind *m, char *source, const char *flags, const mind_question *q, const char *note);
 
-/* mind_ask.c: a question with its prompt, on disk. `c` may be NULL: then no elites are shown. */
+/* mind_ask.c: a question with its prompt; on disk once it is handed out. `c` may be NULL: then no elites are shown. */
 mind_question *mind_make_question(mind *m, mind_operator op, const atn_program_view *parent,
                                   const atn_program_view *second, const atn_propose_context *c, int model, int island,
                                   int repairs, const char *problem);
+void mind_count_child(mind *m, int64_t id); /* that program was asked about once more */
 void mind_add_repair(mind *m, mind_question *q);
 json_t *mind_record_of(const mind *m, const mind_question *q);
 void mind_keep(mind *m, const char *kind, const mind_question *q, json_t *o); /* takes over o */
@@ -96,7 +104,12 @@ char *mind_filled(const mind *m, const char *name, const prompt_values *v);
 
 /* mind_lessons.c */
 void mind_say_lessons(const mind *m, atn_text *t);
-void mind_write_lessons(mind *m);
+void mind_write_lessons(mind *m, bool now_or_never);
+
+/* mind_stall.c */
+void mind_watch(mind *m, const mind_memory *x, bool ours); /* every judged program; ours: answered in this session */
+int mind_stalled(const mind *m);                           /* 0: no; 1, 2, 3: since ever more answers */
+void mind_say_stalled(const mind *m, atn_text *t);
 
 /* mind_take.c */
 json_t *mind_answer_record(mind *m, const mind_question *q, const mind_answer *a, const char *outcome);

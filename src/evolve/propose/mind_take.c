@@ -52,9 +52,18 @@ json_t *mind_answer_record(mind *m, const mind_question *q, const mind_answer *a
     json_object_set_new(o, "usd", json_real(a->usd));
     json_object_set_new(o, "seconds", json_real(a->seconds));
     json_object_set_new(o, "tries", json_integer(a->tries));
-    m->spent += a->usd;
+    mind_spend_add(m, q->model, &(mind_spend){a->usd, a->tokens_in + a->tokens_out});
     if (q->model >= 0) bandit_cost(&m->models, q->model, a->usd);
     return o;
+}
+
+void mind_sent(mind *m, const mind_question *q, const mind_spend *most)
+{
+    json_t *o = mind_record_of(m, q);
+    json_object_set_new(o, "usd", json_real(most->usd));
+    json_object_set_new(o, "tokens", json_integer(most->tokens));
+    if (q->model >= 0) json_object_set_new(o, "model", json_string(m->model_name[q->model]));
+    mind_keep(m, "sent", q, o);
 }
 
 void mind_lost(mind *m, const mind_question *q, const mind_answer *a, const char *why)
@@ -85,7 +94,8 @@ mind_outcome mind_take(mind *m, const mind_question *q, const mind_answer *a, bo
     int64_t known = ok ? known_as(m, p.source) : 0;
     int64_t tried = ok && !known ? tried_as(m, q, p.source) : 0;
     if (tried)
-        snprintf(p.problem, sizeof p.problem, "nearly the same change was made to the same program as #%" PRId64, tried);
+        snprintf(p.problem, sizeof p.problem, "nearly the same change was made to the same program as #%" PRId64,
+                 tried);
     if (known < 0) snprintf(p.problem, sizeof p.problem, "the same program was proposed a moment ago");
     if (known > 0)
         snprintf(p.problem, sizeof p.problem,
@@ -129,10 +139,6 @@ mind_outcome mind_take(mind *m, const mind_question *q, const mind_answer *a, bo
     again->prompt = atn_format("%s\n%s", q->prompt, repair);
     prompt_clear(&v);
     free(repair);
-    json_t *record = mind_record_of(m, again);
-    mind_keep_text(m, record, "prompt", again->prompt);
-    mind_keep_text(m, record, "on", again->source);
-    mind_keep(m, "question", again, record);
     mind_add_repair(m, again);
     return MIND_REPAIRING;
 }
