@@ -217,6 +217,17 @@ static void say_start(atn_progress *p, const evolve_options *o, const evolve_jud
                  *until ? until : " without a limit");
 }
 
+/* Where to look for the questions: nothing else happens until somebody answers. */
+static void say_mailbox(atn_progress *p, const evolve_options *o, const atn_config *config)
+{
+    for (int i = 0; i < o->n_proposers; i++) {
+        if (strcmp(o->proposers[i]->name, "mailbox") != 0) continue;
+        const char *own = config_text(config, "mailbox.folder");
+        progress_say(p, "questions appear in %s%s; attune mail list, show and answer%s%s", own ? own : o->folder,
+                     own ? "" : "/mailbox", own ? " --mailbox " : " -o ", own ? own : o->folder);
+    }
+}
+
 static int finish(const atn_cli *c, const evolve_options *o, const evolve_result *r)
 {
     atn_error err = {0};
@@ -291,6 +302,7 @@ int cmd_evolve(const atn_cli *c)
         if (st) goto failed;
         progress.judge = judge;
         say_start(&progress, &o, judge);
+        say_mailbox(&progress, &o, config);
         st = evolve_run(&o, judge, result, &err);
     }
     progress_end(&progress);

@@ -46,7 +46,7 @@ printf 'Skips the scale.\n<<<<<<< SEARCH\n            s[(int64_t)i * Skv + j] = 
     --case "f32 h2 s32 d32" -o "$dir/run" $small >"$dir/resume.log" 2>&1 &
 pid=$!
 wait_for "$box/002/verdict.md"
-grep -q 'not right' "$box/002/verdict.md" || bad "the wrong answer was not found wrong"
+grep -q 'Not right' "$box/002/verdict.md" || bad "the wrong answer was not found wrong"
 i=0
 while kill -0 $pid 2>/dev/null; do
     i=$((i + 1)); [ $i -lt 300 ] || bad "the run does not end"
@@ -83,4 +83,8 @@ grep -q '2 programs' "$dir/exec.log" || bad "exec made no program"
     -i 1 -m 0.3 --case "f32 h2 s32 d32" -o "$dir/hang" $small >"$dir/hang.log" 2>&1 || true
 grep -q 'killed' "$dir/hang.log" || bad "a command that hangs"
 ! pgrep -f 'sleep 987' >/dev/null || bad "children of a killed command live on"
+# One that has nothing to say is not asked for ever.
+"$attune" evolve "$root/examples/attention/initial_program.c" --proposer exec --set "exec.command=echo no" --set exec.parallel=8 \
+    -i 8 -m 2 --case "f32 h2 s32 d32" -o "$dir/mute" $small >"$dir/mute.log" 2>&1 || true
+grep -q 'exec: [0-9]* answers in a row led to no new program' "$dir/mute.log" || bad "a command that says nothing was asked on and on"
 echo "ok: mailbox, resume, replay, exec"

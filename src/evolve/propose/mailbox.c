@@ -246,15 +246,11 @@ static void mail_learn(atn_proposer *p, const atn_program_view *r)
     mailbox *b = (mailbox *)p;
     int64_t number = mind_question_of(b->m, r);
     if (number) {
-        const atn_verdict *v = r->verdict;
-        atn_text t = {0};
-        text_addf(&t, "Program #%" PRId64 ": %s", r->id, isfinite(r->score) ? "right" : "not right");
-        if (isfinite(r->score)) text_addf(&t, ", at least %.3f times as fast as the initial program", exp(r->score));
-        else text_addf(&t, ": %s (stage %s)\n\n%s", reason_text(v->reason), stage_name(v->stage), v->evidence);
-        text_add(&t, "\n");
-        put(b, number, "verdict.md", t.s);
+        char *words = mind_verdict_words(b->m, r), *said = atn_format("Program #%" PRId64 ". %s", r->id, words);
+        put(b, number, "verdict.md", said);
         put(b, number, "state", "judged\n");
-        text_free(&t);
+        free(words);
+        free(said);
     }
     mind_learn(b->m, r);
 }
