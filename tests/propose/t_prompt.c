@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "evolve/config.h"
+#include "evolve/propose/bandit.h"
 #include "evolve/propose/mind.h"
 #include "evolve/propose/prompt.h"
 #include "store/store.h"
@@ -105,9 +106,9 @@ typedef struct {
     atn_suite suite;
     atn_config *config;
     mind *m;
-    atn_verdict verdict[3];
-    atn_program_view view[3];
-    char *source[3];
+    atn_verdict verdict[4];
+    atn_program_view view[4];
+    char *source[4];
 } world;
 
 static const atn_machine elsewhere = {.cpu = "A CPU elsewhere", .isa = "avx2", .features = "avx2 fma", .cpus = 3};
@@ -128,7 +129,8 @@ static void add(world *w, int i, const char *text, bool right)
     char one_line[300];
     snprintf(one_line, sizeof one_line, "%s", text);
     one_line[strcspn(one_line, "\n\r")] = 0;
-    w->source[i] = atn_format(frame, one_line, text, i);
+    w->source[i] = atn_format(frame, one_line, text, i == 3 ? 1 : i);
+    if (i == 3) strstr(w->source[i], "RB 4")[3] = '8'; /* the second program with another value of its knob */
     atn_verdict *v = &w->verdict[i];
     *v = (atn_verdict){.stage = right ? ATN_STAGE_CONFIRM : ATN_STAGE_BUILD,
                        .reason = right ? ATN_REASON_OK : ATN_REASON_COMPILE,
@@ -208,7 +210,7 @@ static void close_world(world *w)
     config_free(w->config);
     suite_free(&w->suite);
     store_close(w->store);
-    for (int i = 0; i < 3; i++) free(w->source[i]);
+    for (int i = 0; i < 4; i++) free(w->source[i]);
     free(w);
     file_remove_tree(folder, NULL);
 }
@@ -397,6 +399,53 @@ static void questions_differ(void **state)
     close_world(w);
 }
 
+/* What each value of a knob reached goes back into the next prompt; what answers gained or lost becomes a lesson. */
+static void learns(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    add(w, 3, "nothing", true);
+    atn_propose_context c = {
+        .incumbent = &w->view[1], .elites = &w->view[1], .n_elites = 1, .best = &w->view[1], .iterations_left = -1};
+    for (int i = 0; i < 6; i++) {
+        atn_rng rng = rng_make(seed, 7, (uint64_t)i);
+        mind_question *q = mind_ask(w->m, &c, &rng, NULL);
+        assert_non_null(q);
+        if (q->op == MIND_DIFF && !strstr(q->prompt, "- RB (now 4): 4 -> 1.105x; 8 -> 1.350x;"))
+            fail_with("no timings of knobs in\n%s", strstr(q->prompt, "# Task"));
+        static const char *const lessons[] = {"- paid 1.11x over its parent: nothing", "- paid 1.35x over its parent: nothing",
+                                              "- did not pay (does not compile): nothing"};
+        for (int k = 0; k < ATN_COUNT(lessons); k++)
+            if (!strstr(q->prompt, lessons[k])) fail_with("no lesson '%s' in operator %d", lessons[k], q->op);
+        mind_question_free(q);
+    }
+    close_world(w);
+}
+
+/* Shares follow reward per cost, and never fall below a floor. */
+static void bandit_learns(void **state)
+{
+    (void)state;
+    double share[BANDIT_ARMS];
+    bool second[] = {false, true}, none[] = {false, false};
+    atn_rng rng = rng_make(seed, 8, 0);
+    bandit b = {.n = 2, .arm = {{.prior = 0.7}, {.prior = 0.3}}};
+    bandit_shares(&b, NULL, share);
+    assert_true(fabs(share[0] + share[1] - 1) < 1e-9 && fabs(share[0] - 0.7) < 0.05);
+    for (int i = 0; i < 40; i++) bandit_reward(&b, 0, 0), bandit_reward(&b, 1, 0.8);
+    bandit_shares(&b, NULL, share);
+    assert_true(share[1] > 0.85 && share[0] >= 0.05); /* the better one takes over, the other is still measured */
+    bandit_shares(&b, second, share);
+    assert_true(share[0] == 0 && fabs(share[1] - 1) < 1e-9);
+    assert_int_equal(bandit_pick(&b, second, &rng), 1);
+    assert_int_equal(bandit_pick(&b, none, &rng), -1);
+    bandit same = {.n = 2, .arm = {{.prior = 0.5}, {.prior = 0.5}}};
+    for (int i = 0; i < 20; i++)
+        for (int k = 0; k < 2; k++) bandit_reward(&same, k, 0.5), bandit_cost(&same, k, k ? 0.001 : 0.016);
+    bandit_shares(&same, NULL, share);
+    assert_true(share[1] > 2.5 * share[0] && share[0] >= 0.05); /* 16 times as dear: a quarter of the share, and the floor */
+}
+
 /* Ten answers without a new best: the next prompts say so, and name the best; a new best, and they do not. */
 static void stands_still(void **state)
 {
@@ -434,7 +483,7 @@ int main(int argc, char **argv)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random),
                                        cmocka_unit_test(is_the_same_program), cmocka_unit_test(the_same_change),
-                                       cmocka_unit_test(says_it_once),
+                                       cmocka_unit_test(says_it_once), cmocka_unit_test(learns), cmocka_unit_test(bandit_learns),
                                        cmocka_unit_test(questions_differ), cmocka_unit_test(stands_still)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
