@@ -64,8 +64,8 @@ E2
 echo '[["stall0", ""]]' >"$dir/silent.json"
 serve silent
 silent=$port
-"$attune" evolve "$root/examples/attention/initial_program.c" --proposer llm,knobs --set "llm.api_base=http://127.0.0.1:$silent/v1" \
-    --set llm.name=silent -i 3 -m 2 --case "f32 h2 s32 d32" -o "$dir/both" \
+"$attune" evolve "$root/src/kernel/flash_qvec.c" --proposer llm,knobs --set "llm.api_base=http://127.0.0.1:$silent/v1" \
+    --set llm.name=silent -i 3 -m 2 --case "f32 h2 s32 d32" -o "$dir/both" --set evolve.shipped=false \
     --set evolve.control_races=0 --set evolve.final_seconds=0 --set database.num_islands=1 >"$dir/both.log" 2>&1 || bad "the run beside a silent model failed"
 python3 - "$dir/both/run.db" <<'E2' || bad "a silent model held up the run"
 import sqlite3, sys
