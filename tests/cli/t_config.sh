@@ -86,3 +86,13 @@ run config shown.yaml --show; exits 0
 sed 's/ *# .*//' shown.yaml >before.txt
 sed 's/ *# .*//' out.txt >after.txt
 cmp -s before.txt after.txt || fail "config --show is not read back the same: $(diff before.txt after.txt | head -5)"
+
+# A key that says that it acts is asked for somewhere: by its path, or by its name below llm.
+"$attune" config --keys | sed '/without effect/,$d' | awk '!/^#/ && NF { print $1 }' >acting.txt
+[ "$(wc -l <acting.txt)" -gt 60 ] || fail "only $(wc -l <acting.txt) keys act?"
+find "$root/src" "$root/app" -name '*.[ch]' ! -name config_keys.c -exec cat {} + >sources.txt
+while read -r key; do
+    last=${key##*.}
+    grep -qF -e "\"$key\"" sources.txt || { case $key in llm.*_model_weight) grep -qF '"llm.%s_weight"' sources.txt ;; llm.*) grep -qF -e "\"$last\"" -e ".$last\"" sources.txt ;; *) false ;; esac; } ||
+        fail "nothing asks for $key: it has no effect and says that it has"
+done <acting.txt
