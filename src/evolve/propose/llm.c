@@ -420,6 +420,8 @@ static propose_answer llm_propose(atn_proposer *p, const atn_propose_context *c,
             break;
         }
         send(l, q);
+        any = false; /* what was set aside may leave no room for another */
+        for (int i = 0; i < l->n; i++) any |= able[i] = able[i] && affordable(l, i, l->prompt_tokens);
     }
     return l->flying || paused || any ? PROPOSE_LATER : PROPOSE_EXHAUSTED;
 }
