@@ -163,12 +163,15 @@ int cmd_demo(const atn_cli *c)
     if (code == EXIT_VALID && !cli_has(c, "no-model") && !patch_model(best, &code))
         printf("\nNo model was patched: that takes a model runtime (tools/peers/install --models, 3 GB).\n");
     if (code == EXIT_VALID) {
+        char *example = file_shipped("examples/attention/your_program.c"), *guide = file_shipped("examples/attention/USAGE.md");
         printf("\n%.0f s. Now\n", clock_s() - start);
         printf("  for this machine   %s evolve\n", program);
         printf("  your own sizes     %s evolve -o my_output --case \"f32 h32/8 s4096 d128 causal\"\n", program);
-        printf("  in your C program  examples/attention/your_program.c\n");
+        printf("  in your C program  %s\n", example);
         printf("  in your model      %s workloads --model MODEL --evolved-program %s\n", program, best);
-        printf("  the whole guide    examples/attention/USAGE.md\n");
+        printf("  the whole guide    %s\n", guide);
+        free(example);
+        free(guide);
     }
     free(best);
     return code;

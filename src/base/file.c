@@ -140,6 +140,17 @@ atn_status file_lock(const char *path, int wait_ms, int *fd, atn_error *err)
     return ATN_OK;
 }
 
+char *file_shipped(const char *name)
+{
+    char *here = realpath(name, NULL), *whole = file_join(file_home(), name), *there = realpath(whole, NULL);
+    const bool same = here && there && !strcmp(here, there);
+    free(here);
+    free(there);
+    if (!same) return whole;
+    free(whole);
+    return atn_strdup(name);
+}
+
 char *file_join(const char *folder, const char *name) { return atn_format("%s/%s", folder, name); }
 
 static char *program_folder(void)

@@ -27,6 +27,8 @@ atn_status file_lock(const char *path, int wait_ms, int *fd, atn_error *err);
 /* Folder that holds include/, kernels/, champions/, examples/: $ATTUNE_HOME, else the checkout that this program was
  * built in, else PREFIX/share/attune. Static; never NULL. */
 const char *file_home(void);
+/* A file of file_home() as a user may type it here: "examples/x.c" in a checkout, with its folder elsewhere; caller frees. */
+char *file_shipped(const char *name);
 /* "<folder of the running program>/<name>", caller frees: helpers such as attune-worker lie beside it, or in libexec. */
 char *file_beside_program(const char *name);
 char *file_join(const char *folder, const char *name);          /* caller frees */

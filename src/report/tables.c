@@ -291,8 +291,7 @@ static void add_next(atn_text *t, const run_view *v, const char *program)
         add_what(t, v);
         text_addf(t, "\n  use it from C      %s build ", program);
         text_add_word(t, best);
-        char *example = atn_strdup("examples/attention/your_program.c"); /* in a checkout; installed, where it lies */
-        if (access(example, F_OK) != 0) free(example), example = file_join(file_home(), "examples/attention/your_program.c");
+        char *example = file_shipped("examples/attention/your_program.c");
         text_addf(t, " -o best.so   # then see %s\n", example);
         free(example);
         text_add(t, "  from Python        attune.mlx, attune.torch: docs/integrations.md\n");

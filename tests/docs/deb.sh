@@ -17,6 +17,8 @@ export LD_LIBRARY_PATH="$folder/$lib" NO_COLOR=1
 unset ATTUNE_HOME ATTUNE_PROGRAM || true
 unpacked/usr/bin/attune eval unpacked/usr/share/attune/kernels/flash_qvec.c --case "f32 h2 s64 d64 causal" --stage 2
 unpacked/usr/bin/attune evolve --case "f32 h2 s64 d64" -i 1 --set evolve.final_seconds=1 --set evolve.control_races=0 -o out --quiet
+unpacked/usr/bin/attune show out | sed -n 's/.*# then see //p' | while read -r file; do [ -s "$file" ] || echo "$file"; done >lost
+[ ! -s lost ] || { echo "show names a file that is not there: $(cat lost)"; exit 1; }
 [ -s out/best/best_program.c ] || { echo "the unpacked program evolved nothing"; exit 1; }
 man -l unpacked/usr/share/man/man1/attune.1.gz >/dev/null 2>&1 || true
 for file in usr/share/bash-completion/completions/attune usr/share/man/man1/attune.1.gz usr/include/attune/attune.h; do
