@@ -49,6 +49,7 @@ typedef uint16_t vh_any __attribute__((vector_size(VL * 2), aligned(1), may_alia
 typedef uint8_t  vb_any __attribute__((vector_size(VL), aligned(1), may_alias));
 typedef float    scalar_f32 __attribute__((aligned(1), may_alias));
 typedef uint16_t scalar_u16 __attribute__((aligned(1), may_alias));
+typedef int32_t  scalar_i32 __attribute__((aligned(1), may_alias));
 
 #define ATN_INLINE static inline __attribute__((always_inline, unused))
 #define VF_INF __builtin_inff()
@@ -239,9 +240,15 @@ ATN_INLINE vi vf_nonfinite(vf x) { return (vi)(((vi)x & 0x7f800000) == vi_splat(
 
 ATN_INLINE int mask_any(vi m)                                    /* whether a mask has any lane set */
 {
-    int any = 0;
-    for (int i = 0; i < VL; i++) any |= m[i];
-    return any != 0;
+#if VL == 16
+    m |= VF_ROT8(m);
+#endif
+#if VL >= 8
+    m |= VF_ROT4(m);
+#endif
+    m |= VF_ROT2(m);
+    m |= VF_ROT1(m);
+    return m[0] != 0;
 }
 
 ATN_INLINE float vf_hsum(vf x)
@@ -363,6 +370,33 @@ ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nea
     return __builtin_convertvector(r | sign, vh);
 #endif
 }
+
+/* Dot products of pairs of bf16, where the machine has them. A vector of pairs holds in each lane two bf16, the first in
+ * the low half. By assembly: the builtins of compilers differ in name and types. Denormals count as zero. */
+#if defined(__AVX512BF16__) && ATN_VEC_BITS == 512
+#define VF_DOT_BF16 1
+ATN_INLINE vf vf_dot_bf16(vf sum, vi x, vi y)                    /* sum + x.low * y.low + x.high * y.high */
+{
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    return sum;
+}
+
+ATN_INLINE vi vf_pair_bf16(vf low, vf high)                      /* rounded to nearest even */
+{
+    typedef short s32 __attribute__((vector_size(64)));
+    s32 x;
+    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(x) : "v"(high), "v"(low));
+    return (vi)__builtin_shufflevector(x, x, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10,
+                                       26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+ATN_INLINE vh vf_round_bf16(vf x)                                /* vf_to_bf16 in one instruction */
+{
+    vh h;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(h) : "v"(x));
+    return h;
+}
+#endif
 
 /* ---- masks ---- */
 

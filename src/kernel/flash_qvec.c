@@ -36,7 +36,7 @@
 #define MAX_FUSED 1     // knob: 0 1 ; take the maximum while S^T is still in registers
 #define FINE_DIAG 1     // knob: 0 1 ; leave out vectors that the causal edge or the window empties
 #define LONGEST_FIRST 1 // knob: 0 1
-#define PREFETCH 3      // knob: 0 1 2 3 ; 1: first tile of K and V, 2: also the next ones, 3: also rows of O
+#define PREFETCH 3      // knob: 0 1 2 3 ; 1: first tile of K and V, 2: also the next ones, 3: also rows of O and Q
 #define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
 
 #define BQ (QV * VL)
@@ -75,6 +75,8 @@ typedef struct {
     int left, at_once;               /* of K and of V; per group of keys */
     char *const *out;                /* rows of O, where this is the last tile of a block */
     int out_left, out_at_once;
+    const char *const *q;            /* rows of Q of the block after this one, where it is new */
+    int q_left, q_at_once;
 } ahead;
 
 /* A tile of K and V: keys [o0, o1), of which a block takes [j0, j1). */
@@ -148,6 +150,7 @@ ATN_INLINE void prefetch_some(const atn_args *a, ahead *n)
         int bytes = a->Dv * (a->o.dtype == ATN_F32 ? 4 : 2);
         for (int c = 0; c < bytes; c += 64) __builtin_prefetch(p + c, 1, 3);
     }
+    for (int j = 0; j < n->q_at_once && n->q_left > 0; j++) prefetch_row(n->q[--n->q_left], a->D, a->q.dtype);
 }
 
 /* ---- the two register tiles; nv and packed are constants at each call ---- */
@@ -731,8 +734,11 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
             block *x = blocks + i;
             t.j0 = MAX(j0, x->lo), t.j1 = MIN(j1, x->hi + 1);
             if (t.j0 >= t.j1) continue;
+            int own = (t.j1 - t.j0 + KU - 1) / KU;
             if (PREFETCH > 2 && j1 > x->hi)
-                soon.out = x->out, soon.out_left = x->rows, soon.out_at_once = (x->rows + groups - 1) / groups;
+                soon.out = x->out, soon.out_left = x->rows, soon.out_at_once = (x->rows + own - 1) / own;
+            if (PREFETCH > 2 && i + 1 < count && x[1].fresh)
+                soon.q = x[1].q, soon.q_left = x[1].rows, soon.q_at_once = (x[1].rows + own - 1) / own;
             if (x->fresh) load_q(a, x, qt + i * qsize);
             int whole = !y.k_packed || ((t.j0 - j0) % KU == 0 && (t.j1 == j1 || (t.j1 - j0) % KU == 0));
             if (!edited && whole && t.j0 >= x->all_lo && t.j1 - 1 <= x->all_hi)

@@ -17,3 +17,8 @@ case $("$attune" doctor --json) in
 *amx*) judge "$root/src/kernel/flash_amx.c" "bf16 h4/2 s256 d64 causal"; exits 0; prints "valid" ;;
 *) echo "no AMX here: flash_amx was only seen to be refused" ;;
 esac
+judge "$root/src/kernel/flash_dot.c" "f32 h4 s128 d64 causal";          exits 1
+case $("$attune" doctor --json) in
+*avx512bf16*) judge "$root/src/kernel/flash_dot.c" "bf16 h4/2 s256 d64 causal"; exits 0; prints "valid" ;;
+*) echo "no AVX512-BF16 here: flash_dot was only seen to be refused" ;;
+esac
