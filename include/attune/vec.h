@@ -324,9 +324,8 @@ ATN_INLINE vf vf_from_bf16(vh h) { return (vf)(__builtin_convertvector(h, vu) <<
 
 ATN_INLINE vh vf_to_bf16(vf x)                                   /* round to nearest even, NaN stays NaN */
 {
-    vu b = (vu)x, r = (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
-    vu nan = (vu)((b & 0x7fffffffu) > 0x7f800000u);
-    return __builtin_convertvector((nan & ((b >> 16) | 0x40u)) | (~nan & r), vh);
+    vu b = (vu)x, top = b >> 16, r = (b + 0x7fffu + (top & 1u)) >> 16;
+    return __builtin_convertvector((vu)vi_sel((vi)(x != x), (vi)(top | 0x40u), (vi)r), vh);
 }
 
 ATN_INLINE vf vf_from_f16(vh h)

@@ -341,24 +341,37 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
 }
 
 /* Q^T of a block, scaled. */
-static void load_q(const atn_args *a, const block *x, float *qt)
+ATN_INLINE void load_q_as(const int dtype, const atn_args *a, const block *x, float *qt)
 {
-    int elem = a->q.dtype == ATN_F32 ? 4 : 2;
+    int elem = dtype == ATN_F32 ? 4 : 2;
     float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a);
     for (int first = 0; first < x->nv * VL; first += VL)
         for (int d = 0; d < a->D; d += VL) {
             const char *const *row = x->q + first;
             vf t[VL];
             int w = MIN(VL, a->D - d);
-            if (a->q.dtype == ATN_F32 && w == VL) {
-                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[c] + d * 4);
+            if (w == VL) {
+                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load_as(row[c] + d * elem, dtype);
             } else {
-                for (int c = 0; c < VL; c++) t[c] = vf_load_as_n(row[c] + d * elem, a->q.dtype, w);
+                for (int c = 0; c < VL; c++) t[c] = vf_load_as_n(row[c] + d * elem, dtype, w);
             }
             vf_transpose(t);
             ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++)
                 if (c < w) vf_store(qt + (d + c) * BQ + first, t[c] * scale);
         }
+}
+
+static void load_q(const atn_args *a, const block *x, float *qt)
+{
+    if (a->q.dtype == ATN_F32) load_q_as(ATN_F32, a, x, qt);
+    else if (a->q.dtype == ATN_F16) load_q_as(ATN_F16, a, x, qt);
+    else load_q_as(ATN_BF16, a, x, qt);
+}
+
+/* A vector for each of VL rows of O. */
+ATN_INLINE void store_rows(const int dtype, char *const *row, int at, const vf *t)
+{
+    ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store_as(row[c] + at, t[c], dtype);
 }
 
 /* The score of one lane and key, as the tiles compute it; for repair. */
@@ -432,8 +445,10 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
                 }
             }
             vf_transpose(t);
-            if (w == VL && a->o.dtype == ATN_F32 && lanes == VL) {
-                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store(out[c] + d * 4, t[c]);
+            if (w == VL && lanes == VL) {
+                if (a->o.dtype == ATN_F32) store_rows(ATN_F32, out, d * 4, t);
+                else if (a->o.dtype == ATN_F16) store_rows(ATN_F16, out, d * 2, t);
+                else store_rows(ATN_BF16, out, d * 2, t);
             } else if (w == VL) {
                 for (int c = 0; c < lanes; c++) vf_store_as(out[c] + d * elem, t[c], a->o.dtype);
             } else {
