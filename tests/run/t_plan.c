@@ -327,6 +327,23 @@ static void the_rule_chooses(void **state)
     }
 }
 
+/* bf16 goes to the dot products of pairs where the CPU has them and the host allows them; other types never do. */
+static void pairs_of_bf16(void **state)
+{
+    (void)state;
+    atn_plan_info info;
+    int usable = 0;
+    const char *name;
+    for (int i = 0, can; (name = atn_kernel_at(i, NULL, &can)) != NULL; i++)
+        if (!strcmp(name, "flash_dot@avx512bf16")) usable = can;
+    choose("bf16 h4 s300 d64 causal", "avx512bf16", 1, &info);
+    assert_int_equal(strstr(info.kernel, "@avx512bf16") != NULL, usable); /* it, or a champion over it */
+    choose("bf16 h4 s300 d64 causal", "avx512", 1, &info);
+    assert_int_not_equal(strncmp(info.kernel, "flash_dot@", 10), 0);
+    choose("f32 h4 s300 d64 causal", "avx512bf16", 1, &info);
+    assert_int_not_equal(strncmp(info.kernel, "flash_dot@", 10), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +356,7 @@ int main(void)
         cmocka_unit_test(info_and_options),
         cmocka_unit_test(update_follows_a_growing_cache),
         cmocka_unit_test(the_rule_chooses),
+        cmocka_unit_test(pairs_of_bf16),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
