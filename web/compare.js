@@ -58,8 +58,7 @@ views.compare = () => {
     if (b.failed) return nodes(title('Compare'), other_runs(others, mine), trouble(b.failed));
     const ha = headline(0), hb = headline(mine), both_runs = [ 0, mine ], names = both_runs.map(short_name),
           keys = [ 'cpu', 'isa', 'identity.compiler', 'suite', 'identity.threads', 'seed', 'version', 'started' ];
-    const la = best_line(0, true), lb = best_line(mine, true),
-          end = Math.max(...both_runs.map(i => (data(i).rows.at(-1) || {t : 0}).t / 60), .1);
+    const time = time_axis(...both_runs), la = best_line(0, true, time.unit), lb = best_line(mine, true, time.unit);
     const same = a.run.meta['identity.suite'] === b.run.meta['identity.suite'] &&
                  a.run.meta['identity.initial program'] === b.run.meta['identity.initial program'],
           machine = a.run.meta['identity.machine'] === b.run.meta['identity.machine'];
@@ -83,7 +82,7 @@ views.compare = () => {
             title : 'Best so far',
             width : width(),
             height : 320,
-            x : {label : 'minutes of the run', low : 0, high : end},
+            x : {label : time.label, low : 0, high : time.end},
             y : {label : 'speedup, logarithmic', log : true, show : v => num(v) + '×'},
             interval : 'intervals',
             layers : [

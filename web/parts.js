@@ -33,13 +33,18 @@ function headline(run = 0) {
     return {median : NaN, low : NaN, high : NaN, how : ''};
 }
 
-function best_line(run, by_time) {
+/* The axis of time: seconds while a run is short. */
+function time_axis(...runs) {
+    const end = Math.max(...runs.map(i => data(i).rows.length ? data(i).rows[data(i).rows.length - 1].t : 0), 1e-3);
+    return end < 150 ? {unit : 1, end, label : 'seconds of the run'} : {unit : 60, end : end / 60, label : 'minutes of the run'};
+}
+function best_line(run, by_time, unit = 60) {
     const d = data(run), out = [];
     let top = null;
     for (const r of d.rows) {
         if (!(r.promoted || (r.start && r.origin === 'initial' && !top)) || !isFinite(r.speedup)) continue;
         top = r;
-        out.push({x : by_time ? r.t / 60 : r.seq, y : r.speedup, low : r.low, high : r.high, id : r.id});
+        out.push({x : by_time ? r.t / unit : r.seq, y : r.speedup, low : r.low, high : r.high, id : r.id});
     }
     return out;
 }
@@ -147,10 +152,10 @@ const columns = {
 };
 
 function progress_chart(height, run = 0, by_time = true, w) {
-    const d = data(run), groups = {start : [], better : [], right : [], same : [], failed : []};
+    const d = data(run), time = time_axis(run), groups = {start : [], better : [], right : [], same : [], failed : []};
     for (const r of d.rows)
         groups[r.start && r.state !== 'failed' ? 'start' : r.state].push(
-            [ by_time ? r.t / 60 : r.seq, r.state === 'failed' ? NaN : r.speedup, r.id ]);
+            [ by_time ? r.t / time.unit : r.seq, r.state === 'failed' ? NaN : r.speedup, r.id ]);
     const layers = [
         {
             type : 'points',
@@ -163,7 +168,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
         {type : 'points', cls : 'same', name : 'same code', points : groups.same},
         {type : 'points', cls : 'better', name : 'better', points : groups.better},
         {type : 'points', cls : 'start', name : 'starting programs', points : groups.start.filter(p => isFinite(p[1]))},
-        {type : 'step', name : 'best so far', points : best_line(run, by_time)},
+        {type : 'step', name : 'best so far', points : best_line(run, by_time, time.unit)},
         {type : 'ref', y : 1, name : 'initial program'}
     ];
     const sorted = S.zoom ? d.rows.filter(r => isFinite(r.speedup) && r.speedup > 1.02)
@@ -199,7 +204,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
         width : w || width(),
         height,
         layers,
-        x : {label : by_time ? 'minutes of the run' : 'candidate', low : 0},
+        x : {label : by_time ? time.label : 'candidate', low : 0},
         y : {label : 'speedup, logarithmic', log : true, show : tick, low : floor},
         pick : open_program,
         tell : id => describe(id, run)

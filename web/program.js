@@ -67,7 +67,7 @@ function evidence_list(name, list) {
                                   : tame(typeof v === 'object' ? JSON.stringify(v) : v, 200);
     return h('div', {class : 'scroll'},
              h('table', {'aria-label' : name},
-               h('thead', {}, h('tr', {}, keys.map(k => h('th', {scope : 'col'}, tame(k.replace(/_/g, ' '), 40))))),
+               h('thead', {}, h('tr', {}, keys.map(k => h('th', {scope : 'col', class : k !== 'case' && typeof list[0][k] === 'number' ? 'n' : ''}, tame(k.replace(/_/g, ' '), 40))))),
                h('tbody', {}, list.map(o => h('tr', {}, keys.map(k => h('td', {class : typeof o[k] === 'number' && k !== 'case' ? 'n' : ''}, show(k, o[k]))))))));
 }
 /* What compiler, object code and counters say: numbers as a table, lists of words as text. */
@@ -84,7 +84,7 @@ function evidence_box(o) {
                                h('div', {class : 'scroll'},
                                  h('table', {'aria-label' : 'Evidence'},
                                    h('tbody', {}, rows.map(([ k, v ]) => h('tr', {}, h('th', {scope : 'row'}, tame(k.replace(/_/g, ' '), 60)),
-                                                                           h('td', {class : 't'}, h('span', {class : 'untrusted'}, tame(v, 4000)))))))),
+                                                                           h('td', {class : 't lines'}, h('span', {class : 'untrusted'}, tame(v, 4000)))))))),
                                lists.map(([ name, list ]) => evidence_list(name, list)))
                        : null;
 }
@@ -182,6 +182,7 @@ function one_program(id) {
           tile(bytes(p.workspace_bytes), 'workspace'),
           tile(clock(p.seconds_build + p.seconds_judge),
                `${num(p.seconds_build, 2)} s to build, ${num(p.seconds_judge, 2)} s to judge`)),
+        p.flags ? h('p', {}, 'Compiler flags of its own: ', h('code', {}, tame(p.flags, 400))) : null,
         h('h2', {}, 'Verdict'),
         p.evidence ? h('p', {}, untrusted(p.evidence)) : h('p', {class : 'quiet'}, failed ? '' : 'Passed.'),
         p.same_as ? h('p', {}, 'The same machine code as ', link(p.same_as), '.') : null,
@@ -216,7 +217,8 @@ function one_program(id) {
             : null,
         x.evidence && x.evidence.json ? evidence_box(x.evidence.json) : null, knob_table(id, source),
         parent ? nodes(h('h2', {}, 'Difference to its parent ', link(parent.id)),
-                       lines ? diff_box(lines)
+                       lines && lines.every(l => l[0] === ' ') ? h('p', {class : 'quiet'}, 'The same source; what changed is said at the top.')
+                       : lines ? diff_box(lines)
                              : h('p', {class : 'quiet'}, 'They have too little in common to be compared.'))
                : null,
         x.asked ? nodes(h('h2', {}, 'How it was asked for'),

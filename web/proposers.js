@@ -53,6 +53,7 @@ views.proposers = () => {
 /* What bandits believe: shares of now with what they rest on, how the shares moved, and the lessons as prompts get them. */
 function belief_parts(x) {
     if (!x || x.failed) return null;
+    const time = time_axis(0);
     return x.now.filter(r => r[1] && Array.isArray(r[1].arms)).map(([ t, b ]) => {
         const who = tame(b.proposer, 30), groups = [...new Set(b.arms.map(a => a.group)) ],
               history = x.history.filter(q => q[1] && q[1].proposer === b.proposer && Array.isArray(q[1].arms));
@@ -87,7 +88,7 @@ function belief_parts(x) {
                         title : `Shares of ${who}'s ${g}s over time`,
                         width : width(),
                         height : 240,
-                        x : {label : 'minutes of the run', low : 0},
+                        x : {label : time.label, low : 0},
                         y : {label : 'share of proposals', low : 0, high : Math.max(...history.flatMap(q => q[1].arms.filter(a => a.group === g).map(a => a.share))), show : percent},
                         tell : t => t,
                         layers : arms.map((a, i) => ({
@@ -95,7 +96,7 @@ function belief_parts(x) {
                                               cls : 'l' + i % 8,
                                               name : tame(a.name, 40),
                                               points : history.flatMap(q => q[1].arms.filter(v => v.group === g && v.name === a.name).map(v => ({
-                                                                                                                                              x : q[0] / 60,
+                                                                                                                                              x : q[0] / time.unit,
                                                                                                                                               y : v.share,
                                                                                                                                               label : `${tame(a.name, 40)}: ${percent(v.share)} at ${stamp(q[0])}`
                                                                                                                                           })))

@@ -46,7 +46,7 @@ function node_table() {
                          [ 'node', 'machine', r => untrusted(r.node), '' ],
                          [ 'timing', 'timing', r => r.timing === 'noisy' ? 'noisy: builds and checks, times nothing' : tame(r.timing, 40), '' ],
                          [ 'cpus', 'CPUs', r => num(r.cpus), 'n' ], [ 'pilots', 'pilots', r => num(r.pilots), 'n' ],
-                         [ 'fma_gflops', 'GFLOP/s a core', r => num(r.fma_gflops), 'n' ],
+                         [ 'fma_gflops', 'GFLOP/s a core', r => r.fma_gflops > 0 ? num(r.fma_gflops) : '–', 'n' ],
                          [ 'lost', 'lost', r => num(r.lost), 'n' ],
                          [ null, 'A/A won', r => of(r).aa_races ? `${of(r).aa_promoted} of ${of(r).aa_races}` : '–', 'n' ],
                          [ null, 'gains seen', r => of(r).plus_races ? `${of(r).plus_promoted} of ${of(r).plus_races}` : '–', 'n' ],
