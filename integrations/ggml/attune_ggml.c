@@ -17,6 +17,7 @@
 #include <cpuid.h>
 #endif
 #include <dlfcn.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -70,14 +71,84 @@ static atn_tensor tensor_of(const host_tensor *t)
 
 static const int dtype_bytes[] = {4, 2, 2, 1};
 
+/* ggml's ALiBi multiplies the mask, which holds distances, by a slope of each head; since cells of its cache are in no
+ * order, that is not our alibi. The mask of each head is written out for a block of query rows at a time. */
+typedef struct {
+    int rows;                      /* of a block; 0: no ALiBi */
+    int64_t bytes;                 /* of a block's masks, [B][Hq][rows][Skv] in f32 */
+    atn_tensor mask;               /* what they are made from */
+} sloped;
+
+enum { BLOCK_BYTES = 32 << 20, COLUMNS = 512 };
+
+static void sloped_mask(atn_args *a, sloped *block)
+{
+    const int64_t row = (int64_t)a->B * a->Hq * a->Skv * 4, fit = BLOCK_BYTES / row;
+    block->mask = a->mask;
+    block->rows = fit < 1 ? 1 : fit < a->Sq ? (int)fit : a->Sq;
+    block->bytes = (row * block->rows + 63) / 64 * 64;
+    a->mask.dtype = ATN_F32;
+    a->mask.sr = (int64_t)a->Skv * 4;
+    a->mask.sh = a->mask.sr * block->rows;
+    a->mask.sb = a->mask.sh * a->Hq;
+}
+
+static float half_value(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
+    union { uint32_t bits; float value; } x = {rest}, special = {sign | 0x7f800000 | rest};
+    x.value *= 0x1p112f;
+    x.bits |= sign;
+    return (h & 0x7c00) == 0x7c00 ? special.value : x.value;
+}
+
+/* ggml's slopes: powers of 2^(-bias/n) for the first n heads, n a power of two, and those halfway between for the rest. */
+static float slope_of(int head, int heads, float max_bias)
+{
+    int n = 1;
+    while (2 * n <= heads) n *= 2;
+    return head < n ? powf(powf(2, -max_bias / (float)n), (float)(head + 1))
+                    : powf(powf(2, -max_bias / 2 / (float)n), (float)(2 * (head - n) + 1));
+}
+
+/* This thread's part of the masks of query rows first .. first + n - 1. */
+static void write_slopes(const atn_args *a, const sloped *block, float max_bias, int first, int n, float *out, int ith, int nth)
+{
+    const int parts = (a->Skv + COLUMNS - 1) / COLUMNS;
+    float value[COLUMNS];
+    for (int unit = ith; unit < a->B * n * parts; unit += nth) {
+        const int b = unit / parts / n, i = unit / parts % n, j0 = unit % parts * COLUMNS;
+        const int width = a->Skv - j0 < COLUMNS ? a->Skv - j0 : COLUMNS;
+        for (int h = 0; h < a->Hq; h++) {
+            if (h == 0 || block->mask.sh) {
+                const char *row = (const char *)block->mask.ptr + b * block->mask.sb + h * block->mask.sh +
+                                  (first + i) * block->mask.sr;
+                for (int j = 0; j < width; j++)
+                    value[j] = block->mask.dtype == ATN_F16 ? half_value(((const uint16_t *)row)[j0 + j])
+                                                            : ((const float *)row)[j0 + j];
+            }
+            const float slope = slope_of(h, a->Hq, max_bias);
+            float *to = out + (((int64_t)b * a->Hq + h) * block->rows + i) * a->Skv + j0;
+            for (int j = 0; j < width; j++) to[j] = slope * value[j];
+        }
+    }
+}
+
+static float max_bias_of(const host_tensor *dst)
+{
+    float x;
+    memcpy(&x, &dst->op_params[1], 4);
+    return x;
+}
+
 /* dst f32 [Dv, Hq, Sq, B] = q [D, Sq, Hq, B], k [D, Skv, Hkv, B], v [Dv, Skv, Hkv, B], mask [Skv, Sq, 1|Hq, 1|B], sinks [Hq]
  * (fastest dimension first). Pointers may still be NULL when the host asks early. */
-static bool args_of(const host_tensor *dst, atn_args *a)
+static bool args_of(const host_tensor *dst, atn_args *a, sloped *block)
 {
+    *block = (sloped){0};
     const host_tensor *q = dst->src[0], *k = dst->src[1], *v = dst->src[2], *mask = dst->src[3], *sinks = dst->src[4];
-    float scale, max_bias, softcap;
+    float scale, softcap;
     memcpy(&scale, &dst->op_params[0], 4);
-    memcpy(&max_bias, &dst->op_params[1], 4);
     memcpy(&softcap, &dst->op_params[2], 4);
     const host_tensor *const t[] = {q, k, v};
     for (int i = 0; i < 3; i++)
@@ -85,8 +156,6 @@ static bool args_of(const host_tensor *dst, atn_args *a)
     if (dst->type != LAYOUT_F32 || q->ne[2] % k->ne[2] || k->ne[2] != v->ne[2] || k->ne[3] != q->ne[3] ||
         v->ne[3] != q->ne[3] || k->ne[1] != v->ne[1])
         return false;
-    /* ggml's ALiBi multiplies the mask by a slope of each head, and cells of its cache are in no order: not our alibi */
-    if (max_bias > 0) return false;
     atn_args_init(a);
     a->B = (int)q->ne[3], a->Hq = (int)q->ne[2], a->Hkv = (int)k->ne[2];
     a->Sq = (int)q->ne[1], a->Skv = (int)k->ne[1], a->D = (int)q->ne[0], a->Dv = (int)v->ne[0];
@@ -104,6 +173,7 @@ static bool args_of(const host_tensor *dst, atn_args *a)
         if (mask->ne[2] == 1) a->mask.sh = 0;
         if (mask->ne[3] == 1) a->mask.sb = 0;
         if (!a->mask.ptr) a->mask.ptr = (void *)64; /* planned before it has memory */
+        if (max_bias_of(dst) > 0) sloped_mask(a, block);
     }
     if (sinks) {
         if (sinks->type != LAYOUT_F32 || sinks->ne[0] != a->Hq) return false;
@@ -118,6 +188,7 @@ typedef struct {                   /* at the start of the work buffer, shared by
     atn_execution execution;
     planned *plan;
     void *workspace, *own;
+    float *masks;                  /* of a block of rows; NULL: no ALiBi */
     int64_t start;
     int phases;
     atn_status status;
@@ -130,29 +201,58 @@ static void *aligned(void *p)
     return (void *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
 }
 
+/* Rows first .. of the whole problem: all, or one block. */
+static void take_rows(atn_args *a, const sloped *block, int first)
+{
+    if (!block->rows) return;
+    a->Sq = a->Sq - first < block->rows ? a->Sq - first : block->rows;
+    a->q.ptr = a->q.ptr ? (char *)a->q.ptr + first * a->q.sr : NULL;
+    a->o.ptr = a->o.ptr ? (char *)a->o.ptr + first * a->o.sr : NULL;
+}
+
+/* Bytes of the workspace for rows first ..; -1: no kernel covers them. */
+static int64_t workspace_of(atn_args a, const sloped *block, int first, int threads)
+{
+    take_rows(&a, block, first);
+    planned *p = planner_acquire(plans, &a, threads, NULL);
+    if (!p) return -1;
+    const int64_t bytes = atn_plan_workspace(planned_plan(p));
+    planner_release(plans, p, -1);
+    return bytes;
+}
+
 static bool work_size(traits_object *self, int threads, const host_tensor *op, size_t *size)
 {
     (void)self;
     atn_args a;
-    if (!args_of(op, &a)) return false;
-    planned *p = planner_acquire(plans, &a, threads, NULL);
-    if (!p) return false;
-    *size = STATE_BYTES + (size_t)atn_plan_workspace(planned_plan(p)) + 128;
-    planner_release(plans, p, -1);
+    sloped block;
+    if (!args_of(op, &a, &block)) return false;
+    int64_t bytes = workspace_of(a, &block, 0, threads);
+    if (block.rows && a.Sq % block.rows) { /* the last block is another problem */
+        const int64_t last = workspace_of(a, &block, a.Sq / block.rows * block.rows, threads);
+        if (last < 0) return false;
+        if (last > bytes && bytes >= 0) bytes = last;
+    }
+    if (bytes < 0) return false;
+    *size = STATE_BYTES + (size_t)(block.bytes + bytes) + 128;
     return true;
 }
 
-static void begin(operator_state *s, const host_params *params, const host_tensor *dst)
+static void begin(operator_state *s, const host_params *params, const atn_args *whole, const sloped *block, int first)
 {
-    atn_args a;
+    atn_args a = *whole;
     atn_error err;
-    *s = (operator_state){.status = ATN_UNSUPPORTED};
-    if (!args_of(dst, &a) || !(s->plan = planner_acquire(plans, &a, params->nth, &err))) return;
-    const int64_t need = atn_plan_workspace(planned_plan(s->plan));
+    *s = (operator_state){.status = ATN_UNSUPPORTED, .start = first ? s->start : planner_clock()};
+    take_rows(&a, block, first);
+    if (!(s->plan = planner_acquire(plans, &a, params->nth, &err))) return;
+    const int64_t need = block->bytes + atn_plan_workspace(planned_plan(s->plan));
     s->workspace = (char *)s + STATE_BYTES;
     if (need > (char *)params->wdata + params->wsize - (char *)s->workspace) /* the host planned for other threads */
         s->workspace = s->own = aligned_alloc(64, (size_t)(need + 63) / 64 * 64);
-    s->start = planner_clock();
+    if (block->rows) {
+        a.mask.ptr = s->masks = s->workspace;
+        if (s->workspace) s->workspace = (char *)s->workspace + block->bytes;
+    }
     s->phases = planned_phases(s->plan);
     s->status = s->workspace ? atn_execute_begin(planned_plan(s->plan), &a, s->workspace, &s->execution, &err)
                              : ATN_MEMORY;
@@ -198,16 +298,18 @@ static void tiles_keep(tiles *t) { (void)t; }
 static void tiles_give_back(const tiles *t) { (void)t; }
 #endif
 
-static bool compute_forward(traits_object *self, host_params *params, host_tensor *dst)
+/* Rows first .. in all threads. False in all of them: not computed. */
+static bool compute_rows(operator_state *s, host_params *params, const host_tensor *dst, const atn_args *a,
+                         const sloped *block, int first)
 {
-    (void)self;
-    operator_state *s = aligned(params->wdata);
-    tiles host_tiles;
-    tiles_keep(&host_tiles);
-    if (params->ith == 0) begin(s, params, dst);
+    if (params->ith == 0) begin(s, params, a, block, first);
     ggml.barrier(params->threadpool);
     const bool ok = s->status == ATN_OK;
     const int repeat = ok ? planner_repeats(plans) : 0, phases = s->phases;
+    if (ok && block->rows) {
+        write_slopes(a, block, max_bias_of(dst), first, s->execution.args.Sq, s->masks, params->ith, params->nth);
+        ggml.barrier(params->threadpool);
+    }
     for (int r = 0; r < repeat; r++) {
         for (int phase = 0; phase < phases; phase++) {
             atn_execute_portion(&s->execution, phase, params->ith);
@@ -215,18 +317,32 @@ static bool compute_forward(traits_object *self, host_params *params, host_tenso
         }
         if (r + 1 < repeat) {
             if (params->ith == 0) {
-                const atn_args a = s->execution.args;
-                atn_execute_begin(planned_plan(s->plan), &a, s->workspace, &s->execution, NULL);
+                const atn_args again = s->execution.args;
+                atn_execute_begin(planned_plan(s->plan), &again, s->workspace, &s->execution, NULL);
             }
             ggml.barrier(params->threadpool);
         }
     }
-    if (!ok) ggml.barrier(params->threadpool); /* all have read the status */
-    tiles_give_back(&host_tiles);
+    if (!repeat) ggml.barrier(params->threadpool); /* all have read the state */
     if (params->ith == 0 && s->plan) {
+        const bool last = first + s->execution.args.Sq >= a->Sq; /* blocks are one call */
         free(s->own);
-        planner_release(plans, s->plan, ok ? planner_clock() - s->start : -1);
+        planner_release(plans, s->plan, ok && last ? planner_clock() - s->start : -1);
     }
+    return ok;
+}
+
+static bool compute_forward(traits_object *self, host_params *params, host_tensor *dst)
+{
+    (void)self;
+    tiles host_tiles;
+    atn_args a;
+    sloped block;
+    bool ok = args_of(dst, &a, &block);
+    tiles_keep(&host_tiles);
+    for (int first = 0; ok && first < a.Sq; first += block.rows ? block.rows : a.Sq)
+        ok = compute_rows(aligned(params->wdata), params, dst, &a, &block, first);
+    tiles_give_back(&host_tiles);
     return ok;
 }
 
@@ -255,14 +371,9 @@ static traits_object *get_tensor_traits(extra_object *self, const host_tensor *o
 {
     (void)self;
     atn_args a;
+    sloped block;
     if (op->op != ggml.flash_attn || !atomic_load_explicit(&enabled, memory_order_relaxed)) return NULL;
-    if (args_of(op, &a)) {
-        planned *p = planner_acquire(plans, &a, 1, NULL);
-        if (p) {
-            planner_release(plans, p, -1);
-            return &traits;
-        }
-    }
+    if (args_of(op, &a, &block) && workspace_of(a, &block, 0, 1) >= 0) return &traits;
     atomic_fetch_add(&declined, 1);
     return NULL;
 }
