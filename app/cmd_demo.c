@@ -132,7 +132,7 @@ static bool patch_model(const char *best, int *code)
     atn_error err = {0};
     char *python = NULL, *model = NULL, count[16];
     bool done = false;
-    if (peer_python(&python, &err) == ATN_OK) model = find_model(python);
+    if (runtime_python(&python, &err) == ATN_OK) model = find_model(python);
     if (model) {
         command_line l = {.n = 1};
         snprintf(count, sizeof count, "%d", MODEL_TOKENS);

@@ -55,7 +55,7 @@ int cmd_workloads(const atn_cli *c)
         atn_fail(&err, ATN_USAGE, "--model is missing: a model folder (mlx, torch) or a GGUF file (llama)");
         return cli_fail(c, &err);
     }
-    if (peer_python(&python, &err)) return cli_fail(c, &err);
+    if (runtime_python(&python, &err)) return cli_fail(c, &err);
     argv[n++] = python;
     argv[n++] = "-m";
     argv[n++] = "attune.workloads";

@@ -21,16 +21,38 @@ const char *const peer_names[] = {"torch-flash", "torch-math", "ggml", "openvino
 
 enum { ANSWER_SECONDS = 180, ANSWER_BYTES = 4096 };
 
-atn_status peer_python(char **out, atn_error *err)
+/* $ATTUNE_PEERS/bin/python, else that of the named folder in the cache. */
+static char *python_in(const char *name)
 {
     const char *own = getenv("ATTUNE_PEERS"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *folder = own && *own        ? atn_strdup(own)
-                   : cache && *cache ? atn_format("%s/attune/peers", cache)
-                                     : atn_format("%s/.cache/attune/peers", home ? home : "");
-    *out = atn_format("%s/bin/python", folder);
-    free(folder);
+    return own && *own       ? atn_format("%s/bin/python", own)
+           : cache && *cache ? atn_format("%s/attune/%s/bin/python", cache, name)
+                             : atn_format("%s/.cache/attune/%s/bin/python", home ? home : "", name);
+}
+
+atn_status peer_python(char **out, atn_error *err)
+{
+    *out = python_in("peers");
     if (file_exists(*out)) return ATN_OK;
     atn_status s = atn_fail(err, ATN_NOT_FOUND, "no peers at '%s'; run tools/peers/install (3 GB of downloads)", *out);
+    free(*out);
+    *out = NULL;
+    return s;
+}
+
+atn_status runtime_python(char **out, atn_error *err)
+{
+    *out = python_in("runtimes");
+    if (file_exists(*out)) return ATN_OK;
+    char *peers = python_in("peers"); /* holds them too where somebody said so */
+    if (file_exists(peers)) {
+        free(*out);
+        *out = peers;
+        return ATN_OK;
+    }
+    free(peers);
+    atn_status s = atn_fail(err, ATN_NOT_FOUND, "no runtimes at '%s'; run 'tools/peers/install --models' (0.8 GB of "
+                            "downloads)", *out);
     free(*out);
     *out = NULL;
     return s;

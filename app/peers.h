@@ -23,6 +23,8 @@ extern const char *const peer_names[];
 /* The Python of the peers' virtual environment: $ATTUNE_PEERS/bin/python, else the cache folder that tools/peers/install
  * makes. NOT_FOUND says how to install. Caller frees *out. */
 atn_status peer_python(char **out, atn_error *err);
+/* The same for real models: mlx-lm, transformers, llama.cpp, which `tools/peers/install --models` installs. */
+atn_status runtime_python(char **out, atn_error *err);
 
 /* Starts the process. The peer inherits CPU affinity. */
 atn_status peer_start(atn_peer *p, const char *name, const char *python, int threads, atn_error *err);

@@ -1,13 +1,19 @@
 #!/bin/sh
-# Runs one of the model tests in the peers' environment: tests/models/run.sh mlx|torch|llama|families|package|endurance|recipes
+# Runs one of the model tests in the peers' environment: tests/models/run.sh mlx|torch|llama|ggml|families|package|endurance|recipes
 # Exit 77 with the reason where the environment or a package is not there.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
-peers=${ATTUNE_PEERS:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/attune/peers}
+cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/attune
+peers=${ATTUNE_PEERS:-$cache/runtimes}
+[ -x "$peers/bin/python" ] || peers=${ATTUNE_PEERS:-$cache/peers}
 test=$1
 if [ ! -x "$peers/bin/python" ]; then
-    echo "skip: no virtual environment at $peers; run tools/peers/install --models"
+    echo "skip: no virtual environment at ${ATTUNE_PEERS:-$cache/runtimes}; run tools/peers/install --models"
+    exit 77
+fi
+if [ "$(cat "$peers/.models" 2>/dev/null)" = incomplete ]; then
+    echo "skip: the virtual environment at $peers is half made; run tools/peers/install --models"
     exit 77
 fi
 PYTHONPATH=$root/integrations/python:$here${PYTHONPATH:+:$PYTHONPATH}
