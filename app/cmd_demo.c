@@ -161,7 +161,7 @@ int cmd_demo(const atn_cli *c)
     int code = evolve_briefly(c, folder);
     if (code == EXIT_VALID) code = judge_winner(best);
     if (code == EXIT_VALID && !cli_has(c, "no-model") && !patch_model(best, &code))
-        printf("\nNo model was patched: that takes a model runtime (tools/peers/install --models, 3 GB).\n");
+        printf("\nNo model was patched: that takes a model runtime (tools/peers/install --models, 0.8 GB).\n");
     if (code == EXIT_VALID) {
         char *example = file_shipped("examples/attention/your_program.c"), *guide = file_shipped("examples/attention/USAGE.md");
         printf("\n%.0f s. Now\n", clock_s() - start);

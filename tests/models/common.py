@@ -11,6 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PLAIN = os.path.join(ROOT, "examples", "attention", "initial_program.c")
 
+LONG = os.environ.get("ATTUNE_LONG") == "1"  # by command: more tokens, more cycles
 failures = 0
 TEXT = open(os.path.join(ROOT, "integrations", "python", "attune", "prompts", "long.txt")).read()
 

@@ -8,7 +8,6 @@ from common import *
 import gc
 import threading
 
-LONG = os.environ.get("ATTUNE_LONG") == "1"
 CYCLES, TOKENS = (100, 10000) if LONG else (8, 240)
 SLACK_MB = 48  # allocators keep what was freed
 SIZES = dict(hidden_size=96, num_hidden_layers=2, intermediate_size=128, num_attention_heads=6, num_key_value_heads=2,

