@@ -43,6 +43,9 @@ void planner_read(planner *p, planner_counts *out);
 void planner_repeat(planner *p, int n);
 int planner_repeats(const planner *p);
 
+/* The args without what a plan does not depend on: pointers count only by whether they are there. For memcmp. */
+atn_args planner_key(const atn_args *a);
+
 planned *planner_acquire(planner *p, const atn_args *args, int threads, atn_error *err);
 void planner_release(planner *p, planned *e, int64_t ns); /* ns < 0: was not executed */
 const atn_planned *planned_plan(const planned *e);
