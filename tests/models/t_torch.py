@@ -112,16 +112,16 @@ check(F.scaled_dot_product_attention is not None and at._state.plain_sdpa is Non
 
 b = at.binding()
 with torch.no_grad():
-    some = ids[:, :256]
+    some = ids[:, :512]
     run = lambda: model(some, logits_to_keep=1)
 
     def slow():
-        b.repeat(40)
+        b.repeat(12)
         run()
         b.repeat(1)
     run()
     s = median_ratio(slow, run, 3)
-check(s > 1.3, f"a kernel made 40 times slower makes the model slower: {s:.1f} times")
+check(s > 1.3, f"a kernel made 12 times slower makes the model slower: {s:.1f} times")
 
 q, kv = torch.randn(1, 9, 1, 64), torch.randn(1, 3, 64, 64)
 times = []
