@@ -44,8 +44,7 @@ x = ids.repeat(1, 3)[:, :2048]
 
 
 def perplexity():
-    logits = model(x).logits[0, :-1].double().log_softmax(-1)
-    return float((-logits.gather(1, x[0, 1:, None]).mean()).exp())
+    return float(F.cross_entropy(model(x).logits[0, :-1], x[0, 1:], reduction="none").double().mean().exp())
 
 
 pp = []
