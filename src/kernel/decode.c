@@ -27,7 +27,6 @@
 #define LEVEL 2         // knob: 2 3 ; cache to prefetch to: 3 all levels, 2 all but the first
 #define CHUNK_MIN 256   // knob: 64 128 256 512 1024 ; keys that a split must have
 #define SPLITS_PER_THREAD 1 // knob: 1 2 3 4
-#define MASKED_PARTS 3  // knob: 1 2 3 4 ; times as many where a mask may forbid some of them
 #define TOGETHER 1      // knob: 0 1 2 ; kv heads in a task: 0 one, 1 all where tokens hold them side by side, 2 all
 
 #define ROWS_MAX 256
@@ -86,9 +85,7 @@ static int can_run(const atn_args *a)
 
 static int splits_for(const atn_args *a, int threads, int sets)
 {
-    /* tiles that a mask forbids cost nothing: smaller parts even that out */
-    int parts = threads * SPLITS_PER_THREAD * (a->mask.ptr ? MASKED_PARTS : 1);
-    int splits = threads > 1 ? (parts + sets - 1) / sets : 1;
+    int splits = threads > 1 ? (threads * SPLITS_PER_THREAD + sets - 1) / sets : 1;
     /* 3 heads for 2 threads are 2 and 1: half as many keys a task leave no thread waiting (waste above an eighth) */
     while (splits < threads && (sets * splits + threads - 1) / threads * threads * 8 > sets * splits * 9) splits++;
     return MAX(1, MIN(splits, a->Skv / CHUNK_MIN));
