@@ -224,7 +224,7 @@ static void add_nodes(atn_text *t, const run_view *v)
 
 static void add_counts(atn_text *t, const run_view *v)
 {
-    text_addf(t, "Judged    %d programs in ", v->n_programs);
+    text_addf(t, "Judged    %d program%s in ", v->n_programs, v->n_programs == 1 ? "" : "s");
     add_clock(t, v->seconds);
     text_addf(t, ": %d better, %d right, %d the same code, %d failed", v->better, v->right, v->same, v->failed);
     int listed = 0;
