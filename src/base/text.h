@@ -24,8 +24,9 @@ void text_free(atn_text *t);
 void text_add_html(atn_text *t, const char *s);
 /* Bytes of the valid UTF-8 sequence at s[0..n), 0 where there is none. */
 size_t text_utf8(const char *s, size_t n);
-/* Text of strangers for a terminal or a page: what moves a cursor, turns the direction of text around or shows as nothing
- * comes out as \u202e, what is not UTF-8 as U+FFFD. With `lines`, ends of lines and tabs stay; else they become spaces. */
+/* Text of strangers for a terminal or a page: what moves a cursor, turns the direction of text around or shows as
+ * nothing comes out as \u202e, what is not UTF-8 as U+FFFD. With `lines`, ends of lines and tabs stay; else they become
+ * spaces. */
 void text_add_visible(atn_text *t, const char *s, bool lines);
 
 /* Levenshtein distance with transpositions; small strings only. */

@@ -27,8 +27,8 @@ typedef struct {
 /* The tables of a run. `program` is the word by which the user calls attune. */
 atn_status report_tables(const char *folder, const char *program, const report_style *style, atn_text *out,
                          atn_error *err);
-/* Speedup over time, shares of the peak, archive and verdicts as drawings of plain characters; nothing where there are too
- * few programs to draw. */
+/* Speedup over time, shares of the peak, archive and verdicts as drawings of plain characters; nothing where there are
+ * too few programs to draw. */
 atn_status report_charts(const char *folder, const report_style *style, atn_text *out, atn_error *err);
 /* The tables as one JSON object on one line. */
 atn_status report_json(const char *folder, atn_text *out, atn_error *err);

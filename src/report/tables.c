@@ -311,8 +311,7 @@ static void add_facts(atn_text *t, const run_view *v, const char *bold, const ch
     text_addf(t, "%s over the initial program, geometric mean of %s%s\n", plain, v->suite,
               v->from_chain ? " (estimate of the run: no comparison at the end)" : "");
     text_addf(t, "Machine   %s, %s, %s thread%s; ", v->cpu, v->isa, v->threads, strcmp(v->threads, "1") ? "s" : "");
-    if (v->fma_peak_gflops > 0)
-        text_addf(t, "measured peak %.0f GFLOP/s a core", v->fma_peak_gflops);
+    if (v->fma_peak_gflops > 0) text_addf(t, "measured peak %.0f GFLOP/s a core", v->fma_peak_gflops);
     if (v->fma_peak_gflops > 0 && v->read_bandwidth_gbs > 0) text_addf(t, ", %.1f GB/s", v->read_bandwidth_gbs);
     if (v->fma_peak_gflops > 0) text_add(t, "; ");
     text_addf(t, "%s\n", v->compiler);

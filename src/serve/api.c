@@ -575,8 +575,8 @@ static api_kept *place_for(api_run *r, const api_question *q)
     return !strcmp(q->name, "run") ? &r->kept[0] : !strcmp(q->name, "programs") ? &r->kept[1] : NULL;
 }
 
-/* Changes with each commit of another connection; -1 where it cannot be read. Read before an answer is made: what is stored in
- * between is then in the answer, and the next question is answered anew. */
+/* Changes with each commit of another connection; -1 where it cannot be read. Read before an answer is made: what is
+ * stored in between is then in the answer, and the next question is answered anew. */
 static int64_t data_version(api_run *r)
 {
     sqlite3_stmt *q = NULL;

@@ -10,7 +10,8 @@
 #include "base/text.h"
 #include "base/status.h"
 
-/* The last answer of a kind. Many pages ask the same after each verdict: while nothing was stored since, they get the same. */
+/* The last answer of a kind. Many pages ask the same after each verdict: while nothing was stored since, they get the
+ * same. */
 typedef struct {
     int64_t number, version; /* what was asked; SQLite's data_version at that time */
     const char *state;
@@ -31,7 +32,8 @@ void api_close(api_run *r);
 /* Opens, or opens anew where the file was replaced. `changed` (may be NULL): another file than before. */
 atn_status api_ready(api_run *r, bool *changed, atn_error *err);
 
-/* "running": a controller holds run.lock; "finished": the run wrote its result; "stopped": it can be resumed; "unknown". */
+/* "running": a controller holds run.lock; "finished": the run wrote its result; "stopped": it can be resumed;
+ * "unknown". */
 const char *api_state(const api_run *r);
 
 typedef struct {

@@ -172,7 +172,8 @@ static enum MHD_Result stream(serve *s, struct MHD_Connection *c, int run)
     const char *last = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Last-Event-ID");
     const char *after = last ? last : MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "after");
     long long n = 0;
-    if (after && (!text_to_i64(after, &n) || n < 0 || n == INT64_MAX)) return say(c, 400, "after: the number of an event\n");
+    if (after && (!text_to_i64(after, &n) || n < 0 || n == INT64_MAX))
+        return say(c, 400, "after: the number of an event\n");
     events_listener *l = events_listen(s->hubs[run], n, c);
     struct MHD_Response *r =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read, l, stream_end);

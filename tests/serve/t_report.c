@@ -1,4 +1,5 @@
-/* Tables and pictures for the terminal: they fit it, and nothing that a candidate wrote steers it. First argument: make_run. */
+/* Tables and pictures for the terminal: they fit it, and nothing that a candidate wrote steers it. First argument:
+ * make_run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
