@@ -1,4 +1,5 @@
-/* The fleet's state, shared by fleet.c (pilots) and remote.c (judges). Internal to src/evolve/execute. */
+/* The fleet's state, shared by fleet.c (life and turns), tasks.c (questions), launch.c (processes and connections), talk.c
+ * (answers) and remote.c (judges that ask). Internal to src/evolve/execute. */
 #ifndef ATN_EVOLVE_FLEET_INT_H
 #define ATN_EVOLVE_FLEET_INT_H
 
@@ -118,12 +119,43 @@ struct atn_fleet {
     fleet_counts counts;
 };
 
+enum { FLEET_ERRORS_MAX = 3 }; /* of a question, and of a pilot in a row */
+
 void fleet_note(atn_fleet *f, int cls, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* tasks.c */
 fleet_text *text_hold(atn_fleet *f, const char *text);
+void text_drop(atn_fleet *f, fleet_text *t);
 fleet_task *task_new(atn_fleet *f, task_kind kind, int cls);
 void task_submit(atn_fleet *f, fleet_task *t, bool front);
 void task_cancel(atn_fleet *f, fleet_task *t);
+void task_end(atn_fleet *f, fleet_task *t);
+void task_ask_again(atn_fleet *f, fleet_task *t); /* asked in vain */
 void task_free(atn_fleet *f, fleet_task *t);
+void pilot_tell(atn_fleet *f, fleet_pilot *p, json_t *message); /* takes the message */
+void pilot_watch(atn_fleet *f, fleet_pilot *p); /* wakes the turn when more can be written */
+void pilot_busy(atn_fleet *f, fleet_pilot *p);
+void pilot_offer(atn_fleet *f, fleet_pilot *p); /* it is free: what may it do? */
+void pilot_again(atn_fleet *f, fleet_pilot *p); /* the same, where it idles */
+
+/* launch.c */
+fleet_pilot *pilot_new(atn_fleet *f);
+void pilot_launch(atn_fleet *f, fleet_pilot *p);
+void pilot_close(atn_fleet *f, fleet_pilot *p);
+void pilot_lost(atn_fleet *f, fleet_pilot *p, const char *why); /* its question is asked again */
+atn_status launch_slots(atn_fleet *f, atn_error *err);
+void launch_spool(atn_fleet *f); /* takes in who waits in the folder */
+void launch_reap(atn_fleet *f, bool now);
+void launch_let_die(atn_fleet *f, pid_t pid, double patience);
+void launch_last_words(const atn_fleet *f, char *out, size_t room); /* of a launcher that failed */
+
+/* talk.c */
+void pilot_hear(atn_fleet *f, fleet_pilot *p);
+
+static inline bool pilot_open(const fleet_pilot *p)
+{
+    return p->state == PILOT_STARTING || p->state == PILOT_OPENING || p->state == PILOT_READY;
+}
 
 /* remote.c */
 void judge_init(atn_fleet *f, int cls, const char *compiler, const char *version);
