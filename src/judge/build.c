@@ -503,9 +503,10 @@ static void finish(atn_build *b, const build_report *report)
     log[n > 0 ? n : 0] = 0;
     if (report->magic != WIRE_MAGIC || report->status == -1) {
         char text[300];
-        snprintf(text, sizeof text,
-                 "the compiler could not be started in its sandbox (%.100s: %s); run 'attune doctor'",
-                 report->magic == WIRE_MAGIC ? report->text : "the compile worker died", strerror(report->error));
+        if (report->magic == WIRE_MAGIC)
+            snprintf(text, sizeof text, "the compiler could not be started in its sandbox (%.100s: %s); run 'attune doctor'",
+                     report->text, strerror(report->error));
+        else snprintf(text, sizeof text, "the process that watches the compiler was killed");
         fail_build(&b->result, ATN_REASON_COMPILE, text);
     } else if (report->timed_out || !WIFEXITED(report->status) || WEXITSTATUS(report->status) != 0) {
         drop_remarks(log);

@@ -506,6 +506,10 @@ static wait_result wait_word(atn_worker *w, uint32_t *word, uint32_t want, bool 
         if (rc == 0 || errno == EAGAIN) {
             seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
             if (seen == want || (or_more && seen >= want)) return WAIT_OK;
+        } else if (errno == ETIMEDOUT) {
+            /* A batch system sends SIGCONT to every process of a job that it ends or resumes: a worker that was stopped
+             * then sleeps for its next command instead, and our own SIGCONT does not wake it. */
+            syscall(SYS_futex, &w->ctl->go, FUTEX_WAKE, 1, NULL, NULL, 0);
         }
         if (has_ended(w)) {
             seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);

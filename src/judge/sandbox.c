@@ -64,10 +64,14 @@ atn_status sandbox_spawn(const char *const *args, const int *fds, int n_fds, pid
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
-    sigset_t none, all;
-    sigemptyset(&none);
+    /* What asks attune to end is not for its workers: a batch system sends it to every process of a job, and a candidate
+     * whose compiler or worker went with it would be said to have crashed. */
+    static const int for_attune[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP};
+    sigset_t blocked, all;
+    sigemptyset(&blocked);
+    for (int i = 0; i < ATN_COUNT(for_attune); i++) sigaddset(&blocked, for_attune[i]);
     sigfillset(&all);
-    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigmask(&attr, &blocked);
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setpgroup(&attr, 0); /* Ctrl-C on the terminal is for attune alone */
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
