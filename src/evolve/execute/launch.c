@@ -65,7 +65,7 @@ void pilot_lost(atn_fleet *f, fleet_pilot *p, const char *why)
     if (was_there) f->counts.lost++;
     if (p->node) p->node->lost += !p->leaving;
     if (was_there && !p->leaving) fleet_note(f, p->cls, "pilot %d on %s is lost: %s", p->index, node, why);
-    if (t) t->losses++;
+    if (t && !p->leaving) t->losses++; /* who was told to go has not been taken down by what it judged */
     p->task = NULL;
     if (!was_there && !f->ever_ready) f->barren++;
     pilot_close(f, p);

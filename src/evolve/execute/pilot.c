@@ -2,6 +2,7 @@
 #include "evolve/execute/pilot.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "evolve/score.h"
 
 enum { BUILDS = 6, FILES_MS = 40 };
+static const double DOUBT_S = 0.1;
 
 typedef struct {
     char key[WIRE_KEY];
@@ -40,8 +42,10 @@ typedef struct {
     int64_t clock; /* counts uses of builds */
     atn_desk *desk;
     json_t *question, *answer;
-    bool leaving, told;
-    double beat_s, heard, sent, leave_at;
+    bool answered; /* what `answer` holds is whole */
+    bool failed;   /* it says that something failed: perhaps this machine's end is all that is behind it */
+    bool told;
+    double beat_s, heard, sent, leave_at, doubt_until;
 } pilot;
 
 static volatile sig_atomic_t terminated;
@@ -92,11 +96,12 @@ static const build_result *built(pilot *p, const json_t *program, atn_error *err
     return &k->built;
 }
 
-static void set_verdict(json_t *o, const char *key, const atn_verdict *v)
+static void set_verdict(pilot *p, json_t *o, const char *key, const atn_verdict *v)
 {
     char *s = verdict_json(v);
     json_object_set_new(o, key, json_string(s));
     free(s);
+    p->failed |= v->reason != ATN_REASON_OK && v->reason != ATN_REASON_SLOWER && v->reason != ATN_REASON_NOT_BETTER;
 }
 
 /* What the last call's ratios were; kept by the controller beside the verdict. */
@@ -167,11 +172,11 @@ static atn_status do_judge(pilot *p, json_t *answer, atn_error *err)
             memset(&confirm, 0, sizeof confirm);
             st = j->compare(j->ctx, &candidate, &incumbent, score_confirm_pairs(&race), true, false, 0, &confirm, err);
             if (st) return st;
-            set_verdict(answer, "confirm", &confirm);
+            set_verdict(p, answer, "confirm", &confirm);
             set_pairs(answer, "confirm_pairs", j);
         }
     }
-    set_verdict(answer, "race", &race);
+    set_verdict(p, answer, "race", &race);
     json_object_set_new(answer, "seconds", json_real(clock_s() - start));
     return ATN_OK;
 }
@@ -188,7 +193,7 @@ static atn_status do_candidate(pilot *p, json_t *answer, atn_error *err)
     memset(&v, 0, sizeof v);
     atn_status st = p->judge->candidate(p->judge->ctx, &candidate, against ? b : NULL, (atn_stage)field_int(q, "upto"),
                                         &v, err);
-    if (!st) set_verdict(answer, "verdict", &v);
+    if (!st) set_verdict(p, answer, "verdict", &v);
     return st;
 }
 
@@ -210,7 +215,7 @@ static atn_status do_compare(pilot *p, json_t *answer, atn_error *err)
     atn_status st = j->compare(j->ctx, &candidate, &incumbent, (int)field_int(q, "pairs"),
                                json_is_true(json_object_get(q, "confirm")), full_size, field_real(q, "seconds"), &v, err);
     if (st) return st;
-    set_verdict(answer, "verdict", &v);
+    set_verdict(p, answer, "verdict", &v);
     set_pairs(answer, "pairs", j);
     if (full_size) json_object_set_new(answer, "cases", wire_cases(j, p->suite.count, true));
     return ATN_OK;
@@ -238,6 +243,7 @@ static atn_status do_build(pilot *p, json_t *answer, atn_error *err)
     const build_result *b = built(p, json_object_get(p->question, "program"), err);
     if (!b) return err->code;
     json_object_set_new(answer, "built", wire_built(b));
+    p->failed = b->reason != ATN_REASON_OK;
     return ATN_OK;
 }
 
@@ -276,6 +282,7 @@ static void answer(void *arg)
     if (st) {
         json_object_set_new(a, "status", json_integer(st));
         json_object_set_new(a, "error", record_text(err.text));
+        p->failed = true;
     }
     p->answer = a;
 }
@@ -312,6 +319,8 @@ static bool heed(pilot *p, json_t *q)
         return go_on;
     }
     p->question = q;
+    p->failed = false;
+    p->doubt_until = 0;
     desk_start(p->desk, answer, p);
     return true;
 }
@@ -320,7 +329,8 @@ static void wait_for_something(pilot *p)
 {
     struct pollfd f[3];
     nfds_t n = 0;
-    int ms = (int)(1000 * (p->sent + p->beat_s - clock_s()));
+    double next = p->answered ? fmin(p->doubt_until, p->sent + p->beat_s) : p->sent + p->beat_s;
+    int ms = (int)(1000 * (next - clock_s()));
     ms = ms < 1 ? 1 : p->link.from && ms > FILES_MS ? FILES_MS : ms > 500 ? 500 : ms;
     f[n++] = (struct pollfd){.fd = desk_fd(p->desk), .events = POLLIN};
     if (p->link.in >= 0) f[n++] = (struct pollfd){.fd = p->link.in, .events = POLLIN};
@@ -328,12 +338,25 @@ static void wait_for_something(pilot *p)
     poll(f, n, ms);
 }
 
+/* Where a machine ends, its processes end one after the other, and a compiler or a candidate that went first has failed only
+ * by that. So a failure waits a moment before it is said, and one found while leaving is not said: it is asked again
+ * elsewhere. */
+static bool believed(pilot *p)
+{
+    if (!p->failed || terminated) return true;
+    if (p->doubt_until <= 0) p->doubt_until = clock_s() + DOUBT_S;
+    return clock_s() >= p->doubt_until;
+}
+
 static void reply(pilot *p)
 {
-    if (p->question && desk_done(p->desk)) {
-        link_send(&p->link, p->answer);
+    if (p->question && !p->answered) p->answered = desk_done(p->desk);
+    if (p->answered && believed(p)) {
+        if (p->failed && terminated) json_decref(p->answer);
+        else link_send(&p->link, p->answer);
         json_decref(p->question);
         p->question = p->answer = NULL;
+        p->answered = false;
         p->sent = clock_s();
     }
     if (clock_s() >= p->sent + p->beat_s) {
@@ -425,6 +448,7 @@ int pilot_run(const pilot_options *o)
     p->beat_s = 2;
     sigemptyset(&a.sa_mask);
     sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGCONT, &a, NULL); /* it was suspended in the midst of something, or is about to be told to end */
     signal(SIGINT, SIG_IGN); /* a Ctrl-C is the controller's: it says goodbye */
     signal(SIGPIPE, SIG_IGN);
     if (desk_open(&p->desk, &err)) {
