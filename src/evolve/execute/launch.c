@@ -205,19 +205,32 @@ void launch_last_words(const atn_fleet *f, char *out, size_t room)
 
 /* ---- the folder ---- */
 
+/* What time it is where the folder lies: its clock may be far from ours, and it is the one that dates the pilots' files. */
+static time_t spool_now(const char *folder)
+{
+    char *path = file_join(folder, ".clock");
+    struct stat s;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    bool told = fd >= 0 && write(fd, "\n", 1) == 1 && fsync(fd) == 0 && fstat(fd, &s) == 0;
+    if (fd >= 0) close(fd);
+    free(path);
+    return told ? s.st_mtime : time(NULL);
+}
+
 /* A pilot that nobody talks to has written its hello and nobody has written to it. */
 void launch_spool(atn_fleet *f)
 {
     if (clock_s() < f->spool_at) return;
     f->spool_at = clock_s() + 1;
     DIR *d = opendir(f->x.spool);
+    time_t now = d ? spool_now(f->x.spool) : 0;
     for (struct dirent *entry; d && (entry = readdir(d));) {
         size_t n = strlen(entry->d_name);
         struct stat s;
         if (n < 5 || strcmp(entry->d_name + n - 4, ".out")) continue;
         char *name = atn_strndup(entry->d_name, n - 4);
         char *base = file_join(f->x.spool, name), *from = atn_format("%s.out", base), *to = atn_format("%s.in", base);
-        bool dead = stat(from, &s) || s.st_uid != geteuid() || time(NULL) - s.st_mtime > SPOOL_DEAD_S;
+        bool dead = stat(from, &s) || s.st_uid != geteuid() || now - s.st_mtime > SPOOL_DEAD_S;
         int fd = dead ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* one controller gets it */
         if (fd >= 0) {
             close(fd);
