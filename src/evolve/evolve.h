@@ -157,6 +157,8 @@ typedef struct {
     atn_error err;
     atn_verdict race, confirm;
     bool has_confirm;
+    bool incumbent_failed; /* then there is no verdict, but why the incumbent failed */
+    atn_verdict incumbent_failure;
     double seconds;
     race_pairs *pairs[2]; /* of race and confirmation; NULL: none. These and `evidence` are freed by who takes them */
     char *evidence;       /* as evolve_judge.evidence */

@@ -104,6 +104,31 @@ static engine_slot *oldest(atn_engine *e)
     return best;
 }
 
+static bool blames(const engine_slot *s)
+{
+    return s->state == SLOT_JUDGED && s->outcome->incumbent_failed;
+}
+
+/* The one it was raced against failed beside it: the next best takes its place, and the candidate is raced again. Only in
+ * its turn, so that a demotion stands between the same two verdicts however early its news came. Where the opponent does
+ * well alone, three failures in a row are taken for one. */
+static atn_status race_again(atn_engine *e, engine_slot *s, atn_error *err)
+{
+    atn_status st = ATN_OK;
+    if (s->against == e->incumbent) {
+        bool demoted = false, last = ++e->judge_failures >= 3;
+        e->incumbent_failure = s->outcome->incumbent_failure;
+        st = engine_demote_failed(e, last, &demoted, err);
+        if (demoted) e->judge_failures = 0;
+        else if (!st && last)
+            st = atn_fail(err, ATN_PROCESS, "program #%lld, the best so far, fails in races and nobody can take its place: %.500s",
+                          (long long)e->incumbent, e->incumbent_failure.evidence);
+    }
+    if (st) return st;
+    s->against = e->incumbent;
+    return trial_begin(e, s, err);
+}
+
 /* Its verdict depends on nothing that is still to come. */
 static bool settles(atn_engine *e, const engine_slot *s)
 {
@@ -119,12 +144,17 @@ atn_status wide_turn(atn_engine *e, bool *idle, atn_error *err)
     if (!st) st = engine_fill(e, idle, err);
     engine_slot *s = st ? NULL : oldest(e);
     while (!st && s && settles(e, s)) {
+        if (blames(s) && !engine_same_code(e, &s->built)) {
+            st = race_again(e, s, err);
+            break;
+        }
         if (next_opponent(e, s) && !engine_same_code(e, &s->built)) {
             st = slot_step(e, s, err);
             break;
         }
         engine_clear_pairs(e);
         st = engine_judge_slot(e, s, s->outcome, err);
+        if (!st) e->judge_failures = 0;
         if (!st && e->o->iterations > 0 && e->counts.evolved >= e->o->iterations) break;
         if (!st) st = engine_fill(e, idle, err);
         s = oldest(e);

@@ -3,7 +3,8 @@
  *     fake_pilot --stdio | --spool DIR
  *
  * FAKE_JUDGE_US: how long a judgement takes. FAKE_NOISY: the node of that name fails its controls. FAKE_MACHINE: makes its
- * machine another class. FAKE_LOSE: dies without a word at the n-th judgement, in the middle of a line. */
+ * machine another class by its compiler, FAKE_ISA by the widest instruction set that it admits to. FAKE_FAILS: from that judgement on good programs fail as incumbents; FAKE_FAILS_ALONE: alone too.
+ * FAKE_LOSE: dies without a word at the n-th judgement, in the middle of a line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,8 @@ static atn_status make(const evolve_options *o, evolve_judge **out, atn_error *e
     f->constant = true;
     f->steps = 0;
     f->judge_us = us ? atoi(us) : 0;
+    if (getenv("FAKE_FAILS")) f->fails_from = atoi(getenv("FAKE_FAILS"));
+    f->fails_alone = getenv("FAKE_FAILS_ALONE") != NULL;
     judged = f->face.candidate;
     f->face.candidate = or_die;
     wire_node_name(name, sizeof name);
@@ -56,8 +59,17 @@ static atn_status make(const evolve_options *o, evolve_judge **out, atn_error *e
     return ATN_OK;
 }
 
+static void limit_isa(const char *isa)
+{
+    atn_machine *m = (atn_machine *)machine_get(); /* found once for the whole process */
+    snprintf(m->isa, sizeof m->isa, "%s", isa);
+    snprintf(m->signature, sizeof m->signature, "%.100s; %s; L1d %lldK L2 %lldK L3 %lldK", m->cpu, isa,
+             (long long)m->l1d_bytes / 1024, (long long)m->l2_bytes / 1024, (long long)m->l3_bytes / 1024);
+}
+
 int main(int argc, char **argv)
 {
+    if (getenv("FAKE_ISA")) limit_isa(getenv("FAKE_ISA"));
     pilot_options o = {.in = 0, .out = 1, .make = make, .grace_s = 1, .silence_s = 5};
     if (argc == 3 && !strcmp(argv[1], "--spool")) o.spool = argv[2];
     else if (argc < 2 || strcmp(argv[argc - 1], "--stdio")) return 2; /* after "worker" where a launcher says so */

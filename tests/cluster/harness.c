@@ -35,6 +35,7 @@ static atn_status proposers(void *ctx, evolve_options *o, atn_error *err)
 static void on_event(void *ctx, const evolve_event *e)
 {
     (void)ctx;
+    if (e->type == EVOLVE_DEMOTED) fprintf(stderr, "demoted: %s\n", e->text);
     if (e->type == EVOLVE_WARNING) fprintf(stderr, "warning: %s\n", e->text);
 }
 

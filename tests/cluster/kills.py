@@ -202,23 +202,41 @@ def noisy_node(reference):
 
 def classes(reference):
     """Two kinds of machine: two runs, two archives, one idea."""
-    launch = f"FAKE_MACHINE=kind$((ATTUNE_SLOT % 2)) {exec_pilot}"
+    launch = f"FAKE_ISA=avx$((ATTUNE_SLOT % 2 ? 2 : 512)) {exec_pilot}"
     counts = finish(start('classes', '--slots', '4', launch=launch, env=slow))
     assert counts['classes'] == 2, counts
     others = os.listdir(os.path.join(top, 'classes', 'machines'))
-    assert len(others) == 1 and 'kind' in others[0], others
+    assert len(others) == 1 and ('avx2' in others[0] or 'avx512' in others[0]), others
     for folder in 'classes', os.path.join('classes', 'machines', others[0]):
         assert judged_once(dump(folder)) == N + 1
         assert os.path.exists(os.path.join(top, folder, 'best', 'best_program.c'))
     import sqlite3
-    immigrants = 0
+    immigrants, isas = 0, set()
     for folder in 'classes', os.path.join('classes', 'machines', others[0]):
         db = sqlite3.connect(os.path.join(top, folder, 'run.db'))
         immigrants += db.execute("select count(*) from proposal where proposer = 'immigrant'").fetchone()[0]
-        compilers = [r[0] for r in db.execute('select distinct compiler from program')]
-        assert db.execute("select count(*) from meta where key = 'identity.compiler'").fetchone()[0] == 1
+        isas.add(db.execute("select value from meta where key = 'isa'").fetchone()[0])
+        # Whoever was raced was raced against somebody of this very archive, who was judged before.
+        strange = db.execute('select count(*) from program a where incumbent > 0 and not exists '
+                             '(select 1 from program b where b.id = a.incumbent and b.seq < a.seq)').fetchone()[0]
+        assert strange == 0, f'{strange} programs of {folder} were raced against a stranger'
         db.close()
     assert immigrants >= 1, 'no champion travelled'
+    assert isas == {'avx2', 'avx512'}, isas
+    # Resumed with the kinds coming in the other order: each goes on where it was.
+    launch = f"sleep 0.$((ATTUNE_SLOT % 2 ? 0 : 3)); FAKE_ISA=avx$((ATTUNE_SLOT % 2 ? 2 : 512)) {exec_pilot}"
+    counts = finish(start('classes', '--slots', '4', n=N + 20, launch=launch, resume=True))
+    for folder in 'classes', os.path.join('classes', 'machines', others[0]):
+        assert judged_once(dump(folder)) == N + 21
+
+
+def incumbent_fails(reference):
+    """The best program turns out to fail beside candidates: the next best takes its place, and a resumed run knows it."""
+    for name, env in ('beside', {}), ('alone', {'FAKE_FAILS_ALONE': '1'}):
+        counts = finish(start(name, '--slots', '2', n=N // 2, env={'FAKE_FAILS': '30', **env}))
+        assert 'demoted: ' in counts['notes'], counts
+        counts = finish(start(name, '--slots', '2', resume=True))
+        assert judged_once(dump(name)) == N + 1, counts
 
 
 def nobody(reference):
@@ -240,7 +258,7 @@ def cmdline(pid):
 
 
 tests = [slots, pilots_killed, pilots_terminated, pilots_silent, broken_lines, controllers_killed, both_killed, spool,
-         noisy_node, classes, nobody]
+         noisy_node, classes, incumbent_fails, nobody]
 only = os.environ.get('KILLS_ONLY')
 failed = 0
 print(f'1..{len(tests)}\n# seed {seed}')

@@ -113,6 +113,15 @@ static void set_pairs(json_t *answer, const char *key, evolve_judge *j)
     race_pairs_free(pairs);
 }
 
+/* What went wrong was neither the machine's fault nor the candidate's. */
+static atn_status blamed(pilot *p, json_t *answer, atn_status st)
+{
+    evolve_judge *j = p->judge;
+    const atn_verdict *v = st == ATN_PROCESS && j->incumbent_failure ? j->incumbent_failure(j->ctx) : NULL;
+    if (v) set_verdict(p, answer, "incumbent_failed", v);
+    return st;
+}
+
 static atn_status do_open(pilot *p, json_t *answer, atn_error *err)
 {
     const json_t *q = p->question, *cases = json_object_get(q, "suite");
@@ -163,7 +172,7 @@ static atn_status do_judge(pilot *p, json_t *answer, atn_error *err)
     } else {
         atn_stage upto = json_is_true(json_object_get(q, "timed")) ? ATN_STAGE_RACE : ATN_STAGE_FULL;
         atn_status st = j->candidate(j->ctx, &candidate, against ? &incumbent : NULL, upto, &race, err);
-        if (st) return st;
+        if (st) return blamed(p, answer, st);
         set_pairs(answer, "race_pairs", j);
         char *evidence = j->evidence && race.correct && race.n_cases ? j->evidence(j->ctx, &candidate, &race) : NULL;
         if (evidence) json_object_set_new(answer, "evidence", json_string(evidence));
@@ -171,7 +180,7 @@ static atn_status do_judge(pilot *p, json_t *answer, atn_error *err)
         if (against && upto == ATN_STAGE_RACE && race.correct && race.promoted) {
             memset(&confirm, 0, sizeof confirm);
             st = j->compare(j->ctx, &candidate, &incumbent, score_confirm_pairs(&race), true, false, 0, &confirm, err);
-            if (st) return st;
+            if (st) return blamed(p, answer, st);
             set_verdict(p, answer, "confirm", &confirm);
             set_pairs(answer, "confirm_pairs", j);
         }

@@ -147,6 +147,9 @@ static bool trial_step(void *ctx, evolve_trial *x, evolve_outcome *out)
         snprintf(out->race.evidence, sizeof out->race.evidence, "%d machines were lost while they judged it", t->losses);
     } else if (!t->reply) {
         out->status = atn_fail(&out->err, t->status ? t->status : ATN_PROCESS, "%s", t->error);
+    } else if (*field_text(t->reply, "incumbent_failed")) {
+        out->incumbent_failed = true;
+        out->status = verdict_from_json(field_text(t->reply, "incumbent_failed"), &out->incumbent_failure, &out->err);
     } else {
         out->status = verdict_from_json(field_text(t->reply, "race"), &out->race, &out->err);
         out->has_confirm = json_object_get(t->reply, "confirm") != NULL;

@@ -139,7 +139,8 @@ static void on_done(atn_fleet *f, fleet_pilot *p, json_t *m)
     bool proof = t->proves != NULL;
     p->task = NULL;
     f->counts.answers++;
-    if (*field_text(m, "error")) {
+    bool blames = t->kind == TASK_JUDGE && *field_text(m, "incumbent_failed"); /* not its machine, but the incumbent */
+    if (*field_text(m, "error") && !blames) {
         t->errors++;
         t->status = field_int(m, "status") ? (atn_status)field_int(m, "status") : ATN_PROCESS;
         snprintf(t->error, sizeof t->error, "%s: %.500s", node->name, field_text(m, "error"));
