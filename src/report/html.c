@@ -383,7 +383,12 @@ static void add_controls(atn_text *t, const run_view *v)
     if (demoted.n) row(t, "demoted", demoted.s);
     text_free(&demoted);
     nodes_text(v->folder, &nodes);
-    if (nodes.n) row(t, "nodes", nodes.s);
+    if (nodes.n) {
+        row(t, "nodes", nodes.s);
+        text_free(&nodes);
+        nodes_cost(v, &nodes);
+        row(t, "cost", nodes.s);
+    }
     text_free(&nodes);
     text_add(t, "</dl>\n");
 }

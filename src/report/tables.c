@@ -208,18 +208,20 @@ static void add_demotions(atn_text *t, const run_view *v)
 
 static void add_nodes(atn_text *t, const run_view *v)
 {
-    atn_text nodes = {0}, others = {0};
+    atn_text nodes = {0}, others = {0}, cost = {0};
     nodes_text(v->folder, &nodes);
     nodes_others(v->folder, &others);
     if (nodes.n) {
         text_add(t, "Nodes     ");
         add_clean(t, nodes.s);
-        text_add(t, "\n");
+        nodes_cost(v, &cost);
+        text_addf(t, "\n          %s\n", cost.s);
     }
     if (others.n)
         text_addf(t, "          other kinds of machine have runs of their own, not to be compared: %s\n", others.s);
     text_free(&nodes);
     text_free(&others);
+    text_free(&cost);
 }
 
 static void add_counts(atn_text *t, const run_view *v)

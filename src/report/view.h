@@ -93,6 +93,7 @@ void proposers_html(atn_text *t, const run_view *v);
 
 /* nodes.c: machines that judged elsewhere, and folders of the same run for other kinds of machine; "" where none. */
 void nodes_text(const char *folder, atn_text *out);
+void nodes_cost(const run_view *v, atn_text *out); /* in slot-hours */
 void nodes_others(const char *folder, atn_text *out);
 
 #endif
