@@ -50,12 +50,19 @@ static void ended(void *ctx, const evolve_options *o, const evolve_result *r, bo
     free(html);
 }
 
-/* The path of this program: what a cluster with a shared file system calls it as well. */
+/* The path of this program, as a shell reads it: what a cluster with a shared file system calls it as well. */
 static char *own_path(void)
 {
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    return n > 0 ? atn_strndup(path, (size_t)n) : atn_strdup("attune");
+    if (n <= 0) return atn_strdup("attune");
+    atn_text t = {0};
+    text_add(&t, "'");
+    for (ssize_t i = 0; i < n; i++)
+        if (path[i] == '\'') text_add(&t, "'\\''");
+        else text_addf(&t, "%c", path[i]);
+    text_add(&t, "'");
+    return t.s;
 }
 
 atn_status elsewhere_run(const elsewhere *x, const evolve_options *o, evolve_result *r, atn_error *err)
