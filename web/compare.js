@@ -61,24 +61,26 @@ views.compare = () => {
     const time = time_axis(...both_runs), la = best_line(0, true, time.unit), lb = best_line(mine, true, time.unit);
     const same = a.run.meta['identity.suite'] === b.run.meta['identity.suite'] &&
                  a.run.meta['identity.initial program'] === b.run.meta['identity.initial program'],
-          machine = a.run.meta['identity.machine'] === b.run.meta['identity.machine'];
+          machine = a.run.meta['identity.machine'] === b.run.meta['identity.machine'],
+          one_kind = machine && a.run.meta['identity.compiler'] === b.run.meta['identity.compiler'];
     const cases = d => new Map(((d.result && d.result[4].cases) || []).map(c => [c.case, c])), ca = cases(a),
           cb = cases(b), both = [...ca.keys() ].filter(k => cb.has(k));
     const line = (name, f) => h('tr', {}, h('th', {scope : 'row'}, name), h('td', {}, f(0)), h('td', {}, f(mine)));
     return nodes(
         title('Compare'), other_runs(others, mine),
-        !same      ? box('Different initial programs or suites',
-                         'Speedups of the two runs are over different things: compare milliseconds, not factors.')
-        : !machine ? box('Different machines', 'Each speedup is over the initial program on its own machine.', true)
-                   : null,
+        !one_kind ? box(machine ? 'Different compilers' : 'Different machines',
+                        'Each speedup is over the initial program on its own kind of machine: they share no scale.', true)
+        : !same   ? box('Different initial programs or suites',
+                        'Speedups of the two runs are over different things: compare milliseconds, not factors.')
+                  : null,
         h('div', {class : 'tiles'}, tile(times(ha.median), `${names[0]}, ${interval(ha.low, ha.high)}`),
           tile(times(hb.median), `${names[1]}, ${interval(hb.low, hb.high)}`),
-          same && machine
+          same && one_kind
               ? tile(gain(ha.median / hb.median - 1),
                      'first against second; ' +
                          (ha.low > hb.high || hb.low > ha.high ? 'intervals apart' : 'within their intervals'))
               : null),
-        Chart.plot({
+        one_kind && Chart.plot({
             title : 'Best so far',
             width : width(),
             height : 320,
@@ -91,7 +93,8 @@ views.compare = () => {
                 {type : 'ref', y : 1, name : 'initial program'}
             ]
         }),
-        both.length ? Chart.strip({
+        !one_kind ? null
+        : both.length ? Chart.strip({
             title : 'Cases of both winners',
             width : width(),
             unit : 'speedup over the initial program',
