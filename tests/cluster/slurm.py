@@ -10,6 +10,7 @@ import json, os, random, shutil, signal, subprocess, sys, tempfile, time
 harness, pilot = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000000
 rng = random.Random(seed)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)) # of a test that takes too long: it cleans up all the same
 here = os.path.dirname(os.path.abspath(__file__))
 top = tempfile.mkdtemp(prefix='attune-slurm-', dir='/tmp')
 slurm = os.path.join(top, 'slurm')
