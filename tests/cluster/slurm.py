@@ -154,6 +154,25 @@ def pilots_and_controller_killed(reference):
     same('both', reference)
 
 
+def login_node_dies(reference):
+    """Controller and sruns go at once, without a word: the jobs that Slurm keeps for them end all the same."""
+    p = start('login')
+    time.sleep(2.5)
+    sruns = [pid for pid, (_, c) in table().items() if 'srun ' in c and '--job-name=attune' in c and ours(pid)]
+    assert p.poll() is None and len(sruns) >= 4, f'{len(sruns)} sruns'
+    p.send_signal(signal.SIGSTOP) # it must not start new ones
+    for pid in sruns:
+        os.kill(pid, signal.SIGKILL)
+    p.kill()
+    p.communicate()
+    jobs = lambda: subprocess.run(['squeue', '-h', '-n', 'attune', '-t', 'RUNNING,PENDING'], capture_output=True, text=True,
+                                  env=env).stdout
+    deadline = time.time() + 60
+    while jobs() and time.time() < deadline:
+        time.sleep(0.5)
+    assert not jobs(), jobs()
+
+
 def batch(reference):
     """An array job of pilots, for sites that forbid long srun: they meet the controller in a folder."""
     mail, script = os.path.join(top, 'mail'), os.path.join(top, 'pilots.sbatch')
@@ -184,7 +203,7 @@ try:
     if r.returncode:
         print(r.stdout.strip() or f'skip: slurm_up.sh ended with {r.returncode}')
         sys.exit(77 if r.returncode == 77 else 1)
-    tests = [nodes_killed, pilots_and_controller_killed, batch, gpus_counted]
+    tests = [nodes_killed, pilots_and_controller_killed, login_node_dies, batch, gpus_counted]
     print(f'1..{len(tests)}\n# seed {seed}', flush=True)
     reference = undisturbed()
     for i, t in enumerate(tests, 1):

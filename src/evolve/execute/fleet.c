@@ -166,8 +166,7 @@ void fleet_close(atn_fleet *f)
         pilot_tell(f, p, json_pack("{s:s}", "t", "bye"));
         if (p->link.in >= 0) epoll_ctl(f->epoll, EPOLL_CTL_DEL, p->link.in, NULL);
         link_close(&p->link);
-        launch_let_die(f, p->pid, p->state == PILOT_STARTING ? 0 : 2);
-        p->pid = 0;
+        launch_let_die(f, p, p->state == PILOT_STARTING ? 0 : 2);
     }
     for (double until = clock_s() + 5; f->n_dying && clock_s() < until; launch_reap(f, false)) poll(NULL, 0, 20);
     launch_reap(f, true);

@@ -64,6 +64,7 @@ struct fleet_pilot {
     atn_link link;
     pid_t pid;
     char *host, name[128];
+    char job[24]; /* of Slurm, where the pilot is a job of its own; "" */
     atn_machine machine;
     fleet_node *node;
     int cls;
@@ -76,8 +77,9 @@ struct fleet_pilot {
 
 typedef struct {
     pid_t pid;
+    char job[24];
     double term_at, kill_at;
-    bool told;
+    bool told, cancels; /* cancels: it is no launcher, but ends the job of one */
 } dying_process;
 
 typedef struct {
@@ -146,7 +148,8 @@ void pilot_lost(atn_fleet *f, fleet_pilot *p, const char *why); /* its question 
 atn_status launch_slots(atn_fleet *f, atn_error *err);
 void launch_spool(atn_fleet *f); /* takes in who waits in the folder */
 void launch_reap(atn_fleet *f, bool now);
-void launch_let_die(atn_fleet *f, pid_t pid, double patience);
+void launch_let_die(atn_fleet *f, fleet_pilot *p, double patience); /* its launcher */
+bool launch_makes_jobs(const atn_fleet *f); /* each pilot is a job of its own */
 void launch_last_words(const atn_fleet *f, char *out, size_t room); /* of a launcher that failed */
 
 /* talk.c */

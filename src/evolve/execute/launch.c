@@ -23,23 +23,56 @@ static const double SPOOL_DEAD_S = 120; /* a pilot that waits says so every few 
 
 /* ---- ends ---- */
 
+bool launch_makes_jobs(const atn_fleet *f)
+{
+    return !strcmp(f->x.kind, "slurm") && !getenv("SLURM_JOB_ID");
+}
+
+/* A job outlives an srun that is killed, and is charged until its time limit. */
+static void cancel_job(atn_fleet *f, const char *job)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        execlp("scancel", "scancel", "-Q", job, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0) return;
+    f->dying = atn_realloc(f->dying, (size_t)(f->n_dying + 1) * sizeof *f->dying);
+    f->dying[f->n_dying++] = (dying_process){.pid = pid, .kill_at = clock_s() + 30, .told = true, .cancels = true};
+}
+
 void launch_reap(atn_fleet *f, bool now)
 {
     for (int i = 0; i < f->n_dying; i++) {
         dying_process *d = &f->dying[i];
         double t = clock_s();
-        if (now || t > d->kill_at) kill(-d->pid, SIGKILL);
+        bool end = now || t > d->kill_at;
+        if (end && d->job[0]) {
+            char job[sizeof d->job];
+            memcpy(job, d->job, sizeof job);
+            d->job[0] = 0;
+            cancel_job(f, job);
+            d = &f->dying[i]; /* moved */
+        }
+        bool leave = now && d->cancels; /* it ends by itself after us */
+        if (end && !leave) kill(-d->pid, SIGKILL);
         else if (!d->told && t > d->term_at) kill(-d->pid, SIGTERM), d->told = true;
-        if (waitpid(d->pid, NULL, now ? 0 : WNOHANG) == 0) continue;
+        if (!leave && waitpid(d->pid, NULL, now ? 0 : WNOHANG) == 0) continue;
         f->dying[i--] = f->dying[--f->n_dying];
     }
 }
 
-void launch_let_die(atn_fleet *f, pid_t pid, double patience)
+void launch_let_die(atn_fleet *f, fleet_pilot *p, double patience)
 {
-    if (pid <= 0) return;
-    f->dying = atn_realloc(f->dying, (size_t)(f->n_dying + 1) * sizeof *f->dying);
-    f->dying[f->n_dying++] = (dying_process){pid, clock_s() + patience, clock_s() + patience + 4, false};
+    if (p->pid > 0) {
+        dying_process d = {.pid = p->pid, .term_at = clock_s() + patience, .kill_at = clock_s() + patience + 4};
+        memcpy(d.job, p->job, sizeof d.job);
+        f->dying = atn_realloc(f->dying, (size_t)(f->n_dying + 1) * sizeof *f->dying);
+        f->dying[f->n_dying++] = d;
+    }
+    p->pid = 0;
+    p->job[0] = 0;
 }
 
 void pilot_close(atn_fleet *f, fleet_pilot *p)
@@ -49,8 +82,7 @@ void pilot_close(atn_fleet *f, fleet_pilot *p)
     if (p->watched) epoll_ctl(f->epoll, EPOLL_CTL_DEL, p->link.out, NULL);
     p->watched = false;
     link_close(&p->link);
-    launch_let_die(f, p->pid, 0);
-    p->pid = 0;
+    launch_let_die(f, p, 0);
     if (p->node) p->node->pilots--;
     p->node = NULL;
     wire_texts_free(&p->sent);
@@ -96,7 +128,7 @@ static char *command_of(const atn_fleet *f, const fleet_pilot *p)
     const char *worker = x->worker ? x->worker : "attune", *more = x->launch ? x->launch : "";
     if (!strcmp(x->kind, "slurm"))
         return atn_format("exec srun -Q -u -N1 -n1 --job-name=attune %s %s %s worker --stdio",
-                          getenv("SLURM_JOB_ID") ? "--exact --kill-on-bad-exit=0" : "", more, worker);
+                          launch_makes_jobs(f) ? "" : "--exact --kill-on-bad-exit=0", more, worker);
     if (!strcmp(x->kind, "ssh"))
         return atn_format("exec ssh -oBatchMode=yes -oServerAliveInterval=5 -oServerAliveCountMax=3 %s %s %s worker --stdio",
                           more, p->host, worker);

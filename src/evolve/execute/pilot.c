@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ typedef struct {
     bool answered; /* what `answer` holds is whole */
     bool failed;   /* it says that something failed: perhaps this machine's end is all that is behind it */
     bool told;
+    bool own_job, deserted;
     double beat_s, heard, sent, leave_at, doubt_until;
 } pilot;
 
@@ -131,6 +133,7 @@ static atn_status do_open(pilot *p, json_t *answer, atn_error *err)
         st = suite_add_case(&p->suite, json_string_value(json_array_get(cases, i)), err);
     if (st) return st;
     p->cc = *field_text(q, "cc") ? atn_strdup(field_text(q, "cc")) : NULL;
+    p->own_job = json_is_true(json_object_get(q, "own_job"));
     p->options.suite = &p->suite;
     p->options.threads = (int)field_int(q, "threads");
     p->options.tolerance = field_real(q, "tolerance");
@@ -394,9 +397,12 @@ static int talk(pilot *p)
         link_read(&p->link);
         while ((q = link_next(&p->link)))
             if (!heed(p, q)) return 0;
-        if (p->link.ended) return 3;
+        if ((p->deserted = p->link.ended)) return 3;
         bool waits = p->link.from && !p->judge && !p->question; /* in a folder nobody may have come yet */
-        if (!waits && clock_s() > p->heard + silence) return 3;
+        if (!waits && clock_s() > p->heard + silence) {
+            p->deserted = true;
+            return 3;
+        }
     }
     for (double until = clock_s() + 1; link_due(&p->link) && clock_s() < until;) {
         link_flush(&p->link);
@@ -448,6 +454,19 @@ static int talk_by_files(pilot *p)
     return rc;
 }
 
+/* Where the machine of the controller went down, and with it the srun that holds this job, the job would be charged until
+ * its time limit, although nothing runs in it. */
+static void end_job(void)
+{
+    const char *job = getenv("SLURM_JOB_ID");
+    pid_t pid = job && *job ? fork() : -1;
+    if (pid == 0) {
+        execlp("scancel", "scancel", "-Q", job, (char *)NULL);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+}
+
 int pilot_run(const pilot_options *o)
 {
     pilot *p = atn_alloc(sizeof *p);
@@ -471,6 +490,7 @@ int pilot_run(const pilot_options *o)
         link_pipes(&p->link, o->in, o->out);
         rc = talk(p);
     }
+    if (p->deserted && p->own_job && !o->spool) end_job();
     if (p->question) _exit(rc);
     desk_close(p->desk, false);
     clear(p);

@@ -46,9 +46,12 @@ static void on_hello(atn_fleet *f, fleet_pilot *p, const json_t *m)
         refuse(f, p, why);
         return;
     }
+    const char *job = field_text(m, "slurm_job");
+    bool own = launch_makes_jobs(f) && *job && strspn(job, "0123456789") == strlen(job);
+    snprintf(p->job, sizeof p->job, "%s", own ? job : "");
     p->state = PILOT_OPENING;
-    json_t *q = json_pack("{s:s,s:O,s:i,s:f,s:b,s:f}", "t", "open", "suite", f->suite, "threads", f->o->threads,
-                          "tolerance", f->o->tolerance, "unsafe", f->o->unsafe, "beat_s", f->x.beat_s);
+    json_t *q = json_pack("{s:s,s:O,s:i,s:f,s:b,s:f,s:b}", "t", "open", "suite", f->suite, "threads", f->o->threads,
+                          "tolerance", f->o->tolerance, "unsafe", f->o->unsafe, "beat_s", f->x.beat_s, "own_job", own);
     if (f->o->cc) json_object_set_new(q, "cc", record_text(f->o->cc));
     pilot_tell(f, p, q);
 }
