@@ -18,6 +18,7 @@ LEFT_OUT = (
     (r"^tools/peers/install\b", "downloads 3 GB"),
     (r"^\./attune bench\b", "needs the peers that the network brings"),
     (r"^git clone\b", "needs the network"),
+    (r"\bllama-cli\b", "needs llama.cpp and a model: tests/models/t_recipes.py runs it"),
     (r"\b(sudo|apt-get|meson install)\b", "changes the system"),
 )
 UNTIL_STOPPED = r"^\./attune serve\b(?!.*--static)"  # ends by Ctrl-C, with 0 or 130

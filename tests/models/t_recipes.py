@@ -41,4 +41,8 @@ for title, (package, question) in ASKED.items():
             calls = json.load(open(report))["calls"] if os.path.exists(report) else 0
             check(calls == 30, f"'{title}': {calls} calls")
 check("GGML_BACKEND_PATH=" in blocks.get(("llama.cpp", "sh"), ""), "the line for llama-cli (t_llama runs it in xllamacpp)")
+readme = open(os.path.join(ROOT, "README.md")).read().split("## Into models", 1)[-1].split("\n## ", 1)[0]
+shown = re.findall(r"```\w+\n(.*?)```", readme, re.S)
+check(len(shown) == 3 and all(any(b.strip() in body for body in blocks.values()) for b in shown),
+      "README shows these three recipes, word for word")
 finish()
