@@ -24,4 +24,4 @@ run bench --case "f32 h9/2 s64 d64";                            exits 2; says "h
 run bench --suite rubbish;                                      exits 2; says "rubbish"
 run bench missing.c --against attune;                           exits 2; says "missing.c"
 run bench --threads -3;                                         exits 2; says "threads"
-run bench --kernel nonsense --case "f32 h1 s8 d64" --against none;  exits 1; says "nonsense"
+run bench --kernel nonsense --case "f32 h1 s8 d64" --against none;  exits 2; says "nonsense"
