@@ -139,7 +139,7 @@ atn_status peer_open(atn_peer *p, const atn_problem *q, int threads, const char 
     const char *why = json_string_value(json_object_get(a, "why")), *version = json_string_value(json_object_get(a, "version"));
     const char *note = json_string_value(json_object_get(a, "note"));
     if (!json_is_true(json_object_get(a, "ok"))) s = atn_fail(err, ATN_UNSUPPORTED, "%s", why ? why : "refused");
-    snprintf(p->version, sizeof p->version, "%s", version ? version : "");
+    if (version) snprintf(p->version, sizeof p->version, "%s", version); /* who declines a case says none */
     snprintf(p->note, sizeof p->note, "%s", note ? note : "");
     json_decref(a);
     return s;
