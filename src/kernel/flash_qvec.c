@@ -58,6 +58,7 @@ typedef struct {
     int all_lo, all_hi;              /* keys that every lane may see */
     int vlo[QV], vhi[QV], alo[QV], ahi[QV]; /* the same per vector */
     int fresh;                       /* no tile added yet */
+    mask_span seen;                  /* what the mask leaves of the tile at hand */
     vf m[QV], l[QV];
     vf alpha[QV];                    /* what the tile at hand rescales O by */
     int32_t lane_lo[BQ], lane_hi[BQ]; /* ascending; empty where lo > hi */
@@ -487,6 +488,9 @@ static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, fl
                 t[c] = vf_sel((vi)(keep != 0), vf_zero(), vf_splat(-VF_INF));
             }
         }
+        vi changes = vi_splat(0);
+        for (int c = 0; c < VL; c++) changes |= (vi)t[c];
+        if (!mask_any(changes)) continue;                        /* keys that every row sees, beside the edge */
         vf_transpose(t);
         float *at = s + j * BQ + v * VL;
         for (int e = 0; e < w; e++) {                            /* -inf wins over NaN */
@@ -704,6 +708,25 @@ NOINLINE void pack_v(const char *from, int64_t stride, int dtype, int n, int Dv,
     else pack_v_as(ATN_BF16, from, stride, n, Dv, to, vrows);
 }
 
+/* What the mask leaves of the keys [j0, j1) to each block, and how many of them to any: of a causal order or a padded
+ * cache that comes as a mask, only tiles that are neither open nor shut cost more. Rows of heads that share a mask
+ * follow each other. */
+static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int j1)
+{
+    int elem = a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2, n = j1 - j0, any = 0;
+    for (int i = 0; i < count; i++) {
+        block *x = blocks + i;
+        x->seen = (mask_span){n, 0, 1};
+        for (int c = x->rows - 1; c >= 0; c--) {
+            if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
+            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * elem, a->mask.dtype, n);
+            if (x->seen.lo == 0 && x->seen.hi == n && !x->seen.plain) break;
+        }
+        any = MAX(any, x->seen.hi);
+    }
+    return any;
+}
+
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)phase, (void)shared;
@@ -731,9 +754,11 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
         open_block(a, x, b, kvh);
         lo = MIN(lo, x->lo), hi = MAX(hi, x->hi);
     }
-    int edited = a->softcap > 0 || a->alibi || a->mask.ptr;
-    for (int j0 = lo; j0 <= hi; j0 += BK) {
-        int j1 = MIN(j0 + BK, hi + 1), groups = (j1 - j0 + KU - 1) / KU;
+    int edited = a->softcap > 0 || a->alibi;
+    for (int j0 = lo, after; j0 <= hi; j0 = after) {
+        after = MIN(j0 + BK, hi + 1);
+        int j1 = a->mask.ptr ? j0 + look_at_mask(a, blocks, count, j0, after) : after, groups = (j1 - j0 + KU - 1) / KU;
+        if (j1 == j0) continue;
         tile t = {k + j0 * a->k.sr, v + j0 * a->v.sr, a->k.sr, a->v.sr, y.k_packed, y.v_packed, j0, j1, j0, j1, &soon};
         if (y.k_packed) {
             pack_k(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, kp);
@@ -743,20 +768,21 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
             pack_v(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, vp, y.vrows);
             t.v = (const char *)vp, t.vs = (int64_t)y.vrows * PU * 4;
         }
-        soon.k = k + j1 * a->k.sr, soon.v = v + j1 * a->v.sr, soon.left = MIN(BK, hi + 1 - j1);
+        soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
         soon.at_once = (soon.left + count * groups - 1) / (count * groups);
         for (int i = 0; i < count; i++) {
             block *x = blocks + i;
             t.j0 = MAX(j0, x->lo), t.j1 = MIN(j1, x->hi + 1);
+            if (a->mask.ptr) t.j0 = MAX(t.j0, j0 + x->seen.lo), t.j1 = MIN(t.j1, j0 + x->seen.hi);
             if (t.j0 >= t.j1) continue;
             int own = (t.j1 - t.j0 + KU - 1) / KU;
-            if (PREFETCH > 2 && j1 > x->hi)
+            if (PREFETCH > 2 && after > x->hi)
                 soon.out = x->out, soon.out_left = x->rows, soon.out_at_once = (x->rows + own - 1) / own;
             if (PREFETCH > 2 && i + 1 < count && x[1].fresh)
                 soon.q = x[1].q, soon.q_left = x[1].rows, soon.q_at_once = (x[1].rows + own - 1) / own;
             if (x->fresh) load_q(a, x, qt + i * qsize);
             int whole = !y.k_packed || ((t.j0 - j0) % KU == 0 && (t.j1 == j1 || (t.j1 - j0) % KU == 0));
-            if (!edited && whole && t.j0 >= x->all_lo && t.j1 - 1 <= x->all_hi)
+            if (!edited && (!a->mask.ptr || x->seen.plain) && whole && t.j0 >= x->all_lo && t.j1 - 1 <= x->all_hi)
                 full_tile(a, x, &t, qt + i * qsize, o + i * osize, st);
             else
                 edge_tile(a, x, &t, qt + i * qsize, o + i * osize, st);
