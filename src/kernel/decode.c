@@ -497,14 +497,14 @@ static void close_row(const atn_args *a, const row_state *x, int b, float m, flo
     }
 }
 
-/* Whether the mask forbids keys [j0, j0 + n) to every row. Rows of heads that share a mask follow each other. */
-static int forbidden(const atn_args *a, const row_state *rows, int n_rows, int j0, int n)
+/* What the mask leaves of the keys [j0, j0 + n) to any row. Rows of heads that share a mask follow each other. */
+static mask_span look(const atn_args *a, const row_state *rows, int n_rows, int j0, int n)
 {
     mask_span left = {n, 0, 0};
-    for (int r = 0; r < n_rows && left.hi == 0; r++)
+    for (int r = 0; r < n_rows && (left.lo > 0 || left.hi < n); r++)
         if (r == 0 || rows[r].mask != rows[r - 1].mask)
             mask_look(&left, rows[r].mask + (int64_t)j0 * elem_of(a->mask.dtype), a->mask.dtype, n);
-    return left.hi == 0;
+    return left;
 }
 
 /* One kv head of a task: where it begins in K, V, scratch and the task's part of shared. */
@@ -537,7 +537,7 @@ static void one_tile(const atn_args *a, const layout *y, const one_head *x, int 
     float alpha[ROWS_MAX];
     const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
     const ahead vx = {v, a->v.sr, a->Dv * elem_of(a->v.dtype) / 64}, kx = {next, a->k.sr, next_lines};
-    if (a->mask.ptr && forbidden(a, x->rows, y->rows, j0, n)) return;
+    if (a->mask.ptr && look(a, x->rows, y->rows, j0, n).hi == 0) return;
     if (y->kpairs) scores_pairs(a, y, n, k, x->q, s, &vx);
     else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &vx);
     else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &vx);
@@ -588,6 +588,10 @@ static void one_split(const atn_args *a, const atn_plan *p, int task, char *shar
     int lo = a->Skv, hi = -1, exact = !a->mask.ptr;                  /* the same for each head */
     for (int r = 0; r < y.rows; r++) lo = MIN(lo, x.rows[r].lo), hi = MAX(hi, x.rows[r].hi);
     for (int r = 0; r < y.rows; r++) exact &= x.rows[r].lo == lo && x.rows[r].hi == hi;
+    if (a->mask.ptr && lo <= hi) {                                   /* the empty end of a cache is nobody's share */
+        mask_span left = look(a, x.rows, heads * y.rows, lo, hi + 1 - lo);
+        hi = lo + left.hi - 1, lo += MIN(left.lo, left.hi);
+    }
     int all = MAX(hi + 1 - lo, 0), begin = lo + (int)((int64_t)all * split / splits);
     int end = lo + (int)((int64_t)all * (split + 1) / splits);
 
