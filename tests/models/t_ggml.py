@@ -14,31 +14,13 @@ if not os.path.exists(PLUGIN):
 need("xllamacpp")
 from attune._library import Counts
 
-site = os.path.dirname(importlib.util.find_spec("xllamacpp").origin)
-ggml = ctypes.CDLL(os.path.join(site, "xllamacpp.abi3.so"))
+sys.path.append(os.path.join(ROOT, "tools", "peers"))
+import ggml_functions
+from ggml_functions import BF16, F16, F32, Q8_0, InitParams
+
+ggml = ggml_functions.load()
 plugin = ctypes.CDLL(PLUGIN)
-P, I, L, F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
-for name, answer, asked in (
-        ("ggml_backend_load", P, [ctypes.c_char_p]), ("ggml_init", P, None), ("ggml_free", None, [P]),
-        ("ggml_new_tensor_4d", P, [P, I, L, L, L, L]), ("ggml_permute", P, [P, P, I, I, I, I]), ("ggml_get_data", P, [P]),
-        ("ggml_nbytes", ctypes.c_size_t, [P]), ("ggml_flash_attn_ext", P, [P, P, P, P, P, F, F, F]),
-        ("ggml_flash_attn_ext_add_sinks", None, [P, P]), ("ggml_flash_attn_ext_set_prec", None, [P, I]),
-        ("ggml_new_graph", P, [P]), ("ggml_build_forward_expand", None, [P, P]), ("ggml_cpu_init", None, []),
-        ("ggml_graph_compute_with_ctx", I, [P, P, I]),
-        ("ggml_quantize_chunk", ctypes.c_size_t, [I, P, P, L, L, L, P])):
-    f = getattr(ggml, name)
-    f.restype = answer
-    if asked is not None:
-        f.argtypes = asked
-
-
-class InitParams(ctypes.Structure):
-    _fields_ = [("mem_size", ctypes.c_size_t), ("mem_buffer", P), ("no_alloc", ctypes.c_bool)]
-
-
-ggml.ggml_init.argtypes = [InitParams]
-F32, F16, Q8_0, BF16, PRECISE = 0, 1, 8, 30, 10
-ggml.ggml_cpu_init()
+PRECISE = 10                           # enum ggml_prec
 check(bool(ggml.ggml_backend_load(PLUGIN.encode())), "ggml takes the plug-in")
 
 
@@ -60,12 +42,7 @@ def rounded(a, kind):
 
 
 def tensor(context, a, kind, shape):
-    """A ggml tensor of numpy's shape (slowest first) holding the bytes of a."""
-    t = ggml.ggml_new_tensor_4d(context, kind, *reversed(shape))
-    a = np.ascontiguousarray(a)
-    assert a.nbytes == ggml.ggml_nbytes(t)
-    ctypes.memmove(ggml.ggml_get_data(t), a.ctypes.data, a.nbytes)
-    return t
+    return ggml_functions.tensor(ggml, context, np.ascontiguousarray(a), kind, shape)
 
 
 def slopes(heads, bias):
@@ -76,14 +53,14 @@ def slopes(heads, bias):
 
 class Case:
     def __init__(self, name, B=1, Hq=9, Hkv=3, Sq=1, Skv=256, D=64, Dv=0, kv=F16, mask="causal", bias=0.0, softcap=0.0,
-                 sinks=False, threads=2, window=0, taken=True, spread=1.0):
+                 sinks=False, threads=2, window=0, empty=0, taken=True, spread=1.0):
         self.__dict__.update(locals())
         Dv = self.Dv = Dv or D
         r = np.random.default_rng(len(name) + Sq + Skv)
         self.scale = D ** -0.5
         q, k, v = (spread * r.standard_normal((B, Sq, Hq, D)), r.standard_normal((B, Skv, Hkv, D)), r.standard_normal((B, Skv, Hkv, Dv)))
         (self.q, self.exact_q), (self.k, self.exact_k), (self.v, self.exact_v) = rounded(q, F32), rounded(k, kv), rounded(v, kv)
-        i, j = np.arange(Sq)[:, None] + Skv - Sq, np.arange(Skv)[None]
+        i, j = np.arange(Sq)[:, None] + Skv - empty - Sq, np.arange(Skv)[None]  # llama.cpp's cache ends in empty cells
         keep = (j <= i) & ((j > i - window) if window else True)
         if mask == "holes":     # a cache whose cells are in no order, empty ones among them; a row that sees nothing
             keep = r.random((Sq, Skv)) < 0.5
@@ -140,6 +117,8 @@ CASES = [
     Case("decode"), Case("decode, one thread", threads=1, Skv=1024), Case("decode, four threads", threads=4, Skv=1024),
     Case("prefill", Sq=77, Skv=256), Case("prefill, no mask", Sq=33, Skv=70, mask=None), Case("one key", Skv=1),
     Case("cells in no order, a row that sees none", Sq=20, Skv=300, mask="holes"), Case("decode with holes", Skv=1280, mask="holes"),
+    Case("16 tokens in a cache of 256 cells", Sq=16, empty=240), Case("decode, 900 empty cells", Skv=2048, empty=900),
+    Case("half of a long prompt", Sq=260, Skv=640, empty=100), Case("a window, empty cells", Sq=3, Skv=1280, window=200, empty=130),
     Case("three streams", B=3, Sq=5, Skv=256, mask="streams"), Case("heads of 128", Hq=8, Hkv=2, Sq=17, D=128),
     Case("heads of 256, decode", Hq=4, Hkv=1, D=256, Skv=512), Case("heads of 192 and 128", Hq=4, Hkv=4, Sq=9, D=192, Dv=128),
     Case("heads of 80", Hq=4, Hkv=4, Sq=9, D=80), Case("bf16", kv=BF16, Sq=40), Case("bf16, decode", kv=BF16, Skv=1024),

@@ -17,6 +17,9 @@ import time
 
 import numpy as np
 
+sys.dont_write_bytecode = True         # an installed folder stays as it was installed
+import ggml_functions
+
 HALF = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
 SIZE = {"f32": 4, "f16": 2, "bf16": 2}
 
@@ -101,57 +104,28 @@ class Torch:
 
 class Ggml:
     """flash_attn_ext of the ggml inside xllamacpp, through its exported C functions."""
-    TYPE = {"f32": 0, "f16": 1, "bf16": 30}
+    TYPE = {"f32": ggml_functions.F32, "f16": ggml_functions.F16, "bf16": ggml_functions.BF16}
 
     def __init__(self, x):
-        import glob
-        import importlib.util
-        where = importlib.util.find_spec("xllamacpp").submodule_search_locations[0]
-        self.g = g = ctypes.CDLL(glob.glob(os.path.join(where, "xllamacpp*.so"))[0])
+        self.g = g = ggml_functions.load()
         p = x.p
         if p["dtype"] != "f32":
             raise NotImplementedError("ggml's q is f32")
-        vp, i64, f32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-        for name, result, args in [
-            ("ggml_init", vp, None), ("ggml_new_tensor_4d", vp, [vp, ctypes.c_int] + [i64] * 4), ("ggml_get_data", vp, [vp]),
-            ("ggml_flash_attn_ext", vp, [vp] * 5 + [f32] * 3), ("ggml_new_graph", vp, [vp]), ("ggml_build_forward_expand", None, [vp, vp]),
-            ("ggml_version", ctypes.c_char_p, []),
-        ]:
-            f = getattr(g, name)
-            f.restype = result
-            if args is not None:
-                f.argtypes = args
-
-        class Params(ctypes.Structure):
-            _fields_ = [("size", ctypes.c_size_t), ("buffer", vp), ("no_alloc", ctypes.c_bool)]
-        g.ggml_init.argtypes = [Params]
-        g.ggml_cpu_init()
         bytes_all = sum(int(np.prod(s)) * 4 for s in x.shape.values()) + p["Sq"] * p["Skv"] * 2 + (512 << 20)
-        c = g.ggml_init(Params(bytes_all, None, False))
-        tensor = {}
-        for n in "qkv":
-            b, h, s, d = x.shape[n]
-            kind = "f32" if n == "q" else p["kv"]
-            tensor[n] = g.ggml_new_tensor_4d(c, self.TYPE[kind], d, s, h, b)
-            a = np.ascontiguousarray(x.array(n))
-            ctypes.memmove(g.ggml_get_data(tensor[n]), a.ctypes.data, a.nbytes)
+        c = g.ggml_init(ggml_functions.InitParams(bytes_all, None, False))
+        make = lambda a, kind, shape: ggml_functions.tensor(g, c, np.ascontiguousarray(a), kind, shape)
+        q, k, v = (make(x.array(n), self.TYPE["f32" if n == "q" else p["kv"]], x.shape[n]) for n in "qkv")
         mask = None
         if p["causal"] and p["Sq"] > 1:
-            mask = g.ggml_new_tensor_4d(c, 1, p["Skv"], p["Sq"], 1, 1)
             i, j = np.arange(p["Sq"])[:, None], np.arange(p["Skv"])[None]
-            m = np.where(j <= i + p["Skv"] - p["Sq"], 0, -np.inf).astype(np.float16)
-            ctypes.memmove(g.ggml_get_data(mask), m.ctypes.data, m.nbytes)
-        self.out = g.ggml_flash_attn_ext(c, tensor["q"], tensor["k"], tensor["v"], mask, p["scale"], 0.0, 0.0)
+            open_ = j <= i + p["Skv"] - p["Sq"]
+            mask = make(np.where(open_, 0, -np.inf).astype(np.float16), ggml_functions.F16, (1, 1, p["Sq"], p["Skv"]))
+        self.out = g.ggml_flash_attn_ext(c, q, k, v, mask, p["scale"], 0.0, 0.0)
         self.graph = g.ggml_new_graph(c)
         g.ggml_build_forward_expand(self.graph, self.out)
         self.x = x
         self.version = f"ggml {g.ggml_version().decode()} (xllamacpp wheel)"
         self.note = "x86-64-v3 build: no AVX-512"
-
-        class Plan(ctypes.Structure):      # struct ggml_cplan; the spare words absorb fields that newer builds append
-            _fields_ = [("work_size", ctypes.c_size_t), ("work", vp), ("threads", ctypes.c_int), ("pool", vp), ("spare", vp * 8)]
-        g.ggml_graph_plan.restype, g.ggml_graph_plan.argtypes = Plan, [vp, ctypes.c_int, vp]
-        g.ggml_graph_compute.argtypes = [vp, ctypes.POINTER(Plan)]
         self.plan = g.ggml_graph_plan(self.graph, x.threads, None)
         self.work = ctypes.create_string_buffer(self.plan.work_size + 64)
         self.plan.work = ctypes.addressof(self.work)
