@@ -45,7 +45,8 @@ int cmd_workloads(const atn_cli *c)
 {
     static const char *const given[] = {"model",      "runtime",    "evolved-program", "rounds",
                                         "new-tokens", "max-prompt", "prompt-tokens",   "generate",
-                                        "prompt",     "threads",    "svg",             "only"};
+                                        "prompt",     "threads",    "svg",             "only",
+                                        "layers"};
     const char *argv[ARGUMENTS];
     char *python, *path;
     atn_error err = {0};

@@ -43,7 +43,12 @@ def mlx_families():
                 outs = [model(ids[:, :40], cache=cache)] + [model(ids[:, i:i + 1], cache=cache) for i in range(40, 48)]
                 return np.array(mx.concatenate(outs, axis=1).astype(mx.float32))
             want = run()
-            am.patch(model)
+            am.patch(model, least_work=200_000)  # 2 * 6 * 40 * 40 * 32 is 0.6 million: the prompt
+            run()
+            r = am.patch_report(model)
+            check(r["calls"] == 2 and r["left_to_host"] == 16, f"mlx {name}: decoding is left to mlx")
+            am.unpatch(model)
+            am.patch(model, least_work=0)
             got, r = run(), am.patch_report(model)
             am.unpatch(model)
             k = am.kl(want, got)

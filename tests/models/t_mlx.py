@@ -20,6 +20,19 @@ from attention_integration import load_and_patch_model  # the seed's three lines
 from attune import mlx as am
 
 model, tokenizer = load_and_patch_model(model_path=folder, evolved_program_path=PLAIN)
+ids = tokenizer.encode(TEXT)
+few, enough = mx.array(ids[:8])[None], mx.array(ids[:32])[None]
+small = np.array(model(few))
+r = am.patch_report(model)
+check(r["calls"] == r["fallbacks"] == 0 and r["left_to_host"] == 30 and {l["left_to_host"] for l in r["layers"]} == {1},
+      "calls too small to win are left to mlx, and counted")
+am.enable(model, False)
+check(np.array_equal(small, np.array(model(few))), "bit for bit what mlx computes unpatched")
+am.enable(model)
+mx.eval(model.model(enough))
+r = am.patch_report(model)
+check(r["evolved_calls"] == r["calls"] == r["left_to_host"] == 30, "32 tokens are attune's")
+am.set_least_work(model, 0)
 text = generate(model, tokenizer, "Write a Python function:", max_tokens=4)
 r = am.patch_report(model)
 check(len(text) > 0 and r["layers_patched"] == 30 and r["evolved_calls"] == r["calls"] > 0,
@@ -30,10 +43,10 @@ evolved_nonce = r["kernel"]["nonce"]
 am.unpatch(model)
 check(raises(attune.AttuneError, lambda: am.patch_report(model), "not patched"), "unpatch ends it")
 
-am.patch(model)
+am.patch(model, least_work=0)
 check(am.patch_report(model)["kernel"]["nonce"] != evolved_nonce, "another kernel has another nonce")
 N = 120 if LONG else 48
-ids = tokenizer.encode(TEXT)[:N + 6]
+ids = ids[:N + 6]
 c = am.compare(model, tokenizer, ids, 1e-4)
 check(c["valid"] and c["kl"] <= 1e-6, f"f32, {len(ids)} tokens: KL {c['kl']:.1e}, relative error {c['relative_error']:.1e}")
 
@@ -107,7 +120,7 @@ other, _ = mlx_lm.load(folder)
 calls = am.patch_report(model)["calls"]
 mx.eval(other(short[:, :8]))
 check(am.patch_report(model)["calls"] == calls, "another model in the process stays as it is")
-am.patch(other, PLAIN)
+am.patch(other, PLAIN, least_work=0)
 mx.eval(other(short[:, :8]))
 check(am.patch_report(model)["calls"] == calls and am.patch_report(other)["evolved_calls"] == 30,
       "two models, two kernels")
@@ -135,12 +148,26 @@ for _ in range(20):
 b.repeat(1)
 print(f"     overhead of a call: {min(times):.0f} us (arrays that are there already)")
 check(min(times) <= 120, "overhead of a call is small")
+am.set_least_work(model)
+from mlx_lm.models.llama import scaled_dot_product_attention as sdpa
+times = {True: [], False: []}
+for i in range(40):
+    am.enable(model, i % 2 == 0)
+    am._now.layer = p.layers[0]
+    t = time.perf_counter()
+    for _ in range(200):
+        sdpa(q, kv, kv, None, 0.125, None)
+    times[i % 2 == 0].append((time.perf_counter() - t) / 200 * 1e6)
+am._now.layer = None
+am.enable(model)
+print(f"     a call left to mlx: {min(times[True]) - min(times[False]):.1f} us more than unpatched")
+check(min(times[True]) <= min(times[False]) + 20, "a call left to mlx costs nothing")
 
 gc.collect()
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for i in range(100):
     am.unpatch(model)
-    am.patch(model)
+    am.patch(model, least_work=0)
     mx.eval(attn(x[:, :8], mask="causal"))
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024
 check(grown < 20, f"100 cycles of patch and unpatch: {grown:.0f} MB more")

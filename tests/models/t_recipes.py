@@ -15,8 +15,9 @@ REPLACED = {'"mlx-community/Qwen3-0.6B-bf16"': repr(folder), '"HuggingFaceTB/Smo
             '"attune_output/best/best_program.c"': repr(PLAIN), "/usr/local/lib/attune/libggml-attune.so": PLUGIN,
             '"model.gguf"': repr(gguf), "max_tokens=100": "max_tokens=4"}
 ASKED = {  # what each one must have done, in its own process
-    "mlx-lm": ("mlx_lm", "\nimport attune.mlx\nr = attune.mlx.patch_report(model)\n"
-                         "assert r['layers_patched'] == 30 and r['evolved_calls'] == r['calls'] > 0, r"),
+    "mlx-lm": ("mlx_lm", "\nimport attune.mlx, mlx.core as mx\nassert attune.mlx.patch_report(model)['left_to_host'] > 0\n"
+                         "mx.eval(model(mx.ones((1, 32), mx.int32)))\nr = attune.mlx.patch_report(model)\n"
+                         "assert r['layers_patched'] == 30 and r['evolved_calls'] == r['calls'] == 30, r"),
     "PyTorch and transformers": ("transformers", "\nimport torch\nwith torch.no_grad():\n    model(torch.tensor([[1, 2, 3]]))\n"
                                  "r = attune.torch.patch_report(model)\n"
                                  "assert r['layers_patched'] == 30 and r['evolved_calls'] == r['calls'] == 30, r"),

@@ -23,7 +23,7 @@ def generate_both(runtime, kind, prompt, n):
     write = {"mlx": mlx_text, "torch": torch_text}[kind]
     result = {"runtime": runtime.version, "prompt": prompt}
     for arm, name in ((runtime.own[0], "own"), ("patched", "attune")):
-        runtime.arm(arm)
+        runtime.arm(arm, every=True)  # to see a kernel write, also where a host is better off without
         write(runtime, prompt, 2)  # what is loaded or built at the first call is nobody's time
         start = time.monotonic()
         text = write(runtime, prompt, n)

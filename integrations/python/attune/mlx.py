@@ -10,7 +10,8 @@ it is replaced in each module that holds it. Which layer is calling is known bec
 model set it; so other models in the process stay as they are, and each may have a kernel of its own.
 
 What attune does not compute (a quantised cache, arrays on a GPU, unusual types or masks) mlx computes as before, with one
-message for each reason. Families that compute attention inline are refused, except Gemma 2, whose softcap is supported."""
+message for each reason. Calls below `least_work` are left to mlx as well, and counted: see LEAST_WORK. Families that
+compute attention inline are refused, except Gemma 2, whose softcap is supported."""
 import sys
 import threading
 import warnings
@@ -19,6 +20,13 @@ from ._library import AttuneError, Binding, libraries
 
 # Families whose attention is not, or not all, called through base.scaled_dot_product_attention (mlx-lm 0.32).
 INLINE_FAMILIES = ("gemma2 (patched by a method of its own)", "plamo2", "deepseek_v41", "muse_spark (one place)")
+
+# Multiply-adds of a call (B * Hq * Sq * Skv * (D + Dv), as mlx does them) from which on attune computes it. A kernel needs
+# arrays that are there, so mlx's thread must be waited for in each layer, where mlx would have gone on building the next
+# one. Layers of SmolLM2-135M, f32, on a 2-core EPYC (Genoa), mlx 0.32.4: that costs 150 to 400 us a layer, and what a layer
+# wins or loses in all is -79 us at 0.6 million (decoding after 512 tokens), -19 at 0.7 (a prompt of 24), +300 at 1.2
+# (decoding after 1,024), +325 at 1.2 (a prompt of 32), +900 at 2.4.
+LEAST_WORK = 1 << 20
 
 _now = threading.local()
 _original = None
@@ -32,20 +40,28 @@ class FallbackWarning(UserWarning):
 
 class _Layer:
     """One attention layer of a patched model: its name, and its calls."""
-    __slots__ = ("name", "module", "family", "patch", "calls", "fallbacks")
+    __slots__ = ("name", "module", "family", "patch", "calls", "fallbacks", "left")
 
     def __init__(self, name, module, patch):
         self.name, self.module, self.patch = name, module, patch
         self.family = type(module).__module__
-        self.calls = self.fallbacks = 0
+        self.calls = self.fallbacks = self.left = 0
 
 
 class Patch:
-    def __init__(self, binding):
+    def __init__(self, binding, least_work):
         self.binding = binding
+        self.least_work = least_work
         self.layers = []
         self.reasons = {}
         self.enabled = True
+
+    def too_small(self, layer, batch, heads, rows, keys, widths):
+        """Whether a call is left to mlx, which counts it."""
+        if batch * heads * rows * keys * widths >= self.least_work:
+            return False
+        layer.left += 1
+        return True
 
     def attend(self, mx, layer, queries, keys, values, scale, mask, sinks, softcap):
         """The result, or None with the reason noted."""
@@ -98,6 +114,9 @@ def _dispatch(queries, keys, values, cache, scale, mask, sinks=None):
             out = patch.decline("a quantised cache")
         elif mx.default_device().type != mx.DeviceType.cpu:
             out = patch.decline("arrays on a GPU; mx.set_default_device(mx.cpu) uses attune")
+        elif queries.ndim == 4 and patch.too_small(layer, *queries.shape[:3], keys.shape[2],
+                                                   queries.shape[3] + values.shape[3]):
+            return _original(queries, keys, values, cache, scale=scale, mask=mask, sinks=sinks)
         else:
             out = patch.attend(mx, layer, queries, keys, values, scale, mask, sinks, 0.0)
         if out is not None:
@@ -160,6 +179,8 @@ def _gemma2_call(self, x, mask=None, cache=None):
         if layer.patch.enabled:
             layer.patch.decline("a quantised cache or a GPU")
         return type(self).__mro__[1].__call__(self, x, mask, cache)
+    if layer.patch.too_small(layer, B, self.n_heads, L, L + (cache.size() if cache else 0), 2 * self.head_dim):
+        return type(self).__mro__[1].__call__(self, x, mask, cache)
     q, k, v = split(self.q_proj(x), self.n_heads), split(self.k_proj(x), self.n_kv_heads), \
         split(self.v_proj(x), self.n_kv_heads)
     at = 0 if cache is None else cache.offset
@@ -182,8 +203,8 @@ def _gemma2_call(self, x, mask=None, cache=None):
 
 # ---- what users call ----
 
-def patch(model, evolved_program_path=None, *, kernel=None, threads=0):
-    """Patches a loaded mlx-lm model. Raises AttuneError if that reaches no layer."""
+def patch(model, evolved_program_path=None, *, kernel=None, threads=0, least_work=LEAST_WORK):
+    """Patches a loaded mlx-lm model. Raises AttuneError if that reaches no layer. least_work: 0 leaves nothing to mlx."""
     global _original
     import mlx_lm.models.base as base
     with _lock:
@@ -191,7 +212,7 @@ def patch(model, evolved_program_path=None, *, kernel=None, threads=0):
             raise AttuneError("this model is patched already; call unpatch(model) first")
         if _original is None:
             _original = base.scaled_dot_product_attention
-        p = Patch(Binding(evolved_program_path, kernel, threads))
+        p = Patch(Binding(evolved_program_path, kernel, threads), least_work)
         for name, module in model.named_modules():
             if _calls_attention(module):
                 p.layers.append(_Layer(name, module, p))
@@ -233,8 +254,14 @@ def enable(model, on=True):
     _patches[id(model)].enabled = bool(on)
 
 
+def set_least_work(model, least_work=LEAST_WORK):
+    """From how many multiply-adds on attune computes a call of a patched model; 0: every one."""
+    _patches[id(model)].least_work = least_work
+
+
 def patch_report(model):
-    """What was patched and what has run since: kernel, nonce, layers by name with their calls, fallbacks by reason."""
+    """What was patched and what has run since: kernel, nonce, layers by name with their calls, fallbacks by reason, and
+    left_to_host: calls too small for attune to win, which mlx computed as if nothing were patched."""
     p = _patches.get(id(model))
     if p is None:
         raise AttuneError("this model is not patched")
@@ -242,8 +269,9 @@ def patch_report(model):
     return {"kernel": {"name": p.binding.kernel, "nonce": p.binding.nonce, "program": p.binding.program},
             "layers_patched": len(p.layers), "calls": c["calls"], "evolved_calls": c["evolved"],
             "attention_seconds": c["ns"] * 1e-9, "fallbacks": sum(l.fallbacks for l in p.layers),
-            "fallback_reasons": dict(p.reasons),
-            "layers": [{"name": l.name, "calls": l.calls, "fallbacks": l.fallbacks} for l in p.layers]}
+            "fallback_reasons": dict(p.reasons), "left_to_host": sum(l.left for l in p.layers),
+            "layers": [{"name": l.name, "calls": l.calls, "fallbacks": l.fallbacks, "left_to_host": l.left}
+                       for l in p.layers]}
 
 
 def binding_of(model):
@@ -264,16 +292,18 @@ def compare_outputs(evolved_output, reference_output, tolerance=1e-3):
 
 
 def compare(model, tokenizer, prompt="The quick brown fox jumps over the lazy dog.", tolerance=1e-3):
-    """Logits of a patched model for a prompt, with attune's attention and with mlx's own: compare_outputs of the two,
-    with kl, the KL divergence of the predictions, averaged over the tokens."""
+    """Logits of a patched model for a prompt, with attune's attention (in every call) and with mlx's own: compare_outputs
+    of the two, with kl, the KL divergence of the predictions, averaged over the tokens."""
     import mlx.core as mx
     tokens = mx.array(tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)[None]
-    logits = {}
+    logits, least = {}, _patches[id(model)].least_work
+    set_least_work(model, 0)
     for on in (True, False):
         enable(model, on)
         logits[on] = model(tokens).astype(mx.float32)
         mx.eval(logits[on])
     enable(model, True)
+    set_least_work(model, least)
     r = compare_outputs(logits[True], logits[False], tolerance)
     r["kl"] = kl(logits[False], logits[True])
     return r

@@ -36,7 +36,12 @@ def kl(reference, other):
     return float((np.exp(a) * (a - b)).sum(-1).mean())
 
 
-# ---- runtimes: each computes with the arms "patched" and its own ----
+# ---- runtimes: each computes with the arms "patched" and its own; every: small calls as well, which may be left to it ----
+
+def first_layers(model, n):
+    if n:
+        model.model.layers = model.model.layers[:n]
+
 
 class Mlx:
     own = ("mlx",)
@@ -47,7 +52,9 @@ class Mlx:
         from . import mlx as am
         self.mx, self.am = mx, am
         self.version = f"mlx {mx.__version__}, mlx-lm {mlx_lm.__version__}"
-        self.model, self.tokenizer = am.load_and_patch_model(o.model, o.evolved_program, threads=o.threads)
+        self.model, self.tokenizer = mlx_lm.load(o.model)
+        first_layers(self.model, o.layers)
+        am.patch(self.model, o.evolved_program, threads=o.threads)
         self.binding = am.binding_of(self.model)
         kinds = {str(v.dtype) for _, v in __import__("mlx.utils").utils.tree_flatten(self.model.parameters())}
         self.exact = kinds == {"mlx.core.float32"}
@@ -55,8 +62,9 @@ class Mlx:
     def tokens(self, text):
         return list(self.tokenizer.encode(text))
 
-    def arm(self, name):
+    def arm(self, name, every=False):
         self.am.enable(self.model, name == "patched")
+        self.am.set_least_work(self.model, 0 if every else self.am.LEAST_WORK)
 
     def start(self):
         from mlx_lm.models.cache import make_prompt_cache
@@ -97,6 +105,7 @@ class Torch:
         self.version = f"torch {torch.__version__}, transformers {transformers.__version__}"
         at.register(o.evolved_program)
         self.model = transformers.AutoModelForCausalLM.from_pretrained(o.model, attn_implementation="attune").eval()
+        first_layers(self.model, o.layers)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(o.model)
         self.binding = at.binding()
         self.exact = {p.dtype for p in self.model.parameters()} == {torch.float32}
@@ -104,7 +113,7 @@ class Torch:
     def tokens(self, text):
         return self.tokenizer(text)["input_ids"]
 
-    def arm(self, name):
+    def arm(self, name, every=False):
         self.at.enable(name == "patched")
 
     def start(self):
@@ -171,6 +180,8 @@ class Llama:
         except ImportError:
             raise AttuneError("llama-cpp-python is not installed; run 'tools/peers/install --llama' (it compiles for "
                               "a quarter of an hour)") from None
+        if o.layers:
+            raise AttuneError("--layers is for --runtime mlx and torch")
         so = os.path.join(os.path.dirname(libraries().path), "libggml-attune.so")
         if not os.path.exists(so):
             raise AttuneError(f"cannot find '{so}'; build attune with './attune setup'")
@@ -198,7 +209,7 @@ class Llama:
     def tokens(self, text):
         return self.contexts["flash"].tokenize(text.encode())
 
-    def arm(self, name):
+    def arm(self, name, every=False):
         self.binding.lib.attune_ggml_enable(int(name == "patched"))
         self.context = self.contexts["plain" if name == "plain" else "flash"]
 
@@ -268,7 +279,7 @@ def interval(ratios):
 
 def timed(runtime, arm, feed):
     """Seconds, and the part of them that was spent in attention by attune."""
-    runtime.arm("patched" if arm == "nothing" else arm)
+    runtime.arm("patched" if arm == "nothing" else arm, arm == "nothing")
     runtime.binding.repeat(0 if arm == "nothing" else 1)
     before = runtime.binding.counts()["ns"]
     t0 = time.perf_counter()
@@ -354,7 +365,7 @@ def check_logits(runtime, ids):
     if isinstance(runtime, Llama):
         got, own = runtime.check(ids)
         return got, max(1e-6, own)
-    runtime.arm("patched")
+    runtime.arm("patched", every=True)
     a = runtime.logits(ids)
     runtime.arm("own")
     b = runtime.logits(ids)
@@ -367,7 +378,8 @@ def table(result):
     k = result["kernel"]
     print(f"{result['runtime_version']}, {result['model']}")
     print(f"kernel {k['name']} (nonce {k['nonce']}), {result['layers_patched']} layers, {result['calls']} calls, "
-          f"{result['fallbacks']} fallbacks; KL to the unpatched logits {result['kl']:.1e} (limit {result['kl_limit']:.0e})")
+          f"{result['fallbacks']} fallbacks, {result['left_to_host']} left to the host: too small; "
+          f"KL to the unpatched logits {result['kl']:.1e} (limit {result['kl_limit']:.0e})")
     print(f"{'workload':9}{'tokens':>11}  {'prefill':>8} {'95 %':>13} {'ceiling':>8}  {'decode':>8} {'95 %':>13} "
           f"{'ceiling':>8}  {'tokens/s':>17}  {'attention':>9}")
     def cells(ratio, ceiling):
@@ -416,6 +428,7 @@ def main(argv=None):
     p.add_argument("--max-prompt", type=int, default=0, help="cut prompts after N tokens")
     p.add_argument("--prompt-tokens", type=int, default=0, help="repeat and cut prompts to exactly N tokens")
     p.add_argument("--only", choices=("prefill", "decode"), help="leave the other out")
+    p.add_argument("--layers", type=int, default=0, help="only the model's first N layers (mlx, torch)")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--generate", type=int, default=0, help="only write that many tokens after --prompt, with both kinds")
     p.add_argument("--prompt", default="The three primary colours are")
@@ -459,7 +472,8 @@ def main(argv=None):
     result = {"runtime": o.runtime, "runtime_version": runtime.version, "model": o.model,
               "kernel": {"name": runtime.binding.kernel, "nonce": runtime.binding.nonce}, "threads": o.threads,
               "layers_patched": layers, "calls": calls, "evolved_calls": runtime.binding.counts()["evolved"],
-              "fallbacks": fallbacks, "kl": worst[0], "kl_limit": worst[1], "rows": rows, "layers": names}
+              "fallbacks": fallbacks, "left_to_host": sum(l.get("left_to_host", 0) for l in names),
+              "kl": worst[0], "kl_limit": worst[1], "rows": rows, "layers": names}
     if o.json:
         print(json.dumps(result))
     else:
