@@ -399,13 +399,15 @@ ATN_INLINE vh vf_round_bf16(vf x)                                /* vf_to_bf16 i
 
 /* ---- masks ---- */
 
-/* Whether the bytes at p repeat the 32-bit word w. */
+/* Whether the elements at p, so many bytes, repeat the 32-bit word w, which is one element or equal ones. */
 ATN_INLINE int mask_repeats(const char *p, int bytes, uint32_t w)
 {
     vi differs = vi_splat(0), word = vi_splat((int32_t)w);
+    const int whole = bytes >= VL * 4;
     for (; bytes >= VL * 4; bytes -= VL * 4, p += VL * 4) differs |= vi_load(p) ^ word;
+    if (whole && bytes) differs |= vi_load(p + bytes - VL * 4) ^ word; /* any element may begin a word */
     int rest = 0;
-    for (int i = 0; i < bytes; i++) rest |= (unsigned char)p[i] ^ (w >> i % 4 * 8 & 255);
+    for (int i = 0; i < bytes && !whole; i++) rest |= (unsigned char)p[i] ^ (w >> i % 4 * 8 & 255);
     return !rest && !mask_any(differs);
 }
 

@@ -58,6 +58,7 @@ typedef struct {
     int all_lo, all_hi;              /* keys that every lane may see */
     int vlo[QV], vhi[QV], alo[QV], ahi[QV]; /* the same per vector */
     int fresh;                       /* no tile added yet */
+    int banded;                      /* lanes' lo and hi are all that the mask says */
     mask_span seen;                  /* what the mask leaves of the tile at hand */
     vf m[QV], l[QV];
     vf alpha[QV];                    /* what the tile at hand rescales O by */
@@ -306,6 +307,39 @@ static void pv(int nv, const tile *t, int ja, int jb, int columns, const float *
 static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
 static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
 
+static int mask_elem(const atn_args *a) { return a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2; }
+
+/* Whether a row of the mask shuts all keys but lo <= j <= hi and leaves these as they are. */
+static int band_of(const atn_args *a, const char *row, int *lo, int *hi)
+{
+    const int elem = mask_elem(a), dtype = a->mask.dtype;
+    const unsigned shut = dtype == ATN_F32 ? 0xff800000u : dtype == ATN_BOOL ? 0 : 0xfc00u;
+    mask_span s = {a->Skv, 0, 0};
+    mask_look(&s, row, dtype, a->Skv);
+#define SHUT(j) \
+    ((dtype == ATN_F32 ? (unsigned)((const scalar_i32 *)row)[j] : dtype == ATN_BOOL ? (unsigned char)row[j] \
+      : ((const scalar_u16 *)row)[j]) == shut)
+    while (s.lo < s.hi && SHUT(s.lo)) s.lo++;
+    while (s.lo < s.hi && SHUT(s.hi - 1)) s.hi--;
+#undef SHUT
+    *lo = s.lo < s.hi ? s.lo : 0, *hi = s.hi - 1;
+    return mask_repeats(row + (int64_t)s.lo * elem, MAX(s.hi - s.lo, 0) * elem, dtype == ATN_BOOL ? 0x01010101u : 0);
+}
+
+/* A causal order or a window that comes as a mask is taken for what it is: the lanes' lo and hi are narrowed to it. Not
+ * done (0) where a lane is left other keys than a range of them, or the ranges do not ascend. */
+static int take_band(const atn_args *a, block *x, int lanes)
+{
+    int32_t lo[BQ], hi[BQ];
+    for (int c = 0, from = 0, to = 0; c < lanes; c++) {
+        if ((c == 0 || x->mask[c] != x->mask[c - 1]) && !band_of(a, x->mask[c], &from, &to)) return 0;
+        lo[c] = MAX(from, x->lane_lo[c]), hi[c] = MIN(to, x->lane_hi[c]);
+        if (c > 0 && (lo[c] < lo[c - 1] || hi[c] < hi[c - 1])) return 0;
+    }
+    for (int c = 0; c < lanes; c++) x->lane_lo[c] = lo[c], x->lane_hi[c] = hi[c];
+    return 1;
+}
+
 /* Which lane is which row, and what it may see. */
 static void open_block(const atn_args *a, block *x, int b, int kvh)
 {
@@ -330,6 +364,7 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
         x->pos[c] = (float)(x->i[c] + shift), x->slope[c] = a->alibi[x->h[c]] * unit(a);
     for (int c = 0; c < lanes && a->mask.ptr; c++)
         x->mask[c] = (const char *)a->mask.ptr + b * a->mask.sb + x->h[c] * a->mask.sh + x->i[c] * a->mask.sr;
+    x->banded = a->mask.ptr && take_band(a, x, lanes);
     x->fresh = 1;
     x->lo = x->lane_lo[0], x->hi = x->lane_hi[lanes - 1];
     x->all_lo = x->lane_lo[lanes - 1], x->all_hi = x->lane_hi[0];
@@ -392,12 +427,12 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
-    int mask_elem = a->mask.dtype == ATN_F32 ? 4 : 2, elem = a->v.dtype == ATN_F32 ? 4 : 2;
+    int elem = a->v.dtype == ATN_F32 ? 4 : 2;
     float m = x->m[c / VL][c % VL], up = natural(a) ? LOG2E : 1.0f;
     for (int d = 0; d < a->Dv; d++) o[d] = 0;
     for (int j = x->lane_lo[c]; j <= x->lane_hi[c]; j++) {
         float add = 0;
-        if (natural(a)) add = vf_load_as_n(x->mask[c] + (int64_t)j * mask_elem, a->mask.dtype, 1)[0];
+        if (natural(a)) add = vf_load_as_n(x->mask[c] + (int64_t)j * mask_elem(a), a->mask.dtype, 1)[0];
         else if (a->mask.ptr && !x->mask[c][j]) continue;
         if (add == -VF_INF) continue;
         float s = score(a, x, c, k + j * a->k.sr, j, qt) + add, w = vf_exp2(vf_splat((s - m) * up), EXP_DEG)[0];
@@ -473,7 +508,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
 /* Additive and boolean masks: VL rows of the mask at a time, transposed, onto S^T. */
 static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, float *s)
 {
-    int dtype = a->mask.dtype, elem = dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2;
+    int dtype = a->mask.dtype, elem = mask_elem(a);
     for (int j = 0; j < n; j += VL) {
         vf t[VL];
         int w = MIN(VL, n - j);
@@ -515,7 +550,7 @@ static void edit_scores(const atn_args *a, const block *x, int v, int j0, int ja
             vf_store(y, vf_fma(slope, vf_splat((float)j) - pos, vf_load(y)));
         }
     }
-    if (a->mask.ptr) add_mask(a, x, v, ja, jb - ja, s + (ja - j0) * BQ);
+    if (a->mask.ptr && !x->banded) add_mask(a, x, v, ja, jb - ja, s + (ja - j0) * BQ);
     vi lo = vi_load(x->lane_lo + v * VL), hi = vi_load(x->lane_hi + v * VL);
     for (int j = ja; j < jb; j++) {
         if (j >= x->alo[v] && j <= x->ahi[v]) {
@@ -708,18 +743,17 @@ NOINLINE void pack_v(const char *from, int64_t stride, int dtype, int n, int Dv,
     else pack_v_as(ATN_BF16, from, stride, n, Dv, to, vrows);
 }
 
-/* What the mask leaves of the keys [j0, j1) to each block, and how many of them to any: of a causal order or a padded
- * cache that comes as a mask, only tiles that are neither open nor shut cost more. Rows of heads that share a mask
+/* What the mask leaves of the keys [j0, j1) to each block, and how many of them to any. Rows of heads that share a mask
  * follow each other. */
 static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int j1)
 {
-    int elem = a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2, n = j1 - j0, any = 0;
+    int n = j1 - j0, any = 0;
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
-        x->seen = (mask_span){n, 0, 1};
-        for (int c = x->rows - 1; c >= 0; c--) {
+        x->seen = (mask_span){x->banded ? 0 : n, x->banded ? MAX(MIN(j1, x->hi + 1) - j0, 0) : 0, 1};
+        for (int c = x->rows - 1; c >= 0 && !x->banded; c--) {
             if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
-            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * elem, a->mask.dtype, n);
+            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * mask_elem(a), a->mask.dtype, n);
             if (x->seen.lo == 0 && x->seen.hi == n && !x->seen.plain) break;
         }
         any = MAX(any, x->seen.hi);
