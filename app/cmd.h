@@ -53,6 +53,9 @@ typedef struct {
     const char *text;      /* what help and the man page say further */
 } atn_command;
 
+/* Where a program is asked for: the file, or of the folder of a run its best program. The caller frees. */
+char *program_file(const char *given);
+
 typedef struct atn_cli_value atn_cli_value;
 typedef struct {
     const atn_command *command;

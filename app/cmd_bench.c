@@ -262,7 +262,7 @@ static atn_status plan_make(const bench *b, const atn_args *a, const program *wh
     o.kernel = kernel;
     o.isa = cli_text(b->cli, "isa", NULL);
     o.table = who ? who->table : NULL;
-    o.flags = ATN_PLAN_NO_WISDOM;                        /* the same kernels for everybody who repeats the bench */
+    o.flags = ATN_PLAN_NO_WISDOM | ATN_PLAN_ANY_KIND; /* the same kernels for all who repeat it; a program given is measured */
     *info = (atn_plan_info){.size = sizeof *info};
     atn_status s = atn_plan_create(a, &o, out, err);
     return s ? s : atn_plan_info_get(*out, info, err);
@@ -615,7 +615,11 @@ static atn_status open_all(bench *b, atn_error *err)
     static const char *const own[] = {"attune", "single", "none"};
     const atn_cli *c = b->cli;
     atn_status s = check_names(c, err);
-    for (int i = 0; !s && i < c->n_args; i++) s = load_program(b, c->args[i], err);
+    for (int i = 0; !s && i < c->n_args; i++) {
+        char *path = program_file(c->args[i]);
+        s = load_program(b, path, err);
+        free(path);
+    }
     for (int i = 0; !s && i < cli_count(c, "suite"); i++) s = suite_add(&b->suite, cli_item(c, "suite", i), err);
     for (int i = 0; !s && i < cli_count(c, "case"); i++) s = suite_add_case(&b->suite, cli_item(c, "case", i), err);
     if (!s && !b->suite.count) s = suite_add(&b->suite, "readme", err);

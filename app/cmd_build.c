@@ -53,34 +53,102 @@ static atn_status keep(int fd, const char *path, atn_error *err)
     return s;
 }
 
+static size_t stem_of(const char *name)
+{
+    const size_t n = strlen(name);
+    return n > 2 && !strcmp(name + n - 2, ".c") ? n - 2 : n;
+}
+
+/* *r is the caller's to release in any case. */
+static atn_status build_one(const atn_cli *c, const char *path, const char *out, build_result *r, atn_error *err)
+{
+    char *source = NULL, *flags = NULL;
+    build_options o = {.cc = cli_text(c, "cc", NULL), .whole_file = true};
+    *r = (build_result){.so_fd = -1};
+    atn_status s = file_read_text(path, SOURCE_MAX, &source, err);
+    if (!s) o.flags = flags = gate_heading_flags(source); /* as the evolution judged it */
+    if (!s) s = build_run(&o, source, NULL, r, err);
+    if (!s && r->reason != ATN_REASON_OK) s = atn_fail(err, ATN_PROCESS, "'%s' does not build: %s", path, r->evidence);
+    if (!s) s = keep(r->so_fd, out, err);
+    free(flags);
+    free(source);
+    return s;
+}
+
+/* ---- the folder of a run: each program that dispatch.txt names ---- */
+
+/* The file that a line of dispatch.txt names: the word that ends in .c; NULL: none. Writes into the line. */
+static const char *named_file(char *line)
+{
+    if (*line == '#') return NULL;
+    for (char *w; (w = strsep(&line, " "));)
+        if (strlen(w) > 2 && !strcmp(w + strlen(w) - 2, ".c") && !strchr(w, '/')) return w;
+    return NULL;
+}
+
+static atn_status build_named(const atn_cli *c, const char *place, const char *out, const char *name, atn_error *err)
+{
+    build_result r = {.so_fd = -1};
+    char *from = file_join(place, name), *object = atn_format("%s/%.*s.so", out, (int)stem_of(name), name);
+    const atn_status s = build_one(c, from, object, &r, err);
+    if (!s && !c->json) printf("%s\n", object);
+    build_release(&r);
+    free(object);
+    free(from);
+    return s;
+}
+
+static int build_folder(const atn_cli *c, const char *folder)
+{
+    atn_error err = {0};
+    char *inside = file_join(folder, "portfolio"), *text = NULL;
+    const char *place = file_exists(inside) ? inside : folder, *out = cli_text(c, "output", place);
+    char *table = file_join(place, "dispatch.txt"), *done[64], *whole = NULL;
+    int n = 0;
+    atn_status s = file_read_text(table, SOURCE_MAX, &text, &err);
+    if (s) atn_fail(&err, s, "'%s' is not the folder of a run: it has no portfolio/dispatch.txt", folder);
+    if (!s) s = file_mkdirs(out, &err);
+    if (!s) whole = atn_strdup(text);
+    for (char *rest = text, *line; !s && (line = strsep(&rest, "\n"));) {
+        const char *name = named_file(line);
+        bool known = !name;
+        for (int i = 0; i < n && !known; i++) known = !strcmp(done[i], name);
+        if (known || n == ATN_COUNT(done)) continue;
+        done[n++] = atn_strdup(name);
+        s = build_named(c, place, out, name, &err);
+    }
+    if (!s && strcmp(out, place)) { /* last: who finds it finds the objects */
+        char *copy = file_join(out, "dispatch.txt");
+        s = file_write(copy, whole, strlen(whole), &err);
+        free(copy);
+    }
+    if (!s && c->json) {
+        json_t *j = json_pack("{s:s s:i}", "folder", out, "programs", n);
+        json_dumpf(j, stdout, JSON_COMPACT);
+        putchar('\n');
+        json_decref(j);
+    }
+    for (int i = 0; i < n; i++) free(done[i]);
+    free(whole);
+    free(text);
+    free(table);
+    free(inside);
+    return s ? cli_fail(c, &err) : EXIT_VALID;
+}
+
 int cmd_build(const atn_cli *c)
 {
     const char *path = c->args[0];
-    char *source = NULL, *own = NULL;
+    char *own = NULL;
     build_result r = {.so_fd = -1};
     atn_error err = {0};
-    build_options o = {.cc = cli_text(c, "cc", NULL), .whole_file = true};
-    char *flags = NULL;
+    struct stat st;
     int code = EXIT_VALID;
 
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return build_folder(c, path);
     const char *out = cli_text(c, "output", NULL);
-    if (!out) {
-        const size_t n = strlen(path), stem = n > 2 && !strcmp(path + n - 2, ".c") ? n - 2 : n;
-        out = own = atn_format("%.*s.so", (int)stem, path);
-    }
-    atn_status s = file_read_text(path, SOURCE_MAX, &source, &err);
-    if (!s) o.flags = flags = gate_heading_flags(source); /* as the evolution judged it */
-    if (!s) s = build_run(&o, source, NULL, &r, &err);
-    if (s) {
-        code = cli_fail(c, &err);
-        goto done;
-    }
-    if (r.reason != ATN_REASON_OK) {
-        atn_fail(&err, ATN_PROCESS, "'%s' does not build: %s", path, r.evidence);
-        code = cli_fail(c, &err);
-        goto done;
-    }
-    if (keep(r.so_fd, out, &err)) {
+    if (!out) out = own = atn_format("%.*s.so", (int)stem_of(path), path);
+    if (build_one(c, path, out, &r, &err)) {
         code = cli_fail(c, &err);
         goto done;
     }
@@ -93,8 +161,6 @@ int cmd_build(const atn_cli *c)
     } else printf("%s\n", out);
 done:
     build_release(&r);
-    free(flags);
-    free(source);
     free(own);
     return code;
 }

@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,7 +189,7 @@ static atn_status evaluate(evaluation *e, atn_error *err)
     atn_status s;
     if ((s = read_settings(e, err))) return s;
     const char *against = cli_text(e->cli, "against", NULL);
-    e->reference_path = against ? atn_strdup(against) : file_join(file_home(), "examples/attention/initial_program.c");
+    e->reference_path = against ? program_file(against) : file_join(file_home(), "examples/attention/initial_program.c");
     progress(e, "building");
     if ((s = build_file(e, e->path, &e->program, err))) return s;
     if (e->checked_only) return check_given_cases(e, err);
@@ -231,6 +232,7 @@ static atn_status module_start(const evaluation *e, pid_t *pid, FILE **out, atn_
     posix_spawn_file_actions_init(&actions);
     for (int i = 0; i < 2; i++) {
         snprintf(objects[i], sizeof objects[i], "/proc/self/fd/%d", 3 + i);
+        fchmod(fds[i], 0500); /* libattune loads nothing that others may change, and a memory file begins open to all */
         posix_spawn_file_actions_adddup2(&actions, fds[i], 3 + i);
         argv[n++] = objects[i];
     }
@@ -305,10 +307,13 @@ static void print_module(const evaluation *e)
         double share = json_number_value(json_object_get(row, "attention_share")),
                before = json_number_value(json_object_get(other, "attention_share"));
         blas = json_string_value(json_object_get(row, "blas"));
-        printf("%-34s %11.0f %9.3f %9.1f%% %13.1f%% %8.2fx %11.2fx%s\n", text,
+        printf("%-34s %11.0f %9.3f %9.1f%% %13.1f%% %8.2fx %11.2fx", text,
                json_number_value(json_object_get(row, "tokens_per_s")), json_number_value(json_object_get(row, "ms")),
-               100 * share, 100 * before, json_number_value(json_object_get(row, "speedup")), 1 / (1 - before),
-               json_is_true(json_object_get(row, "own")) ? "" : "  (the kernel refused; the library's ran)");
+               100 * share, 100 * before, json_number_value(json_object_get(row, "speedup")), 1 / (1 - before));
+        if (!json_is_true(json_object_get(row, "own")))
+            printf("  (by %s, of this kernel: %s)", json_string_value(json_object_get(row, "kernel")),
+                   json_string_value(json_object_get(row, "why")));
+        putchar('\n');
     }
     printf("attention: its share of the module's time. most possible: with attention for nothing. projections by %s\n", blas);
 }
@@ -537,9 +542,10 @@ static void print_table(const evaluation *e)
 int cmd_eval(const atn_cli *c)
 {
     atn_error err = {0};
+    char *path = program_file(c->args[0]);
     evaluation e = {.cli = c,
                     .config = config_create(),
-                    .path = c->args[0],
+                    .path = path,
                     .program = {.so_fd = -1},
                     .reference = {.so_fd = -1},
                     .metrics = {NAN, NAN, NAN, NAN, NAN, NAN},
@@ -566,5 +572,6 @@ int cmd_eval(const atn_cli *c)
     free(e.suite_name);
     free(e.reference_path);
     text_free(&e.said);
+    free(path);
     return code;
 }

@@ -257,7 +257,7 @@ int cmd_evolve(const atn_cli *c)
     evolve_result *result = atn_alloc(sizeof *result);
     atn_suite suite = {0};
     char *suite_name = NULL, *source = NULL, *config_text_json = NULL;
-    char *initial = c->n_args ? atn_strdup(c->args[0]) : NULL;
+    char *initial = c->n_args ? program_file(c->args[0]) : NULL;
     atn_progress progress = {0};
     int code = EXIT_USAGE;
 

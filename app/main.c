@@ -7,7 +7,9 @@
 
 #include <jansson.h>
 
+#include "base/file.h"
 #include "cmd.h"
+#include "judge/timing.h"
 
 volatile sig_atomic_t interrupted;
 
@@ -23,6 +25,14 @@ void interrupt_catch(void)
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+}
+
+char *program_file(const char *given)
+{
+    char *best = file_join(given, "best/best_program.c");
+    if (file_exists(best)) return best;
+    free(best);
+    return atn_strdup(given);
 }
 
 const char *cli_program(void)
@@ -113,6 +123,12 @@ static command_function function_of(const atn_command *command)
     return functions[command - cli_commands];
 }
 
+static void say_waiting(void)
+{
+    fprintf(stderr, "%sattune: another attune is measuring on this machine; waiting for it\n",
+            term_live(stderr) ? "\r\033[K" : "");
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, 1 << 14);
@@ -143,6 +159,7 @@ int main(int argc, char **argv)
         help_print(stdout, command);
         code = EXIT_VALID;
     } else {
+        timing_lock_waits = say_waiting;
         code = function_of(command)(&cli);
     }
     cli_free(&cli);

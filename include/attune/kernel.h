@@ -91,4 +91,12 @@ typedef struct {
 /* The one symbol that a kernel file exports (files are compiled with -fvisibility=hidden). */
 extern const atn_kernel attune_kernel __attribute__((visibility("default")));
 
+/* A second one, for files that `attune evolve` writes: the kinds of problem that the kernel was judged on,
+ *
+ *     const char attune_judged[] = "f32 prefill, f32:f16 decode";      types of q, or of q:kv; decode: at most 16 query rows
+ *                                                                      against four times as many keys and more than 16
+ *
+ * A plan uses a loaded kernel for these kinds, and its own choice for others. Without the line: for everything. */
+extern const char attune_judged[] __attribute__((weak, visibility("default")));
+
 #endif

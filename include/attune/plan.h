@@ -60,7 +60,8 @@ struct atn_wisdom;
 enum {
     ATN_PLAN_HOST_WORKSPACE = 1, /* the host gives one to each execution: the plan allocates none for itself */
     ATN_PLAN_NO_WISDOM = 2,      /* choose by rule alone */
-    ATN_PLAN_REFERENCE = 4       /* the plain kernel, slow, to compare with */
+    ATN_PLAN_REFERENCE = 4,      /* the plain kernel, slow, to compare with */
+    ATN_PLAN_ANY_KIND = 8        /* options.table also for what it was not judged on: to measure it */
 };
 
 struct atn_plan_options {        /* all zero: the defaults */
@@ -73,7 +74,8 @@ struct atn_plan_options {        /* all zero: the defaults */
     atn_pool *pool;              /* must outlive the plan */
     const char *kernel;          /* this linked-in one, "name" or "name@isa", else ATN_UNSUPPORTED; NULL: the best */
     const char *isa;             /* not beyond generic, avx2, avx512, avx512bf16, amx; NULL: what the CPU has */
-    const atn_kernel *table;     /* of the host's own (atn_kernel_load): used where it can run; must outlive the plan */
+    const atn_kernel *table;     /* of the host's own (atn_kernel_load): used where it can run and, if it says what it was
+                                    judged on (attune/kernel.h), for such problems; must outlive the plan */
     const struct atn_wisdom *wisdom; /* NULL: the process's own; must outlive the plan */
 };
 
@@ -92,7 +94,9 @@ typedef struct {
     int64_t shared_bytes, scratch_bytes; /* parts of it: once, per thread */
     char kernel[64];             /* "flash_qvec@avx512" */
     char problem[128];           /* class of the problem, as in wisdom: "f32 g2 s512 d128 causal t1" */
-    char text[320];              /* all this in a line for people */
+    char kind[32];               /* "f32 decode": as in attune_judged */
+    const char *passed_over;     /* why options.table was not taken; NULL: it was, or there was none. Static */
+    char text[400];              /* all this in a line for people */
 } atn_plan_info;
 
 /* Fills *info up to info->size bytes. ATN_USAGE if that is not a size this library knows. Thread safe. */
@@ -132,10 +136,11 @@ void atn_execute_portion(atn_execution *e, int phase, int thread);
  * call it. Static. */
 const char *atn_kernel_at(int i, const atn_kernel **table, int *usable);
 
-/* Loads a kernel from a shared object that exports `attune_kernel`. hash: 32 hex digits that the file must have
- * (XXH3-128 of its bytes), NULL: any. The file must belong to this user or root and not be writable by others: it is
- * code that will run here. *out is static: it stays loaded. Loading the same bytes twice gives the same table.
- * Thread safe. */
+/* Loads a kernel from a shared object that exports `attune_kernel`; or the kernels of a run from its folder, in which
+ * `attune build FOLDER` has made the objects: plans then use the run's best kernel for each class of problem.
+ * hash: 32 hex digits that the file must have (XXH3-128 of its bytes), NULL: any. The file must belong to this user or
+ * root and not be writable by others: it is code that will run here. *out is static: it stays loaded. Loading the same
+ * bytes twice gives the same table. Thread safe. */
 atn_status atn_kernel_load(const char *path, const char *hash, const atn_kernel **out, atn_error *err);
 
 #ifdef __cplusplus

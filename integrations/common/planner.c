@@ -8,20 +8,29 @@
 #include <string.h>
 #include <time.h>
 
-enum { ENTRIES = 64 };
+enum { ENTRIES = 64, USES = 32 };
+
+typedef struct {                   /* a kernel for a kind of problem */
+    char kernel[64], kind[32];
+    const char *why;               /* not the evolved one; NULL: no reason to be given */
+    int evolved;
+    int64_t calls;
+} use;
 
 struct planned {
     atn_planned *plan;
     atn_args args;                 /* the plan's, pointers replaced by whether they are there */
-    int threads, phases, busy, evolved;
+    int threads, phases, busy;
+    use *use;
     uint64_t used;
-    char kernel[64];
 };
 
 struct planner {
     pthread_mutex_t lock;
     planner_options o;
-    char kernel[64], last[64];
+    char kernel[64];
+    use uses[USES], *last;
+    int n_uses;
     atomic_int repeat;
     uint64_t clock;
     planner_counts counts;
@@ -79,7 +88,33 @@ int planner_repeats(const planner *p)
 void planner_kernel(planner *p, char *out, int room)
 {
     pthread_mutex_lock(&p->lock);
-    snprintf(out, (size_t)room, "%s", p->last);
+    snprintf(out, (size_t)room, "%s", p->last ? p->last->kernel : "");
+    pthread_mutex_unlock(&p->lock);
+}
+
+static int more_calls(const void *a, const void *b)
+{
+    const use *x = *(use *const *)a, *y = *(use *const *)b;
+    return (x->calls < y->calls) - (x->calls > y->calls);
+}
+
+void planner_kernels(planner *p, char *out, int room)
+{
+    use *sorted[USES];
+    int n = 0, at = snprintf(out, (size_t)room, "[");
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < p->n_uses; i++)
+        if (p->uses[i].calls) sorted[n++] = &p->uses[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, more_calls);
+    for (int i = 0; i < n && at < room; i++) {
+        const use *u = sorted[i];
+        at += snprintf(out + at, (size_t)(room - at), "%s{\"kernel\": \"%s\", \"for\": \"%s\", \"evolved\": %s, "
+                       "\"calls\": %lld", i ? ", " : "", u->kernel, u->kind, u->evolved ? "true" : "false", (long long)u->calls);
+        if (at < room && u->why) at += snprintf(out + at, (size_t)(room - at), ", \"why\": \"%s\"", u->why);
+        if (at < room) at += snprintf(out + at, (size_t)(room - at), "}");
+    }
+    if (at < room) at += snprintf(out + at, (size_t)(room - at), "]");
+    if (at >= room) snprintf(out, (size_t)room, "[]");
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -150,8 +185,20 @@ static void describe(planner *p, planned *e)
     atn_plan_info i = {.size = sizeof i};
     atn_plan_info_get(e->plan, &i, NULL);
     e->phases = i.phases;
-    e->evolved = p->o.table && i.origin == ATN_FROM_HOST;
-    snprintf(e->kernel, sizeof e->kernel, "%s", i.kernel);
+    const int evolved = p->o.table && i.origin == ATN_FROM_HOST;
+    for (char *c = i.kernel; *c; c++)
+        if (*c < ' ' || *c == '"' || *c == '\\') *c = '_'; /* the name is an object's own */
+    int k = 0;
+    while (k < p->n_uses && (p->uses[k].evolved != evolved || strcmp(p->uses[k].kernel, i.kernel) ||
+                             strcmp(p->uses[k].kind, i.kind)))
+        k++;
+    if (k == USES) k--; /* more than any model has: the last takes the rest */
+    if (k == p->n_uses) {
+        p->uses[p->n_uses++] = (use){.why = i.passed_over, .evolved = evolved};
+        memcpy(p->uses[k].kernel, i.kernel, sizeof i.kernel);
+        memcpy(p->uses[k].kind, i.kind, sizeof i.kind);
+    }
+    e->use = &p->uses[k];
 }
 
 planned *planner_acquire(planner *p, const atn_args *args, int threads, atn_error *err)
@@ -186,9 +233,10 @@ void planner_release(planner *p, planned *e, int64_t ns)
     e->busy = 0;
     if (ns >= 0) {
         p->counts.calls++;
-        p->counts.evolved += e->evolved;
+        p->counts.evolved += e->use->evolved;
         p->counts.ns += ns;
-        memcpy(p->last, e->kernel, sizeof p->last);
+        e->use->calls++;
+        p->last = e->use;
     }
     pthread_mutex_unlock(&p->lock);
 }

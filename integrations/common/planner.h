@@ -53,6 +53,11 @@ int planned_phases(const planned *e);
 
 atn_status planner_run(planner *p, const atn_args *args, int threads, atn_error *err);
 
+/* What computed the calls, as a JSON array, the most often used first:
+ * [{"kernel": "flash_qvec", "for": "f32 prefill", "evolved": true, "calls": 30},
+ *  {"kernel": "decode@avx512", "for": "f32 decode", "evolved": false, "calls": 390, "why": "it was not judged on such problems"}] */
+void planner_kernels(planner *p, char *out, int room);
+
 /* Name of the kernel used last, "" before the first. */
 void planner_kernel(planner *p, char *out, int room);
 

@@ -3,7 +3,8 @@
  *     GGML_BACKEND_PATH=/path/libggml-attune.so llama-cli -m MODEL ...         (a program that loads backends)
  *     ggml_backend_load("/path/libggml-attune.so")                             (before the model is loaded)
  *
- *     ATTUNE_KERNEL=/path/best_program.so    the evolved kernel; without it the best that the library knows
+ *     ATTUNE_KERNEL=/path/best_program.so    the evolved kernel, or the folder of a run after `attune build FOLDER`; without
+ *                                            it the best that the library knows
  *     ATTUNE_REPORT=FILE                     at exit: counts and kernel as JSON (- is stderr)
  *
  * ggml-cpu asks every "extra buffer type" whether it computes an operator before it runs its own code. The plug-in appends
@@ -505,6 +506,11 @@ PUBLIC int attune_ggml_counts(planner_counts *out, long long *not_taken, char *k
     return 0;
 }
 
+PUBLIC void attune_ggml_kernels(char *out, int room)
+{
+    if (plans) planner_kernels(plans, out, room);
+}
+
 /* on 0: ggml's own attention in every graph made from now on. */
 PUBLIC void attune_ggml_enable(int on)
 {
@@ -520,16 +526,17 @@ static void report(void)
 {
     const char *path = getenv("ATTUNE_REPORT");
     planner_counts c;
-    char kernel[64];
+    char kernel[64], kernels[8192];
     if (!path || !plans) return;
     FILE *f = strcmp(path, "-") ? fopen(path, "w") : stderr;
     if (!f) return;
     planner_read(plans, &c);
     planner_kernel(plans, kernel, sizeof kernel);
+    planner_kernels(plans, kernels, sizeof kernels);
     fprintf(f, "{\"runtime\": \"ggml %s\", \"kernel\": \"%s\", \"program\": \"%s\", \"calls\": %lld, \"evolved_calls\": %lld, "
-               "\"declined\": %lld, \"attention_seconds\": %.6f}\n",
+               "\"declined\": %lld, \"attention_seconds\": %.6f, \"kernels\": %s}\n",
             ggml.version(), kernel, nonce_path, (long long)c.calls, (long long)c.evolved, (long long)declined,
-            (double)c.ns * 1e-9);
+            (double)c.ns * 1e-9, kernels);
     if (f != stderr) fclose(f);
 }
 
@@ -566,7 +573,7 @@ static bool hook(const void *caller)
     planner_options o = {.host_workspace = 1};
     if (!find_host(caller) || !check_host()) return false;
     if (own && *own) {
-        if (strlen(own) > 3 && !strcmp(own + strlen(own) - 3, ".so")) {
+        if (strchr(own, '/') || (strlen(own) > 3 && !strcmp(own + strlen(own) - 3, ".so"))) {
             if (atn_kernel_load(own, NULL, &o.table, &err) != ATN_OK) return say("%s", err.text);
             snprintf(nonce_path, sizeof nonce_path, "%s", own);
         } else o.kernel = own;

@@ -40,7 +40,7 @@ static int refuse(const char *text)
 
 static void torch_loop(void *host, int tasks, int threads, atn_task_fn fn, void *context);
 
-/* so: an evolved kernel's object, NULL: none. kernel: a linked-in one, NULL: the best. in_torch: PyTorch's threads. */
+/* so: an evolved kernel's object, or a run's folder with objects in it; NULL: none. kernel: a linked-in one, NULL: the best. in_torch: PyTorch's threads. */
 PUBLIC binding *attune_host_open(const char *so, const char *kernel, int threads, int in_torch)
 {
     binding *b = calloc(1, sizeof *b);
@@ -83,6 +83,11 @@ PUBLIC void attune_host_repeat(binding *b, int n)
 PUBLIC void attune_host_kernel(binding *b, char *out, int room)
 {
     planner_kernel(b->plans, out, room);
+}
+
+PUBLIC void attune_host_kernels(binding *b, char *out, int room)
+{
+    planner_kernels(b->plans, out, room);
 }
 
 /* Does a kernel cover these? For a test before the first call. */

@@ -1,7 +1,7 @@
 /* The result of a run: the winner as a file that reads well, what is claimed of it, and the portfolio.
  *
- * The file written is the program measured: it is built again and its object code compared; where pruning changed the
- * code, it is judged again or not pruned. Every speedup printed comes from the final comparison at full size; where
+ * The file written is the program measured (and a line that says on what, attune_judged): it is built again and its object
+ * code compared; where pruning changed the code, it is judged again or not pruned. Every speedup printed comes from the final comparison at full size; where
  * that
  * could not be made (interrupted, no budget) the record says that it is the chained estimate of the run. */
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include "evolve/engine.h"
 #include "evolve/knobs.h"
 #include "evolve/record.h"
+#include "problem/kind.h"
 
 static evolve_interval interval_of(const atn_verdict *v)
 {
@@ -156,13 +157,48 @@ static char *readable(atn_engine *e, engine_program *winner, const char *ablated
     return atn_strdup(source);
 }
 
+/* The kinds of problem that the run's suite times: a program that goes on is for these (attune/kernel.h). */
+static char *judged_line(const atn_engine *e)
+{
+    atn_text t = {0};
+    text_add(&t, "const char attune_judged[] = \"");
+    const size_t head = t.n;
+    for (int c = 0; c < e->kinds.n; c++) {
+        const atn_problem *p = &e->o->suite->cases[c].problem;
+        char types[16], kind[KIND_ROOM];
+        if (p->dtype_q == p->dtype_kv) snprintf(types, sizeof types, "%s", dtype_name(p->dtype_q));
+        else snprintf(types, sizeof types, "%s:%s", dtype_name(p->dtype_q), dtype_name(p->dtype_kv));
+        kind_print(types, e->kinds.decode[c], kind);
+        if (!kind_listed(t.s + head, kind)) text_addf(&t, "%s%s", t.n > head ? ", " : "", kind);
+    }
+    text_add(&t, "\";\n");
+    return text_take(&t);
+}
+
+/* Without the line of the run that it began with: this run judged it on its own cases. */
+static char *without_judged(const char *source)
+{
+    static const char begin[] = "const char attune_judged[] =";
+    atn_text t = {0};
+    for (const char *p = source, *end; *p; p = end) {
+        end = p + strcspn(p, "\n");
+        end += *end == '\n';
+        if (strncmp(p, begin, sizeof begin - 1)) text_addn(&t, p, (size_t)(end - p));
+    }
+    return text_take(&t);
+}
+
 static char *with_heading(const atn_engine *e, const engine_program *p, const char *root, const char *source)
 {
-    return atn_format("/* Program #%" PRId64
+    char *judged = judged_line(e), *rest = without_judged(source);
+    char *full = atn_format("/* Program #%" PRId64
                       " of an attune run, evolved from %s. Where it comes from and what was measured:\n"
-                      " * the .json beside it. Compiler: %s%s%s. */\n%s",
+                      " * the .json beside it. Compiler: %s%s%s. */\n%s%s%s",
                       p->id, root, e->judge->compiler, p->flags && *p->flags ? ", extra flags " : "",
-                      p->flags ? p->flags : "", source);
+                      p->flags ? p->flags : "", rest, *rest && rest[strlen(rest) - 1] == '\n' ? "" : "\n", judged);
+    free(judged);
+    free(rest);
+    return full;
 }
 
 static atn_status write_text(const char *folder, const char *sub, const char *name, const char *text, char *path,
@@ -249,12 +285,15 @@ static atn_status write_portfolio(atn_engine *e, evolve_result *r, engine_progra
 {
     atn_text t = {0};
     atn_status st = ATN_OK;
-    text_add(
-        &t,
-        "# attune portfolio 1: the best kernel for each class of problem, over the initial program [low .. high].\n"
-        "# Another class: the kernel of `default`. decode: few query rows against many keys; long, short: by keys.\n");
+    text_add(&t, "# attune portfolio 1: the best kernel for each class of problem, over the initial program [low .. high].\n"
+                 "# Another class: the kernel of `default`. decode: few query rows against many keys; long, short: by keys.\n"
+                 "# `attune build` of this folder makes a .so of each; hosts are then given the folder.\n");
     text_addf(&t, "# machine: %s; compiler: %s; threads: %d\n", engine_machine(e)->signature, e->judge->compiler,
               e->o->threads);
+    int most = 0;
+    for (int c = 0; c < e->kinds.n; c++)
+        if (!e->kinds.decode[c] && !e->kinds.is_long[c]) most = ATN_MAX(most, e->o->suite->cases[c].problem.Skv);
+    if (most) text_addf(&t, "%-40s up to %d keys\n", "short", most);
     for (int i = 0; i < r->n_classes && !st; i++) {
         evolve_class *c = &r->classes[i];
         engine_program *p = engine_find(e, c->program);

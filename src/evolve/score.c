@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "problem/kind.h"
+
 static int by_size(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -16,7 +18,7 @@ void suite_kinds_of(const atn_suite *s, suite_kinds *out)
     *out = (suite_kinds){.n = ATN_MIN(s->count, ATN_CASES_MAX)};
     for (int c = 0; c < out->n; c++) {
         const atn_problem *p = &s->cases[c].problem;
-        out->decode[c] = p->Sq <= 16 && p->Skv >= 4 * p->Sq && p->Skv > 16;
+        out->decode[c] = kind_is_decode(p->Sq, p->Skv);
         if (!out->decode[c]) sizes[n++] = p->Skv;
     }
     qsort(sizes, (size_t)n, sizeof *sizes, by_size);

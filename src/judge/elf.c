@@ -152,8 +152,9 @@ static bool check_symbols(object *o, const tables *t)
                 return bad(o, ATN_REASON_SYMBOLS,
                            "imports '%s'; a kernel may use float functions of libm, memcpy, memmove, memset", name);
         } else if (bind != STB_LOCAL) {
+            if (strcmp(name, "attune_judged") == 0 && type == STT_OBJECT) continue;
             if (strcmp(name, "attune_kernel") != 0)
-                return bad(o, ATN_REASON_SYMBOLS, "exports '%s'; only attune_kernel may be seen outside", name);
+                return bad(o, ATN_REASON_SYMBOLS, "exports '%s'; only attune_kernel (and attune_judged) may be seen outside", name);
             if (type != STT_OBJECT || s->st_size < sizeof(atn_kernel))
                 return bad(o, ATN_REASON_SYMBOLS, "attune_kernel is not an atn_kernel");
             exported++;

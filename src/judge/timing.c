@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,15 @@ int judge_cpu(void)
     return cached;
 }
 
+void (*timing_lock_waits)(void);
+
+/* One that waits says so once: a machine shared by several is waited for again and again. */
+static void say_waiting(double since)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    if (timing_lock_waits && clock_s() - since > 1 && !atomic_flag_test_and_set(&said)) timing_lock_waits();
+}
+
 enum { LOCK_POLL_NS = 5000000 }; /* a judge that gives up must not be left waiting for somebody else's race */
 
 /* file_lock would create the file for its owner alone; this one is shared by every user of the machine, and in a sticky
@@ -89,8 +99,10 @@ atn_status timing_lock(int *fd, atn_error *err)
         return atn_fail(err, ATN_IO,
                         "cannot open the timing lock '%s': %s; set ATTUNE_LOCK to a file that you may write", path,
                         strerror(errno));
+    const double since = clock_s();
     while (flock(f, LOCK_EX | LOCK_NB) != 0) {
         int why = errno;
+        say_waiting(since);
         if ((why == EWOULDBLOCK || why == EINTR) && !link_given_up()) {
             nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_NS}, NULL);
             continue;

@@ -68,5 +68,7 @@ int judge_cpu(void);
 
 /* One holder per machine, $ATTUNE_LOCK or /tmp/attune-timing.lock; waits, until link_give_up. close(fd) releases. */
 atn_status timing_lock(int *fd, atn_error *err);
+/* Called, if set, by whoever has waited for it for a second, once a process. */
+extern void (*timing_lock_waits)(void);
 
 #endif

@@ -6,7 +6,6 @@
  * is loaded into attune. Before any kernel runs, seccomp leaves this process what computing needs: no files, no network,
  * no new programs. Objects take turns, call by call, so that they meet the same machine. Figures from here are
  * information; no score is made of them. */
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,14 +32,7 @@ static int fail(const char *text)
     return 2;
 }
 
-/* ---- the kernels ---- */
-
-static const atn_kernel *load(const char *path)
-{
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const atn_kernel *k = so ? dlsym(so, "attune_kernel") : NULL;
-    return k && k->abi == ATN_KERNEL_ABI ? k : NULL;
-}
+/* ---- the sandbox ---- */
 
 /* False: the filter could not be put on. */
 static bool lock_down(void)
@@ -51,7 +43,8 @@ static bool lock_down(void)
                                 SCMP_SYS(madvise),      SCMP_SYS(futex),         SCMP_SYS(sched_yield), SCMP_SYS(nanosleep),
                                 SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(rt_sigreturn),
                                 SCMP_SYS(rt_sigprocmask), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(fstat),
-                                SCMP_SYS(newfstatat),   SCMP_SYS(sched_getaffinity), SCMP_SYS(getrandom)};
+                                SCMP_SYS(newfstatat),   SCMP_SYS(sched_getaffinity), SCMP_SYS(getrandom),
+                                SCMP_SYS(sysinfo) /* qsort of more than 1 KB: how much memory is there? */};
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!f) return false;
     int bad = 0;
@@ -161,9 +154,9 @@ static void print(const char *text, int i, const atn_problem *p, const module_st
                   double ratio, int calls)
 {
     if (!text) return;
-    printf("{\"case\": \"%s\", \"object\": %d, \"kernel\": \"%s\", \"own\": %s, \"calls\": %d, \"ms\": %.6g, "
+    printf("{\"case\": \"%s\", \"object\": %d, \"kernel\": \"%s\", \"own\": %s, \"why\": \"%s\", \"calls\": %d, \"ms\": %.6g, "
            "\"tokens_per_s\": %.6g, \"attention_share\": %.4f, \"attention_ms\": %.6g, \"speedup\": %.5g, \"blas\": \"%s\"}\n",
-           text, i, s->kernel, s->own ? "true" : "false", calls, total * 1e3, problem_tokens(p) / total, attention / total,
+           text, i, s->kernel, s->own ? "true" : "false", s->why ? s->why : "", calls, total * 1e3, problem_tokens(p) / total, attention / total,
            attention * 1e3, ratio, linear_backend());
     fflush(stdout);
 }
@@ -210,7 +203,7 @@ int main(int argc, char **argv)
     atn_error err = {0};
     atn_pool *pool = NULL;
     for (int i = 0; i < n; i++)
-        if (!(kernels[i] = load(argv[3 + i]))) return fail("an object could not be loaded");
+        if (atn_kernel_load(argv[3 + i], NULL, &kernels[i], &err)) return fail(err.text);
     linear_threads(threads);
     if (threads > 1 && atn_pool_create(&(atn_pool_options){.threads = threads}, &pool, &err)) return fail(err.text);
     /* What a library reads once (the CPU, its settings) is read before the filter, by a small module of our own kernel. */

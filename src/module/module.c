@@ -224,6 +224,7 @@ static void record(atn_module *m, double total, double attention, int tokens)
     if (atn_plan_info_get(m->plan, &info, NULL)) return;
     snprintf(m->stats.kernel, sizeof m->stats.kernel, "%s", info.kernel);
     m->stats.own = info.origin == ATN_FROM_HOST;
+    m->stats.why = info.passed_over;
 }
 
 atn_status module_forward(atn_module *m, const float *x, int tokens, float *y, atn_error *err)

@@ -43,7 +43,7 @@ typedef struct {
     int batch;                   /* 0: 1 */
     int capacity;                /* tokens that the cache holds */
     int cache_type;              /* atn_dtype of the cache: ATN_F32, ATN_F16, ATN_BF16 */
-    const atn_kernel *kernel;    /* the evolved one, used where it can run; NULL: the library's choice */
+    const atn_kernel *kernel;    /* the evolved one, used where it can run and was judged; NULL: the library's choice */
     atn_pool *pool;              /* NULL: one thread */
 } module_options;
 
@@ -52,6 +52,7 @@ typedef struct {
     long long tokens;
     char kernel[64];             /* of the last forward */
     bool own;                    /* options.kernel ran it */
+    const char *why;             /* it did not; NULL: no reason to be given */
 } module_stats;
 
 typedef struct atn_module atn_module;

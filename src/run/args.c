@@ -309,6 +309,16 @@ static const char *type_name(int dtype)
     return names[dtype];
 }
 
+void kind_of(const atn_args *a, char out[KIND_ROOM])
+{
+    char types[24];
+    const bool same = a->k.dtype == a->q.dtype && a->v.dtype == a->q.dtype;
+    if (same) snprintf(types, sizeof types, "%s", type_name(a->q.dtype));
+    else if (a->k.dtype == a->v.dtype) snprintf(types, sizeof types, "%s:%s", type_name(a->q.dtype), type_name(a->k.dtype));
+    else snprintf(types, sizeof types, "%s:%s:%s", type_name(a->q.dtype), type_name(a->k.dtype), type_name(a->v.dtype));
+    kind_print(types, kind_is_decode(a->Sq, a->Skv), out);
+}
+
 static int round_up_power(int n, int least)
 {
     int p = least;

@@ -1,4 +1,5 @@
-/* Choosing a kernel for a problem: the host's own, else wisdom's, else by rule, else the plain reference.
+/* Choosing a kernel for a problem: the host's own where it was judged on such, else wisdom's, else by rule, else the host's
+ * own all the same, else the plain reference.
  *
  * Each step down that the user would want to know of is said once. Invariant of an atn_planned: its kernel said yes
  * to its args and its division has been checked, so execution has nothing left to decide. */
@@ -136,6 +137,24 @@ static atn_status from_reference(atn_planned *p, atn_error *err)
     return ATN_OK;
 }
 
+/* NULL: taken. Else why not. */
+static const char *take_table(atn_planned *p)
+{
+    atn_plan division;
+    const atn_kernel *k = portfolio_choose(p->table, &p->args);
+    const char *no = try_kernel(k, &p->args, p->threads, &division);
+    if (no && k != p->table) no = try_kernel(k = p->table, &p->args, p->threads, &division);
+    if (!no) take(p, k, &division, k->name, ATN_FROM_HOST);
+    return no;
+}
+
+static bool is_judged(const atn_planned *p, const atn_args *a)
+{
+    char kind[KIND_ROOM];
+    kind_of(a, kind);
+    return !p->judged || p->flags & ATN_PLAN_ANY_KIND || kind_listed(p->judged, kind);
+}
+
 /* Fills the choice of p for p->args. */
 static atn_status choose(atn_planned *p, atn_error *err)
 {
@@ -143,15 +162,13 @@ static atn_status choose(atn_planned *p, atn_error *err)
     registry_at(0); /* asks for AMX tiles, which a loaded kernel may need as much as a linked one */
     class_of(&p->args, p->threads, &p->class);
     if (p->flags & ATN_PLAN_REFERENCE) return from_reference(p, err);
-    if (p->table) {
-        const char *no = try_kernel(p->table, &p->args, p->threads, &division);
-        if (!no) {
-            take(p, p->table, &division, p->table->name, ATN_FROM_HOST);
-            return ATN_OK;
-        }
+    const bool judged = is_judged(p, &p->args);
+    p->passed_over = NULL;
+    if (p->table && judged) {
+        if (!(p->passed_over = take_table(p))) return ATN_OK;
         log_once("kernel '%s' was given for '%s', but %s; falling back to attune's own", p->table->name, p->class.words,
-                 no);
-    }
+                 p->passed_over);
+    } else if (p->table) p->passed_over = "it was not judged on such problems";
     if (p->forced) {
         const char *no = try_kernel(p->forced->table, &p->args, p->threads, &division);
         if (no)
@@ -161,6 +178,7 @@ static atn_status choose(atn_planned *p, atn_error *err)
         return ATN_OK;
     }
     if (from_wisdom(p) || from_rule(p)) return ATN_OK;
+    if (p->table && !judged && !(p->passed_over = take_table(p))) return ATN_OK;
     atn_status st = from_reference(p, err);
     if (st == ATN_OK) log_once("no fast kernel covers '%s': the plain reference runs it, much slower", p->class.words);
     return st;
@@ -184,6 +202,7 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     p->threads = o.threads;
     p->flags = o.flags;
     p->table = o.table;
+    p->judged = o.table ? kernel_judged(o.table) : NULL;
     p->wisdom = o.wisdom;
     p->isa_max = THREADS_MAX;
     if (o.isa && (p->isa_max = isa_rank(o.isa)) < 0)
@@ -244,7 +263,7 @@ atn_status atn_plan_update(atn_planned *p, const atn_args *args, atn_error *err)
     problem_class class;
     atn_plan division;
     class_of(&draft.args, p->threads, &class);
-    const bool same = class_distance(&class, &p->class) == 0;
+    const bool same = class_distance(&class, &p->class) == 0 && is_judged(p, &draft.args) == is_judged(p, &p->args);
     if (same && !try_kernel(p->kernel, &draft.args, p->threads, &division))
         take(&draft, p->kernel, &division, draft.kernel_name, p->origin);
     else if ((st = choose(&draft, err)) != ATN_OK) return st;
@@ -288,7 +307,9 @@ atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_erro
         .workspace_bytes = p->workspace_bytes,
         .shared_bytes = p->shared_bytes,
         .scratch_bytes = p->scratch_bytes,
+        .passed_over = p->passed_over,
     };
+    kind_of(&p->args, i.kind);
     int64_t tasks = 0;
     for (int k = 0; k < i.phases; k++) tasks += i.tasks[k] = p->division.tasks[k];
     snprintf(i.kernel, sizeof i.kernel, "%s", p->kernel_name);
@@ -300,6 +321,9 @@ atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_erro
              "%s%s for '%s', chosen by %s: %lld task%s in %d phase%s, %d thread%s, workspace %.1f KiB", i.kernel, hash,
              i.problem, who[p->origin], (long long)tasks, tasks == 1 ? "" : "s", i.phases, i.phases == 1 ? "" : "s",
              i.threads, i.threads == 1 ? "" : "s", (double)i.workspace_bytes / 1024);
+    const size_t used = strlen(i.text);
+    if (i.passed_over)
+        snprintf(i.text + used, sizeof i.text - used, "; not the host's '%s': %s", p->table->name, i.passed_over);
     *info = i;
     return ATN_OK;
 }

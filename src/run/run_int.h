@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "problem/kind.h"
 
 #include "attune/attune.h"
 #include "attune/plan.h"
@@ -32,6 +33,8 @@ typedef struct {
     int sq, skv, threads;      /* rounded lengths; the nearest serves */
 } problem_class;
 
+/* "f32 decode": problem/kind.h. */
+void kind_of(const atn_args *a, char out[KIND_ROOM]);
 void class_of(const atn_args *a, int threads, problem_class *out);
 void class_print(const problem_class *c, char *out, size_t room);
 bool class_parse(const char *text, problem_class *out);
@@ -61,10 +64,22 @@ int registry_by_rule(const atn_args *a, int threads, int isa_max, const registry
 
 /* ---- champions/load.c ---- */
 
+/* atn_kernel_load of an object. again: a copy with a table of its own. */
+atn_status kernel_load(const char *path, const char *hash, bool again, const atn_kernel **out, atn_error *err);
+/* What a loaded kernel says of itself (attune_judged); NULL: nothing, it is for everything. */
+const char *kernel_judged(const atn_kernel *table);
+
 /* The champion's object by hash from the champions' folder. */
 atn_status champion_load(const char *object_hash, const atn_kernel **out, atn_error *err);
 /* Copies a shared object there; hash gets its 32 digits. */
 atn_status champion_keep(const char *path, char hash[33], atn_error *err);
+
+/* ---- champions/portfolio.c ---- */
+
+/* atn_kernel_load of a run's folder: *out is the kernel of its `default`, and stands for all of them. */
+atn_status portfolio_load(const char *folder, const atn_kernel **out, atn_error *err);
+/* The kernel for args among those that the table stands for: itself, unless it came from portfolio_load. */
+const atn_kernel *portfolio_choose(const atn_kernel *table, const atn_args *args);
 
 /* ---- wisdom.c ---- */
 
@@ -100,6 +115,8 @@ struct atn_planned {
     int isa_max;
     const registry_kernel *forced;
     const atn_kernel *table;
+    const char *judged;        /* the kinds that table is for; NULL: all */
+    const char *passed_over;   /* why table was not taken; NULL: it was, or there is none */
     const atn_wisdom *wisdom;
 
     void *own;                 /* own workspace or NULL */

@@ -49,12 +49,34 @@ run bench zero.c --against none --case "f32 h1 s8 d64";                 exits 2;
 # hosts get what was judged: with the flags of its heading
 (echo '/* evolved; extra flags -fno-tree-vectorize. */'; cat "$initial") >flags.c
 run build flags.c -o flags.so --json;                                   exits 0; prints "-fno-tree-vectorize"
+# ... and a program that says what it was judged on is in a module for that only
+(cat "$initial"; echo 'const char attune_judged[] = "f32 prefill";') >judged.c
+run eval judged.c --case "f32 h2/1 s32 d32 causal" --case "f32 h2/1 s1/64 d32" --module --json; exits 0
+python3 - out.txt <<'END' || fail "the module's kernels are not as judged: $(cat out.txt)"
+import json, sys
+prefill, _, decode, _ = json.load(open(sys.argv[1]))["module"]
+assert prefill["own"] and not prefill["why"] and not decode["own"] and "judged" in decode["why"], (prefill, decode)
+END
+(cat judged.c; echo 'const char attune_other[] = "f32 prefill";') >other.c
+sed 's/^const char attune_other/__attribute__((visibility("default"))) &/' other.c >shown.c
+run eval shown.c --stage 1 --case "f32 h1 s20 d64";                     exits 1; prints "visibility"
 run eval "$initial" --against missing.c --case "f32 h1 s20 d64";        exits 2; says "missing.c"
 run eval "$initial" --against broken.c --case "f32 h1 s20 d64";         exits 2; says "does not build"
 run eval "$initial" --case "f32 h3/2 s8 d64";                           exits 2; says "h3/2"
 run eval "$initial" --case "f32 h1 s8 d64" --data nedle;                exits 2; says "did you mean 'needle'?"
 run eval "$initial" --suite sed;                                        exits 2; says "seed"
 run eval "$initial" --cc no-such-compiler;                              exits 2; says "no-such-compiler"
+
+# who waits for another attune's measurement says so, and only then
+export ATTUNE_LOCK="$PWD/lock"
+: >lock
+flock lock sleep 2.5 &
+sleep 0.3
+run eval "$initial" --stage 3 --case "f32 h1 s20 d64";                  exits 0; says "another attune is measuring"
+wait
+run eval "$initial" --stage 3 --case "f32 h1 s20 d64";                  exits 0
+grep -q "another attune" err.txt && fail "nobody was waited for"
+unset ATTUNE_LOCK
 
 run doctor;                                                             exits 0; prints "isolation"; prints "A/A"; prints "resolve"
 run doctor --json;                                                      exits 0; prints '"handshake_us"'; prints '"can_see_percent"'

@@ -37,6 +37,11 @@ if command -v pkg-config >/dev/null 2>&1 && command -v cc >/dev/null 2>&1; then
         -Wl,-rpath,"$build/src/run" -o your_program || fail "your_program does not compile"
     ATTUNE_WISDOM='' ./your_program ./best_program.so >program.txt 2>&1 || fail "your_program: $(cat program.txt)"
     grep -q "first row begins" program.txt || fail "your_program printed: $(cat program.txt)"
+    # the folder of a run, too, once its programs are built
+    ./your_program gqa >program.txt 2>&1 && fail "your_program took a folder without objects"
+    grep -q "attune build" program.txt || fail "your_program of a folder printed: $(cat program.txt)"
+    run build gqa; exits 0
+    ATTUNE_WISDOM='' ./your_program gqa >program.txt 2>&1 || fail "your_program of a folder: $(cat program.txt)"
     ./your_program ./missing.so >/dev/null 2>&1 && fail "your_program took a file that is not there"
 else
     echo "no pkg-config or cc: your_program was not built"

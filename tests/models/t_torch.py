@@ -140,6 +140,15 @@ with torch.no_grad():
     model(ids[:, :20])
 r = at.patch_report(model)
 check(r["evolved_calls"] == r["calls"] == 30, "the evolved program computes every call")
+run = os.path.join(tempfile.mkdtemp(), "run")  # a run's folder: judged on prefill, so the library's own kernel decodes
+os.makedirs(os.path.join(run, "portfolio"))
+open(os.path.join(run, "portfolio", "dispatch.txt"), "w").write("default  w_1.c\n")
+open(os.path.join(run, "portfolio", "w_1.c"), "w").write(open(PLAIN).read() + 'const char attune_judged[] = "f32 prefill";\n')
+at.register(run)
+model.generate(ids[:, :30], max_new_tokens=2, do_sample=False)
+used = {k["for"]: k for k in at.patch_report(model)["kernels"]}
+check(used["f32 prefill"]["evolved"] and used["f32 prefill"]["calls"] == 30 and not used["f32 decode"]["evolved"] and
+      "judged" in used["f32 decode"]["why"], f"a run's folder is used for what it was judged on: {list(used.values())}")
 plain = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa")
 check(raises(attune.AttuneError, lambda: at.patch_report(plain), "not loaded"), "a model without attune is named as such")
 finish()

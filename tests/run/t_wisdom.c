@@ -354,7 +354,7 @@ static void loading_checks_the_file(void **state)
     assert_string_equal(k->name, "plain");
     assert_refused(atn_kernel_load(champion_so, "0123456789abcdef0123456789abcdef", &k, &err), ATN_MISMATCH, "hash");
     assert_refused(atn_kernel_load("/nonexistent.so", NULL, &k, &err), ATN_NOT_FOUND, "/nonexistent.so");
-    assert_refused(atn_kernel_load(folder, NULL, &k, &err), ATN_FORMAT, "not a kernel");
+    assert_refused(atn_kernel_load(folder, NULL, &k, &err), ATN_NOT_FOUND, "not the folder of a run");
 
     char *path = file_join(folder, "copy.so"), *bytes;
     size_t n;

@@ -2,6 +2,7 @@
 import ctypes
 import glob
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -61,6 +62,7 @@ class _Libraries:
         f.attune_host_close.argtypes = [ctypes.c_void_p]
         f.attune_host_counts.argtypes = [ctypes.c_void_p, ctypes.POINTER(Counts)]
         f.attune_host_repeat.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        f.attune_host_kernels.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
         f.attune_host_kernel.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
         f.attune_host_error.restype = ctypes.c_char_p
         f.attune_torch_register.argtypes = [ctypes.c_char_p]
@@ -113,8 +115,22 @@ def _program():
     return shutil.which("attune")
 
 
+def _content(path):
+    """The bytes that decide what a program does: its own, or of a run's folder the dispatch table and its programs."""
+    if not os.path.isdir(path):
+        with open(path, "rb") as f:
+            return f.read()
+    inside = os.path.join(path, "portfolio")
+    place = inside if os.path.isdir(inside) else path
+    if not os.path.exists(os.path.join(place, "dispatch.txt")):
+        raise AttuneError(f"'{path}' is not the folder of a run: it has no portfolio/dispatch.txt")
+    files = [os.path.join(place, "dispatch.txt")] + sorted(glob.glob(os.path.join(place, "*.c")))
+    return b"\0".join(_content(f) for f in files)
+
+
 def build_program(path):
-    """Path of the shared object of a C program, built by `attune build` in its sandbox, once for each content."""
+    """Path of the shared object of a C program, or of the folder of objects for the folder of a run, built by `attune build`
+    in its sandbox, once for each content."""
     if not os.path.exists(path):
         raise AttuneError(f"cannot open '{path}': no such file; 'attune evolve' writes best/best_program.c")
     if path.endswith(".py"):
@@ -122,12 +138,11 @@ def build_program(path):
                           "'attune evolve'")
     if path.endswith(".so"):
         return path
-    with open(path, "rb") as f:
-        digest = hashlib.sha256(f.read()).hexdigest()[:32]
+    digest = hashlib.sha256(_content(path)).hexdigest()[:32]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(cache, "attune", "built")
-    so = os.path.join(folder, f"{digest}-{_machine()}.so")
-    if os.path.exists(so):
+    so = os.path.join(folder, f"{digest}-{_machine()}" + ("" if os.path.isdir(path) else ".so"))
+    if os.path.exists(os.path.join(so, "dispatch.txt") if os.path.isdir(path) else so):
         return so
     program = _program()
     if not program:
@@ -153,14 +168,18 @@ def _machine():
 
 def _nonce(path):
     """16 hex digits of the bytes that will run: a rebuilt kernel has another nonce."""
-    with open(path, "rb") as f:
-        return hashlib.sha256(f.read()).hexdigest()[:16]
+    if os.path.isdir(path):
+        files = sorted(glob.glob(os.path.join(path, "*.so"))) + [os.path.join(path, "dispatch.txt")]
+    else:
+        files = [path]
+    return hashlib.sha256(b"\0".join(_content(f) for f in files)).hexdigest()[:16]
 
 
 # ---- bindings ----
 
 class Binding:
-    """A kernel with its plans and threads. program: evolved .c or .so, None: the best that the library has."""
+    """A kernel with its plans and threads. program: evolved .c or .so, or the folder of a run; None: the best that the
+    library has."""
 
     def __init__(self, program=None, kernel=None, threads=0, in_torch=False):
         lib = libraries()
@@ -191,6 +210,12 @@ class Binding:
     def repeat(self, n):
         """Computes every call n times (a deliberately slow kernel); 0: not at all (the ceiling; outputs undefined)."""
         self.lib.free.attune_host_repeat(self.handle, n)
+
+    def kernels(self):
+        """What computed the calls: [{"kernel", "for": types and prefill or decode, "evolved", "calls", "why": not evolved}]."""
+        room = ctypes.create_string_buffer(8192)
+        self.lib.free.attune_host_kernels(self.handle, room, 8192)
+        return json.loads(room.value.decode())
 
     @property
     def kernel(self):

@@ -267,6 +267,7 @@ def patch_report(model):
         raise AttuneError("this model is not patched")
     c = p.binding.counts()
     return {"kernel": {"name": p.binding.kernel, "nonce": p.binding.nonce, "program": p.binding.program},
+            "kernels": p.binding.kernels(),
             "layers_patched": len(p.layers), "calls": c["calls"], "evolved_calls": c["evolved"],
             "attention_seconds": c["ns"] * 1e-9, "fallbacks": sum(l.fallbacks for l in p.layers),
             "fallback_reasons": dict(p.reasons), "left_to_host": sum(l.left for l in p.layers),

@@ -251,6 +251,7 @@ def patch_report(model=None):
               for i, l in s.layers.items() if model is None or i in names]
     c = s.binding.counts()
     return {"kernel": {"name": s.binding.kernel, "nonce": s.binding.nonce, "program": s.binding.program},
+            "kernels": s.binding.kernels(),
             "layers_patched": len(layers), "calls": c["calls"], "evolved_calls": c["evolved"],
             "attention_seconds": c["ns"] * 1e-9, "fallbacks": sum(l["fallbacks"] for l in layers),
             "fallback_reasons": dict(s.reasons), "sdpa_calls": s.sdpa_calls, "layers": layers}

@@ -167,6 +167,11 @@ class _GgmlBinding:
     def kernel(self):
         return self._read()[2]
 
+    def kernels(self):
+        room = ctypes.create_string_buffer(8192)
+        self.lib.attune_ggml_kernels(room, 8192)
+        return json.loads(room.value.decode() or "[]")
+
     def repeat(self, n):
         self.lib.attune_ggml_repeat(n)
 
@@ -386,6 +391,9 @@ def table(result):
         if ratio["median"] is None:
             return f"{'-':>8} {'-':>13} {'-':>8}"
         return f"{ratio['median']:>7.2f}x {ratio['low']:>6.2f}-{ratio['high']:<6.2f} {ceiling:>7.2f}x"
+    for k in result["kernels"]:
+        print(f"  {k['for']}: {k['kernel']}{' (evolved)' if k['evolved'] else ''}, {k['calls']} calls"
+              f"{': of the program given, ' + k['why'] if 'why' in k else ''}")
     for r in result["rows"]:
         p, d, kind = r["prefill_ratio"], r["decode_ratio"], "" if r["patched_tokens_per_s"] else "prefill_"
         print(f"{r['workload']:9}{r['prompt_tokens']:>5} + {r['new_tokens']:<3}  {cells(p, r['prefill_ceiling'])}  "
@@ -421,7 +429,8 @@ def main(argv=None):
     p = argparse.ArgumentParser(prog="attune workloads", description="real prompts through a real model, with and without attune")
     p.add_argument("--model", required=True, help="model folder (mlx, torch) or GGUF file (llama)")
     p.add_argument("--runtime", choices=sorted(RUNTIMES))
-    p.add_argument("--evolved-program", help="best_program.c of 'attune evolve', or a .so of 'attune build'")
+    p.add_argument("--evolved-program", help="best_program.c of 'attune evolve', the folder of a run "
+                   "(its best kernel for each class of problem), or a .so of 'attune build'")
     p.add_argument("--workload", action="append", choices=WORKLOADS, help="only these (may be repeated)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--new-tokens", type=int, default=32)
@@ -470,7 +479,8 @@ def main(argv=None):
         return 1 if "nothing was patched" in text else 2
     worst = max((before, after), key=lambda x: x[0] if x[0] == x[0] else float("inf"))
     result = {"runtime": o.runtime, "runtime_version": runtime.version, "model": o.model,
-              "kernel": {"name": runtime.binding.kernel, "nonce": runtime.binding.nonce}, "threads": o.threads,
+              "kernel": {"name": runtime.binding.kernel, "nonce": runtime.binding.nonce},
+              "kernels": runtime.binding.kernels(), "threads": o.threads,
               "layers_patched": layers, "calls": calls, "evolved_calls": runtime.binding.counts()["evolved"],
               "fallbacks": fallbacks, "left_to_host": sum(l.get("left_to_host", 0) for l in names),
               "kl": worst[0], "kl_limit": worst[1], "rows": rows, "layers": names}

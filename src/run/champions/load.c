@@ -24,6 +24,7 @@ typedef struct loaded {
     struct loaded *next;
     char hash[33];
     const atn_kernel *table;
+    const char *judged;
 } loaded;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both */
@@ -104,7 +105,7 @@ static void *open_copy(int fd, int unique)
     return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
-static atn_status load_bytes(const char *path, const char *data, size_t n, const atn_kernel **out, atn_error *err)
+static atn_status load_bytes(const char *path, const char *data, size_t n, loaded *out, atn_error *err)
 {
     if (n_loaded >= 500)
         return atn_fail(err, ATN_UNSUPPORTED, "500 kernels are loaded already; '%s' would be one too many", path);
@@ -123,7 +124,8 @@ static atn_status load_bytes(const char *path, const char *data, size_t n, const
         dlclose(so);
         return atn_fail(err, ATN_FORMAT, "kernel '%s' cannot be used: %s", path, fault);
     }
-    *out = k;
+    out->table = k;
+    out->judged = dlsym(so, "attune_judged");
     return ATN_OK;
 }
 
@@ -134,8 +136,8 @@ static const atn_kernel *find_loaded(const char *hash)
     return NULL;
 }
 
-/* With the lock held. */
-static atn_status load_locked(const char *path, const char *want, const atn_kernel **out, atn_error *err)
+/* With the lock held. again: a copy of its own, that nobody finds by its hash. */
+static atn_status load_locked(const char *path, const char *want, bool again, const atn_kernel **out, atn_error *err)
 {
     char *data, hash[33];
     size_t n;
@@ -147,18 +149,16 @@ static atn_status load_locked(const char *path, const char *want, const atn_kern
         return atn_fail(err, ATN_MISMATCH, "kernel '%s' is not what wisdom measured: its hash is %s, not %s", path,
                         hash, want);
     }
-    const atn_kernel *k = find_loaded(hash);
+    const atn_kernel *k = again ? NULL : find_loaded(hash);
     loaded *l = k ? NULL : malloc(sizeof *l);
     if (!k && !l) st = atn_fail(err, ATN_MEMORY, "no memory for kernel '%s'", path);
     if (l) {
-        st = load_bytes(path, data, n, &k, err);
-        if (st) {
-            free(l);
-        } else {
-            *l = (loaded){.next = all, .table = k};
-            memcpy(l->hash, hash, sizeof l->hash);
-            all = l;
-        }
+        *l = (loaded){.next = all};
+        if (!again) memcpy(l->hash, hash, sizeof l->hash);
+        st = load_bytes(path, data, n, l, err);
+        k = l->table;
+        if (st) free(l);
+        else all = l;
     }
     free(data);
     if (st == ATN_OK) *out = k;
@@ -168,12 +168,29 @@ static atn_status load_locked(const char *path, const char *want, const atn_kern
 atn_status atn_kernel_load(const char *path, const char *hash, const atn_kernel **out, atn_error *err)
 {
     if (!path || !out) return atn_fail(err, ATN_USAGE, "no path or no place for the kernel was given");
+    struct stat s;
+    if (!hash && stat(path, &s) == 0 && S_ISDIR(s.st_mode)) return portfolio_load(path, out, err);
+    return kernel_load(path, hash, false, out, err);
+}
+
+atn_status kernel_load(const char *path, const char *hash, bool again, const atn_kernel **out, atn_error *err)
+{
     const atn_kernel *k = NULL;
     pthread_mutex_lock(&lock);
-    atn_status st = load_locked(path, hash, &k, err);
+    atn_status st = load_locked(path, hash, again, &k, err);
     pthread_mutex_unlock(&lock);
     if (st == ATN_OK) *out = k;
     return st;
+}
+
+const char *kernel_judged(const atn_kernel *table)
+{
+    const char *judged = NULL;
+    pthread_mutex_lock(&lock);
+    for (const loaded *l = all; l; l = l->next)
+        if (l->table == table) judged = l->judged;
+    pthread_mutex_unlock(&lock);
+    return judged;
 }
 
 /* ---- the champions' folder ---- */
