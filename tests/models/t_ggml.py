@@ -147,16 +147,17 @@ for c in CASES:
 
 
 
-def microseconds(on, n=300):
-    """Of an operator that has next to nothing to do, in a graph of them: what a call costs."""
+def microseconds(on, tokens=1, cells=1, Hq=1, Hkv=1, n=300):
+    """Of an operator that has little to do, in a graph of them, on one thread: what a call costs."""
     plugin.attune_ggml_enable(int(on))
     c = ggml.ggml_init(InitParams(64 << 20, None, False))
-    kinds = ((F32, 1), (F16, 1), (F16, 1))
-    q, k, v = (tensor(c, np.zeros((1, 1, rows, 64), np.float32 if kind == F32 else np.float16), kind, (1, 1, rows, 64))
-               for kind, rows in kinds)
+    q = tensor(c, np.ones((1, Hq, tokens, 64), np.float32), F32, (1, Hq, tokens, 64))
+    k, v = (tensor(c, np.ones((1, Hkv, cells, 64), np.float16), F16, (1, Hkv, cells, 64)) for _ in "kv")
+    m = np.where(np.arange(cells)[None] <= np.arange(tokens)[:, None], 0, -np.inf).astype(np.float16)
+    mask = None if cells == 1 else tensor(c, m, F16, (1, 1, tokens, cells))
     graph = ggml.ggml_new_graph(c)
     for _ in range(n):
-        ggml.ggml_build_forward_expand(graph, ggml.ggml_flash_attn_ext(c, q, k, v, None, 0.125, 0.0, 0.0))
+        ggml.ggml_build_forward_expand(graph, ggml.ggml_flash_attn_ext(c, q, k, v, mask, 0.125, 0.0, 0.0))
     times = []
     for _ in range(15):
         t = time.perf_counter()
@@ -166,7 +167,9 @@ def microseconds(on, n=300):
     return min(times)
 
 
-print(f"     a call with one key and one head: {microseconds(True):.2f} us, ggml's own {microseconds(False):.2f} us")
+for what, shape in (("one key and one head", {}), ("one token in a cache of 256 cells", dict(cells=256, Hq=9, Hkv=3)),
+                    ("16 tokens there", dict(tokens=16, cells=256, Hq=9, Hkv=3, n=100))):
+    print(f"     a call with {what}: {microseconds(True, **shape):.2f} us, ggml's own {microseconds(False, **shape):.2f} us")
 plugin.attune_ggml_enable(1)
 plugin.attune_ggml_repeat(0)
 c = Case("nothing", Sq=300, Skv=2048, bias=8.0, Hq=16, Hkv=16, D=32)
