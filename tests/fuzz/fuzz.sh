@@ -14,13 +14,26 @@ if [ -z "${FUZZER:-}" ]; then
 fi
 [ $# -gt 0 ] || set -- problem config wisdom source gate elf verdict answer sse
 export ATTUNE_WISDOM=
+# What the short pass in `check` begins with beside the corpus: real kernels, cheats, a real object.
+seeds() {
+    mkdir -p "$build/corpus/$1" "$build/seeds/$1"
+    case $1 in
+    config) cp "$root/examples/attention/config.yaml" "$build/seeds/$1" ;;
+    source) # whole families are slow: some 50 inputs a second
+        cp "$root/examples/attention/initial_program.c" "$root/src/kernel/ref/plain.c" "$build/seeds/$1"
+        head -c 8000 "$root/src/kernel/decode.c" >"$build/seeds/$1/decode.c" ;;
+    gate) cp "$root/src/kernel/ref/plain.c" "$root"/tests/judge/zoo/*.c "$build/seeds/$1" ;;
+    elf) ${CC:-cc} -O2 -fPIC -shared -fvisibility=hidden -I"$root/include" "$root/tests/fuzz/seed_kernel.c" \
+        -o "$build/seeds/$1/kernel.so" ;;
+    esac
+}
 one() {
     target=$1
-    mkdir -p "$build/corpus/$target"
+    seeds "$target"
     cd "$build"
     if FUZZ_TARGET=$target "$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
         -artifact_prefix="$target-" -print_final_stats=1 -verbosity=0 "corpus/$target" "$root/tests/fuzz/corpus/$target" \
-        >"$target.log" 2>&1; then
+        "seeds/$target" >"$target.log" 2>&1; then
         echo "ok $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$target.log") inputs in $seconds s"
     else
         tail -n 30 "$target.log"
