@@ -46,7 +46,7 @@ typedef struct {
     char compiler_advice[400];
     atn_isolation isolation;
     char layers[400];
-    double handshake_wall_ns, handshake_cpu_ns;
+    link_cost handshake; /* of one thread, where races run */
     build_result program; /* the initial program: what the controls race */
     char program_trouble[600];
     control_series same, plus2;
@@ -223,7 +223,7 @@ static void prove(diagnosis *d, double start, double seconds, atn_error *err)
     list_trials(d);
     if (proof_play(&d->here, false, start + TRIALS_END * seconds - clock_s(), &e)) trouble(d, &e);
     if (proof_isolation_ms(d->program.so_fd, &d->isolation_ms, &e)) trouble(d, &e);
-    link_overhead(&d->handshake_wall_ns, &d->handshake_cpu_ns);
+    d->handshake = link_overhead(1, judge_cpu());
     if (race_controls(d, true, ATN_MAX(start + RACES_END * seconds - clock_s(), 2), err))
         snprintf(d->program_trouble, sizeof d->program_trouble, "%.590s", err->text);
     if (proof_play(&d->reduced, d->isolation == ISOLATION_FULL, start + REDUCED_END * seconds - clock_s(), &e))
@@ -255,7 +255,7 @@ static bool tally_holds(const tally *t)
 static bool all_hold(const diagnosis *d)
 {
     return d->proved && !d->proof_trouble[0] && tally_holds(&d->zoo) && tally_holds(&d->honest) &&
-           tally_holds(&d->mutants) && same_holds(d) && plus2_holds(d) && d->handshake_wall_ns <= HANDSHAKE_NS_MAX &&
+           tally_holds(&d->mutants) && same_holds(d) && plus2_holds(d) && d->handshake.wall <= HANDSHAKE_NS_MAX &&
            d->isolation_ms <= ISOLATION_MS_MAX;
 }
 
@@ -316,8 +316,8 @@ static void print_judge(const diagnosis *d)
     line("isolation", d->isolation != ISOLATION_NONE, "%s", d->layers); /* begins with its level */
     if (d->isolation == ISOLATION_NONE)
         printf("     %-12s kernels will not be run here unless you pass --unsafe\n", "");
-    line("hand-shake", d->handshake_wall_ns <= HANDSHAKE_NS_MAX, "%.1f us wall, %.1f us CPU, subtracted from every slice",
-         1e-3 * d->handshake_wall_ns, 1e-3 * d->handshake_cpu_ns);
+    line("hand-shake", d->handshake.wall <= HANDSHAKE_NS_MAX, "%.1f us wall, %.1f us CPU, subtracted from every slice",
+         1e-3 * d->handshake.wall, 1e-3 * d->handshake.cpu);
     if (d->program_trouble[0]) line("controls", false, "the initial program cannot be raced: %s", d->program_trouble);
     if (d->proof_trouble[0]) line("trials", false, "%s", d->proof_trouble);
     if (d->proved) print_trials(d);
@@ -350,7 +350,7 @@ static void print_json(const diagnosis *d)
     json_object_set_new(o, "read_bandwidth_gbs", number(d->peaks.read_bandwidth_gbs));
     json_object_set_new(o, "isolation", json_string(isolation_word(d->isolation)));
     json_object_set_new(o, "isolation_layers", json_string(d->layers));
-    json_object_set_new(o, "handshake_us", number(1e-3 * d->handshake_wall_ns));
+    json_object_set_new(o, "handshake_us", number(1e-3 * d->handshake.wall));
     if (d->program_trouble[0]) json_object_set_new(o, "trouble", json_string(d->program_trouble));
     if (d->judged) {
         json_object_set_new(o, "aa", json_pack("{s:i, s:i}", "races", d->same.races, "promoted", d->same.promoted));
@@ -405,7 +405,7 @@ int cmd_doctor(const atn_cli *c)
     look_at_compilers(&d);
     machine_measure(0.4, &d.peaks);
     d.isolation = isolation_probe(d.layers, sizeof d.layers);
-    if (!judge) link_overhead(&d.handshake_wall_ns, &d.handshake_cpu_ns);
+    if (!judge) d.handshake = link_overhead(1, judge_cpu());
     bool some = d.compilers[0][0] || d.compilers[1][0];
     if (some && d.isolation != ISOLATION_NONE) build_control(&d);
     if (d.program.so_fd >= 0 && judge) prove(&d, start, seconds, &err);

@@ -275,9 +275,11 @@ static void decide_slower(const field *f, atn_verdict *v, const char *why)
              f->j->o.program ? f->j->o.program : "PROGRAM.c");
 }
 
+typedef enum { GO_ON, HOPELESSLY_SLOW, FAR_FASTER } outlook;
+
 /* Whether what is known of a case says that the rest of its pairs would be wasted. One slice that the machine stole
  * from looks hopeless too, so the second must say the same, however long it takes. */
-static atn_status looks_hopeless(field *f, int i, bool *hopeless, atn_verdict *v, atn_error *err)
+static atn_status look_at_case(field *f, int i, outlook *what, atn_verdict *v, atn_error *err)
 {
     atn_status s = ATN_OK;
     const timing_samples *x = timing_get(f->t, i);
@@ -287,7 +289,9 @@ static atn_status looks_hopeless(field *f, int i, bool *hopeless, atn_verdict *v
         s = timing_pairs(f->t, i, 2, INFINITY, v, err);
         race_bounds(x->d, x->n, alpha, &median, &low, &high);
     }
-    *hopeless = (x->n >= 3 && high < HOPELESS) || (x->n >= 2 && high < HOPELESS_AT_ONCE);
+    *what = (x->n >= 3 && high < HOPELESS) || (x->n >= 2 && high < HOPELESS_AT_ONCE) ? HOPELESSLY_SLOW
+            : x->n >= 3 && low > -HOPELESS                                          ? FAR_FASTER
+                                                                                    : GO_ON;
     return s;
 }
 
@@ -311,18 +315,15 @@ static atn_status screen(atn_judge *j, int candidate_fd, int incumbent_fd, atn_v
     for (int i = 0; i < f.n && s == ATN_OK && f.t && v->reason == ATN_REASON_OK; i++) {
         static const int steps[] = {1, 3, 8, SCREEN_PAIRS};
         for (int k = 0; k < ATN_COUNT(steps) && s == ATN_OK && v->reason == ATN_REASON_OK; k++) {
-            bool hopeless = false;
+            outlook what = GO_ON;
             s = timing_pairs(f.t, i, steps[k], SCREEN_CASE_SECONDS, v, err);
-            if (s == ATN_OK && v->reason == ATN_REASON_OK) s = looks_hopeless(&f, i, &hopeless, v, err);
+            if (s == ATN_OK && v->reason == ATN_REASON_OK) s = look_at_case(&f, i, &what, v, err);
             if (s != ATN_OK || v->reason != ATN_REASON_OK) break;
-            if (hopeless) {
+            if (what == HOPELESSLY_SLOW) {
                 field_score(&f, &j->o.rules, v);
                 decide_slower(&f, v, "far slower at once");
             }
-            const timing_samples *x = timing_get(f.t, i);
-            double median, low, high;
-            race_bounds(x->d, x->n, j->o.rules.alpha, &median, &low, &high);
-            if (x->n >= 3 && low > -HOPELESS) break; /* far faster: the race will say by how much */
+            if (what == FAR_FASTER) break; /* the race will say by how much */
         }
     }
     if (s == ATN_OK && f.t && v->reason == ATN_REASON_OK) {

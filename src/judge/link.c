@@ -45,6 +45,8 @@ enum {
     CALM_COMMANDS = 3,
     PATIENCE_MS_MAX = 64, /* of further tries, 1, 2, 4 ...: theft comes in bursts */
     IDLE_S_MAX = 20,      /* beyond a limit of CPU time, for what sleeps */
+    STOP_YIELDS = 20,
+    STOP_AGAIN_NS = 5000000,
     SPARES = 3,
     TASKS_MAX = 1 << 24,
 };
@@ -475,7 +477,7 @@ static bool has_ended(atn_worker *w)
     return rc == 0 ? info.si_pid == w->pid : errno == ECHILD;
 }
 
-typedef enum { WAIT_OK, WAIT_DEAD, WAIT_TIMEOUT } wait_result;
+typedef enum { WAIT_OK, WAIT_DEAD, WAIT_TIMEOUT, WAIT_UNSTOPPED } wait_result;
 
 static atomic_bool given_up;
 
@@ -520,19 +522,32 @@ static wait_result wait_word(atn_worker *w, uint32_t *word, uint32_t want, bool 
     }
 }
 
-/* Stops the worker and waits until it is stopped. False: it has ended. */
-static bool stop(atn_worker *w)
+/* Stops the worker and waits until it is stopped. A SIGCONT that somebody else sends it in between takes our SIGSTOP away
+ * unseen, so that is sent again, and nobody waits for ever. */
+static wait_result stop(atn_worker *w)
 {
-    kill(w->pid, SIGSTOP);
-    siginfo_t info = {0};
-    while (waitid(P_PID, (id_t)w->pid, &info, WSTOPPED | WEXITED) != 0)
-        if (errno != EINTR) return false;
-    w->stopped = info.si_code == CLD_STOPPED;
-    if (!w->stopped) {
-        w->end = info;
-        w->reaped = true;
+    int64_t left = (int64_t)IDLE_S_MAX * 1000000000, slice = 0;
+    for (int tries = 0;; tries++) {
+        int64_t begin = clock_ns();
+        if (tries == 0 || slice == STOP_AGAIN_NS) kill(w->pid, SIGSTOP);
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)w->pid, &info, WSTOPPED | WEXITED | WNOHANG) != 0 && errno != EINTR) return WAIT_DEAD;
+        if (info.si_pid == w->pid) {
+            w->stopped = info.si_code == CLD_STOPPED;
+            if (w->stopped) return WAIT_OK;
+            w->end = info;
+            w->reaped = true;
+            return WAIT_DEAD;
+        }
+        if (tries < STOP_YIELDS) { /* most often it shares this CPU and needs it once */
+            sched_yield();
+            continue;
+        }
+        if (left <= 0 || link_given_up()) return WAIT_UNSTOPPED;
+        slice = ATN_MIN(slice ? 2 * slice : 20000, STOP_AGAIN_NS);
+        nanosleep(&(struct timespec){.tv_nsec = slice}, NULL);
+        left -= ATN_MIN(clock_ns() - begin, 2 * slice);
     }
-    return w->stopped;
 }
 
 typedef struct {
@@ -579,7 +594,8 @@ static wait_result command(atn_worker *w, wire_command c, int job, int first, in
     if (r != WAIT_OK) return r;
     int64_t c1 = clock_of_ns(w->clock);
     if (patience_ns) be_patient(w, patience_ns, c1);
-    if (!stop(w)) return WAIT_DEAD;
+    r = stop(w);
+    if (r != WAIT_OK) return r;
     int64_t c2 = clock_of_ns(w->clock);
     int64_t late = c2 - c1, charged = late > w->late_free ? late - w->late_free : 0;
     *out = (clocks){.wall = t1 - t0 + charged, .cpu = c1 - c0 + charged, .late = late};
@@ -596,8 +612,12 @@ static bool give_up(atn_worker *w, wait_result r, double timeout_s, atn_verdict 
         w->reaped = true;
         w->end = (siginfo_t){.si_code = CLD_KILLED};
         w->end.si_status = SIGKILL;
-        verdict_fail(v, ATN_REASON_TIMEOUT, "did not finish within %.3g s of CPU time (%.3g s in all)", timeout_s,
-                     timeout_s + IDLE_S_MAX);
+        if (r == WAIT_UNSTOPPED)
+            verdict_fail(v, ATN_REASON_TIMEOUT, "could not be stopped for %d s after it was done: somebody else sends it SIGCONT",
+                         IDLE_S_MAX);
+        else
+            verdict_fail(v, ATN_REASON_TIMEOUT, "did not finish within %.3g s of CPU time (%.3g s in all)", timeout_s,
+                         timeout_s + IDLE_S_MAX);
     }
     return false;
 }
@@ -713,8 +733,9 @@ static atn_status start(const worker_options *o, int so_fd, bool null_worker, at
     char text[sizeof w->ctl->text];
     evidence_clean(text, sizeof text, w->ctl->text, sizeof w->ctl->text);
     if (r == WAIT_OK && progress == WIRE_READY) {
-        if (stop(w)) *out = w;
-        else if (v) explain_death(w, v);
+        r = stop(w);
+        if (r == WAIT_OK) *out = w;
+        else if (v) give_up(w, r, timeout_s, v);
     } else if (progress < WIRE_LOCKED) {
         int e = w->ctl->error;
         st = atn_fail(err, ATN_PROCESS, "a worker could not lock itself down (%s: %s); run 'attune doctor'",
@@ -971,19 +992,18 @@ static int compare_i64(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-typedef struct {
-    double wall, cpu, least_wall, least_cpu;
-} overhead;
-
-static overhead overhead_measure(void)
+link_cost link_overhead(int threads, int cpu)
 {
     enum { N = 1001 };
     static int64_t walls[N], cpus[N];
+    static link_cost known;
+    static int known_threads, known_cpu;
+    if (known_threads == threads && known_cpu == cpu) return known;
     int n = 0;
     atn_arena *a;
     atn_worker *w = NULL;
-    if (arena_create(NULL, 0, &a, NULL) != ATN_OK) return (overhead){0};
-    worker_options o = {.threads = 1, .cpu = sandbox_timing_cpu()};
+    if (arena_create(NULL, 0, &a, NULL) != ATN_OK) return (link_cost){0};
+    worker_options o = {.threads = threads, .cpu = cpu};
     if (start(&o, -1, true, a, &w, NULL, NULL) == ATN_OK && w) {
         clocks c;
         while (n < N && command(w, WIRE_NULL, 0, 0, 0, 0, 1, &c) == WAIT_OK) {
@@ -993,31 +1013,9 @@ static overhead overhead_measure(void)
     }
     worker_free(w);
     arena_free(a);
-    if (n == 0) return (overhead){0};
+    if (n == 0) return (link_cost){0};
     qsort(walls, (size_t)n, sizeof *walls, compare_i64);
     qsort(cpus, (size_t)n, sizeof *cpus, compare_i64);
-    return (overhead){(double)walls[n / 2], (double)cpus[n / 2], (double)walls[0], (double)cpus[0]};
-}
-
-static overhead overhead_once(void)
-{
-    static overhead known;
-    static bool measured;
-    if (!measured) known = overhead_measure();
-    measured = true;
-    return known;
-}
-
-void link_overhead(double *wall_ns, double *cpu_ns)
-{
-    overhead o = overhead_once();
-    *wall_ns = o.wall;
-    *cpu_ns = o.cpu;
-}
-
-void link_overhead_least(double *wall_ns, double *cpu_ns)
-{
-    overhead o = overhead_once();
-    *wall_ns = o.least_wall;
-    *cpu_ns = o.least_cpu;
+    known_threads = threads, known_cpu = cpu;
+    return known = (link_cost){(double)walls[n / 2], (double)cpus[n / 2], (double)walls[0], (double)cpus[0]};
 }

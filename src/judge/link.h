@@ -70,9 +70,12 @@ bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, wor
 void link_give_up(bool on);
 bool link_given_up(void);
 
-/* Median of many null calls: the hand-shake's own cost in ns (wall, cpu), measured once per process. */
-void link_overhead(double *wall_ns, double *cpu_ns);
-/* The least of them: what no call can have cost less than. */
-void link_overhead_least(double *wall_ns, double *cpu_ns);
+/* The hand-shake's own cost in ns, from many null calls: medians, which are subtracted, and the least, which no call can have
+ * cost less than. Depends on where the worker runs (on another CPU than the caller it takes twice as long) and on how
+ * many threads a stop and a go must reach. The last answer is kept. */
+typedef struct {
+    double wall, cpu, least_wall, least_cpu;
+} link_cost;
+link_cost link_overhead(int threads, int cpu);
 
 #endif

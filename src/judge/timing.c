@@ -263,12 +263,12 @@ atn_status timing_open(const check_context *c, atn_stage stage, const atn_peaks 
     atn_job *jobs = atn_alloc((size_t)n * sizeof *jobs);
     lay_out_jobs(t, cases, peaks, jobs);
     v->stage = stage;
-    sandbox_set_timing_cpu(c->cpu); /* so that the null worker is measured where the race will be */
+    sandbox_set_timing_cpu(c->cpu);
     raise_priority(t);
-    double least_wall, least_cpu;
-    link_overhead(&t->hand_wall, &t->hand_cpu);
-    link_overhead_least(&least_wall, &least_cpu);
-    t->hand_slack = c->threads == 1 ? t->hand_cpu - least_cpu : t->hand_wall - least_wall;
+    link_cost hand = link_overhead(c->threads, c->cpu);
+    t->hand_wall = hand.wall;
+    t->hand_cpu = hand.cpu;
+    t->hand_slack = c->threads == 1 ? hand.cpu - hand.least_cpu : hand.wall - hand.least_wall;
     t->fd[CANDIDATE] = candidate_fd;
     t->fd[INCUMBENT] = incumbent_fd;
     t->first = (int)rng_below(&t->rng, 2);
