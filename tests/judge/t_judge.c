@@ -14,7 +14,9 @@
 #include "judge/judge.h"
 #include "judge/timing.h"
 
-/* The initial program with another table, whose run is `body`; run() in it is the honest one. */
+/* The initial program with another table, whose run is `body`; run() in it is the honest one, and `shared` has SPARE more
+ * bytes than it asks for, at `spare`. */
+#define SPARE "(4 << 20)"
 static char *spoiled(const char *can, const char *body)
 {
     const char *source = honest_source(), *table = strstr(source, "const atn_kernel attune_kernel");
@@ -22,9 +24,11 @@ static char *spoiled(const char *can, const char *body)
     return atn_format(
         "%.*s\n"
         "static int can(const atn_args *a) { return %s; }\n"
+        "static int sized(const atn_args *a, int threads, atn_plan *p)\n"
+        "{ int rc = plan(a, threads, p); p->shared_bytes = (p->shared_bytes + 63 & -64) + " SPARE "; return rc; }\n"
         "static void twisted(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)\n"
-        "{\n%s\n}\n"
-        "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"spoiled\", can, plan, twisted};\n",
+        "{\nint *spare = (int *)((char *)shared + p->shared_bytes - " SPARE ");\n(void)spare;\n%s\n}\n"
+        "const atn_kernel attune_kernel = {ATN_KERNEL_ABI, \"spoiled\", can, sized, twisted};\n",
         (int)(table - source), source, can, body);
 }
 
@@ -177,6 +181,18 @@ static void skipped_keys_while_timed(void **state)
     expect_while_timed(&v, ATN_REASON_WRONG);
 }
 
+/* Pushing what the incumbent will need out of the caches costs more than it takes from the incumbent; now and then, so
+ * that medians do not see the cost, it costs the incumbent as rarely. */
+static void slow_for_the_incumbent(void **state)
+{
+    atn_verdict v;
+    judge_bodies(state, NULL, HONEST "for (int i = 1; i < " SPARE " / 4; i += 16) spare[i] += i;", HONEST, ATN_STAGE_RACE, &v);
+    expect(&v, ATN_STAGE_SCREEN, ATN_REASON_SLOWER);
+    judge_bodies(state, NULL, HONEST "if (++*spare % 16 == 0) for (int i = 1; i < " SPARE " / 4; i += 16) spare[i] += i;",
+                 HONEST, ATN_STAGE_RACE, &v);
+    expect_while_timed(&v, v.stage == ATN_STAGE_SCREEN ? ATN_REASON_SLOWER : ATN_REASON_NOT_BETTER);
+}
+
 static void refusing_plain_attention(void **state)
 {
     atn_verdict v;
@@ -323,6 +339,44 @@ static void floor_is_physical(void **state)
     assert_true(timing_floor_ns(&p, &peaks, 1) == 0);
 }
 
+#ifdef WRAPS_PEAK
+static double peak_again;
+double __wrap_machine_fma_peak(double seconds);
+double __wrap_machine_fma_peak(double seconds)
+{
+    (void)seconds;
+    return peak_again;
+}
+
+/* An honest kernel against a peak that a neighbour spoiled: only what is impossible beside the second peak is. */
+static void impossible_is_measured_twice(void **state)
+{
+    (void)state;
+    build_result b;
+    build_kernel(honest_source(), &b);
+    for (int still = 0; still < 2; still++) {
+        const atn_peaks low = {.fma_peak_gflops = 1e-3};
+        peak_again = still ? low.fma_peak_gflops : 1e6;
+        atn_verdict v = {0};
+        atn_error err = {0};
+        atn_timing *t;
+        timing_case one = {0};
+        assert_int_equal(problem_parse("f32 h1 s64 d64", &one.problem, &err), ATN_OK);
+        check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = 5, .program = "spoiled.c"};
+        if (timing_open(&c, ATN_STAGE_RACE, &low, &one, 1, b.so_fd, -1, &t, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+        if (!t) fail_msg("%s", v.evidence);
+        if (timing_pairs(t, 0, 3, 1, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+        double floor = timing_floor_ns(&one.problem, &(atn_peaks){.fma_peak_gflops = peak_again}, 1);
+        assert_true(fabs(timing_get(t, 0)->floor_ns - floor) < 1e-6 * floor);
+        assert_true(timing_get(t, 0)->ns_min < timing_floor_ns(&one.problem, &low, 1));
+        expect(&v, ATN_STAGE_RACE, still ? ATN_REASON_IMPOSSIBLE : ATN_REASON_OK);
+        if (still) assert_non_null(strstr(v.evidence, "at this machine's measured peak"));
+        timing_close(t);
+    }
+    build_release(&b);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +391,10 @@ int main(void)
         cmocka_unit_test(wrong_only_while_timed),
         cmocka_unit_test(unwritten_only_while_timed),
         cmocka_unit_test(skipped_keys_while_timed),
+        cmocka_unit_test(slow_for_the_incumbent),
+#ifdef WRAPS_PEAK
+        cmocka_unit_test(impossible_is_measured_twice),
+#endif
         cmocka_unit_test(alone_is_timed_without_a_ratio),
         cmocka_unit_test(incumbent_fails_while_timed),
         cmocka_unit_test(is_given_up),
