@@ -6,6 +6,8 @@ archive is that of the run that nobody disturbed. The judge is synthetic; pilots
 """
 import json, os, random, shutil, signal, subprocess, sys, tempfile, threading, time, traceback
 
+from processes import children, table
+
 harness, pilot = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000000
 rng = random.Random(seed)
@@ -46,20 +48,6 @@ def same(folder, reference):
         for a, b in zip(reference.splitlines(), text.splitlines()):
             assert a == b, f'first difference:\n  {a}\n  {b}'
         raise AssertionError(f'{len(reference.splitlines())} lines, {len(text.splitlines())} lines')
-
-
-def children(pid):
-    found = []
-    for name in os.listdir('/proc'):
-        if name.isdigit():
-            try:
-                with open(f'/proc/{name}/stat') as f:
-                    fields = f.read().rsplit(')', 1)[1].split()
-                if int(fields[1]) == pid and fields[0] != 'Z':
-                    found.append(int(name))
-            except OSError:
-                pass
-    return found
 
 
 def disturb(p, signals, pause, most=30):
@@ -249,15 +237,8 @@ def nobody(reference):
 
 
 def left_over():
-    return [pid for pid in children(1) + children(os.getpid()) if cmdline(pid).startswith(pilot)]
-
-
-def cmdline(pid):
-    try:
-        with open(f'/proc/{pid}/cmdline') as f:
-            return f.read()
-    except OSError:
-        return ''
+    parents = 1, os.getpid()
+    return [pid for pid, (parent, command) in table().items() if parent in parents and command.startswith(pilot)]
 
 
 tests = [slots, pilots_killed, pilots_terminated, pilots_silent, broken_lines, controllers_killed, both_killed, spool,

@@ -7,25 +7,13 @@ the candidate failed.
 """
 import json, os, random, signal, subprocess, sys, time
 
+from processes import tree
+
 attune, program = os.path.abspath(sys.argv[1]), sys.argv[2]
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000000
 rng = random.Random(seed)
 with open(program) as f:
     source = f.read()
-
-
-def tree(pid):
-    """Its descendants, children first: the worst order in which to kill them."""
-    found = []
-    for name in os.listdir('/proc'):
-        if name.isdigit():
-            try:
-                with open(f'/proc/{name}/stat') as f:
-                    if int(f.read().rsplit(')', 1)[1].split()[1]) == pid:
-                        found += tree(int(name))
-            except OSError:
-                pass
-    return found + [pid]
 
 
 def send_all(pid, *signals):

@@ -7,6 +7,8 @@ that of the undisturbed run. Then batch pilots that meet the controller in a fol
 """
 import json, os, random, shutil, signal, subprocess, sys, tempfile, time
 
+from processes import read, table
+
 harness, pilot = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000000
 rng = random.Random(seed)
@@ -52,31 +54,12 @@ def same(folder, reference):
     assert text == reference
 
 
-def table():
-    """pid -> (parent, command line) of everything."""
-    found = {}
-    for name in os.listdir('/proc'):
-        if name.isdigit():
-            try:
-                with open(f'/proc/{name}/stat') as f:
-                    fields = f.read().rsplit(')', 1)[1].split()
-                with open(f'/proc/{name}/cmdline') as f:
-                    found[int(name)] = (int(fields[1]), f.read().replace('\0', ' '))
-            except OSError:
-                pass
-    return found
-
-
 def pilots():
     return [pid for pid, (_, c) in table().items() if c.startswith(pilot) and ours(pid)]
 
 
 def ours(pid):
-    try:
-        with open(f'/proc/{pid}/environ') as f:
-            return slurm in f.read()
-    except OSError:
-        return False
+    return slurm in read(pid, 'environ')
 
 
 def kill_node(i):
@@ -95,11 +78,7 @@ def kill_node(i):
 
 
 def runs_on(pid, i):
-    try:
-        with open(f'/proc/{pid}/environ') as f:
-            return f'SLURMD_NODENAME=n{i}\0' in f.read() + '\0'
-    except OSError:
-        return False
+    return f'SLURMD_NODENAME=n{i}\0' in read(pid, 'environ') + '\0'
 
 
 def undisturbed():

@@ -6,6 +6,8 @@ middle. Where no sshd is installed, over a stand-in that takes ssh's arguments a
 """
 import json, os, random, shutil, signal, socket, subprocess, sys, tempfile, time
 
+import processes
+
 harness, pilot = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time() * 1000) % 1000000
 rng = random.Random(seed)
@@ -61,14 +63,8 @@ def run(folder, *options, disturb=False):
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     while disturb and p.poll() is None:
         time.sleep(rng.uniform(0.3, 0.6))
-        mine = []
-        for name in os.listdir('/proc'):
-            try:
-                if (name.isdigit() and open(f'/proc/{name}/cmdline').read().startswith(pilot)
-                        and f'ATTUNE_TEST={top}\0' in open(f'/proc/{name}/environ').read() + '\0'): # ours, no other test's
-                    mine.append(int(name))
-            except OSError:
-                pass
+        mine = [pid for pid, (_, command) in processes.table().items() if command.startswith(pilot)
+                and f'ATTUNE_TEST={top}\0' in processes.read(pid, 'environ') + '\0'] # ours, no other test's
         if mine and p.poll() is None:
             try:
                 os.kill(rng.choice(mine), signal.SIGKILL)
