@@ -182,15 +182,9 @@ static void add(world *w, int i, const char *text, bool right)
     mind_learn(w->m, &w->view[i]);
 }
 
-static world *open_world(const char *text)
+static void open_mind(world *w)
 {
-    world *w = atn_alloc(sizeof *w);
     atn_error err = {0};
-    snprintf(folder, sizeof folder, "/tmp/t_prompt.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    if (store_open(folder, STORE_CREATE, NULL, 0, &w->store, &err)) fail_with("%s", err.text);
-    if (suite_add_case(&w->suite, "f32 h2 s64 d64", &err)) fail_with("%s", err.text);
-    w->config = config_create();
     if (mind_create("mailbox", w->config, &w->m, &err)) fail_with("%s", err.text);
     mind_attach(w->m, &(propose_host){.store = w->store,
                                       .folder = folder,
@@ -200,6 +194,18 @@ static world *open_world(const char *text)
                                       .compiler = "gcc",
                                       .now = now,
                                       .warn = warn});
+}
+
+static world *open_world(const char *text)
+{
+    world *w = atn_alloc(sizeof *w);
+    atn_error err = {0};
+    snprintf(folder, sizeof folder, "/tmp/t_prompt.XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    if (store_open(folder, STORE_CREATE, NULL, 0, &w->store, &err)) fail_with("%s", err.text);
+    if (suite_add_case(&w->suite, "f32 h2 s64 d64", &err)) fail_with("%s", err.text);
+    w->config = config_create();
+    open_mind(w);
     for (int i = 0; i < 3; i++) add(w, i, text, i != 2);
     return w;
 }
@@ -379,6 +385,98 @@ static void says_it_once(void **state)
     close_world(w);
 }
 
+/* prompt.max_chars: other programs' texts go before the vector header, the program itself never. */
+static void is_cut_to_size(void **state)
+{
+    (void)state;
+    world *w = open_world("nothing");
+    atn_propose_context c = {
+        .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
+    int seen[3] = {0};
+    for (int most = 30000, i = 0; most >= 0; most -= 100, i++) {
+        char set[64];
+        atn_error err = {0};
+        snprintf(set, sizeof set, "prompt.max_chars=%d", most ? most : 1000000);
+        if (config_set(w->config, set, &err)) fail_with("%s", err.text);
+        atn_rng rng = rng_make(seed, 8, (uint64_t)i);
+        mind_question *q = mind_ask(w->m, &c, &rng, NULL);
+        assert_non_null(q);
+        bool others = strstr(q->prompt, "Its marked part; around that it is the program above:") != NULL,
+             vectors = strstr(q->system, "(Left out for want of room.") == NULL;
+        if (q->op == MIND_DIFF || q->op == MIND_FULL) {
+            seen[others + vectors]++;
+            if (others && !vectors) fail_with("at %d characters the vector header went first", most);
+            if (!most && !(others && vectors)) fail_with("something went where there is room");
+        }
+        if (!strstr(q->prompt, "static int before = 1;")) fail_with("at %d characters the program is gone", most);
+        mind_question_free(q);
+    }
+    if (!seen[0] || !seen[1] || !seen[2]) fail_with("%d with nothing, %d without others, %d whole", seen[0], seen[1], seen[2]);
+    close_world(w);
+}
+
+static int questions(const world *w)
+{
+    store_measurement *list = NULL;
+    int n = 0;
+    assert_int_equal(store_measurements(w->store, "question", &list, &n, NULL), ATN_OK);
+    store_measurements_free(list, n);
+    return n;
+}
+
+/* A repair that still waited when a run ended was not asked: the run that goes on asks it. One that was asked is not
+ * asked again. */
+static void repairs_outlive_a_run(void **state)
+{
+    (void)state;
+    for (int handed_out = 0; handed_out < 2; handed_out++) {
+        world *w = open_world("nothing");
+        atn_propose_context c = {
+            .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
+        mind_question of = {
+            .number = 7, .model = -1, .op = MIND_DIFF, .parents = {1, 0}, .source = w->source[0], .flags = ""};
+        mind_answer answer = {.text = "Better.\n\n<<<<<<< SEARCH\nstatic int f(void) { return RB + 0; }\n=======\nstatic "
+                                      "int f(void) { return RB * 77 }\n>>>>>>> REPLACE\n"};
+        atn_proposal p;
+        assert_int_equal(mind_take(w->m, &of, &answer, true, NULL, 0), MIND_PROPOSED);
+        assert_true(mind_next(w->m, &p));
+        store_proposal made = {
+            .parent1 = 1, .proposer = "mailbox", .origin = p.origin, .note = p.note, .source = p.source, .flags = ""};
+        assert_int_equal(store_proposal_add(w->store, &made, NULL), ATN_OK);
+        store_program row = {.made = made, .seq = 4, .state = "failed", .stage = "build", .reason = "compile_error",
+                             .evidence = "expected ';'", .reproduce = "", .compiler = "gcc", .cell = "", .verdict = "{}"};
+        assert_int_equal(store_program_add(w->store, &row, NULL), ATN_OK);
+        atn_program_view wrong = {.id = made.id, .parent = 1, .source = p.source, .flags = "", .origin = p.origin,
+                                  .verdict = &w->verdict[2], .score = -INFINITY};
+        int before = questions(w);
+        mind_learn(w->m, &wrong);
+        assert_int_equal(mind_repairs(w->m), 1);
+        assert_int_equal(questions(w), before);
+        if (handed_out) {
+            mind_question *q = mind_repair(w->m);
+            assert_true(q && q->op == MIND_FIX && q->parents[0] == made.id);
+            assert_int_equal(questions(w), before + 1);
+            mind_question_free(q);
+        }
+        mind_free(w->m);
+        open_mind(w);
+        for (int i = 0; i < 3; i++) mind_learn(w->m, &w->view[i]);
+        mind_learn(w->m, &wrong);
+        int asked = 0;
+        for (int i = 0; i < 40; i++) {
+            atn_rng rng = rng_make(seed, 4, (uint64_t)i);
+            mind_question *q = mind_ask(w->m, &c, &rng, NULL);
+            assert_non_null(q);
+            asked += q->op == MIND_FIX && q->parents[0] == made.id;
+            mind_question_free(q);
+        }
+        if (asked != !handed_out) fail_with("the repair was asked %d times by the next run", asked);
+        free(p.source);
+        free(p.flags);
+        close_world(w);
+    }
+}
+
 /* Who is asked the same about the same program at the same time is pointed at different things. */
 static void questions_differ(void **state)
 {
@@ -483,7 +581,8 @@ int main(int argc, char **argv)
     cmocka_set_message_output(CM_OUTPUT_TAP);
     const struct CMUnitTest tests[] = {cmocka_unit_test(stays_data), cmocka_unit_test(stays_data_at_random),
                                        cmocka_unit_test(is_the_same_program), cmocka_unit_test(the_same_change),
-                                       cmocka_unit_test(says_it_once), cmocka_unit_test(learns), cmocka_unit_test(bandit_learns),
+                                       cmocka_unit_test(says_it_once), cmocka_unit_test(is_cut_to_size),
+                                       cmocka_unit_test(repairs_outlive_a_run), cmocka_unit_test(learns), cmocka_unit_test(bandit_learns),
                                        cmocka_unit_test(questions_differ), cmocka_unit_test(stands_still)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,11 @@ set -eu
 attune=$1
 root=$2
 here=$root/tests/propose
-peers=${ATTUNE_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/attune/runtimes}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/attune
+peers=${ATTUNE_PEERS:-$cache/runtimes}
+[ -x "$peers/bin/python" ] || peers=${ATTUNE_PEERS:-$cache/peers} # holds them too where somebody said so
 python=$peers/bin/python
-[ -x "$python" ] || { echo "SKIP: no runtimes in $peers; run tools/peers/install --models"; exit 77; }
+[ -x "$python" ] || { echo "SKIP: no runtimes in $cache; run tools/peers/install --models"; exit 77; }
 for model in "${ATTUNE_MODELS:-$peers/models}"/smollm2*.gguf; do [ -e "$model" ] && break; done
 export ATTUNE_HOME="$root"
 "$attune" eval --stage 1 --quiet "$root/examples/attention/initial_program.c" >/dev/null 2>&1 || { echo "SKIP: nothing can be judged here"; exit 77; }
