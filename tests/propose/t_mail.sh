@@ -40,12 +40,14 @@ wait_for "$box/001/refused.md"
 grep -q 'too late' "$box/001/refused.md" || bad "a late answer"
 "$attune" mail answer 1 "$box/002/prompt.md" -o "$dir/run" >/dev/null 2>&1 && bad "an answer to a closed question"
 kill -9 $pid; wait $pid 2>/dev/null || true                                                     # and on with --resume
+echo open >"$box/001/state"                                                                     # killed before it said "taken"
 printf 'Skips the scale.\n<<<<<<< SEARCH\n            s[(int64_t)i * Skv + j] = dot * x->scale;\n=======\n            s[(int64_t)i * Skv + j] = dot;\n>>>>>>> REPLACE\n' >"$dir/wrong.md"
 "$attune" mail answer 2 "$dir/wrong.md" -o "$dir/run" >/dev/null || bad "an answer while nobody runs"
 "$attune" evolve "$root/examples/attention/initial_program.c" --proposer mailbox --set mailbox.open=3 -i 4 -m 2 --resume \
     --case "f32 h2 s32 d32" -o "$dir/run" $small >"$dir/resume.log" 2>&1 &
 pid=$!
 wait_for "$box/002/verdict.md"
+grep -q taken "$box/001/state" || bad "a question that was answered is open again"
 grep -q 'Not right' "$box/002/verdict.md" || bad "the wrong answer was not found wrong"
 i=0
 while kill -0 $pid 2>/dev/null; do

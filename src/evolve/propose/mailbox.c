@@ -299,6 +299,24 @@ static mind_question *adopt(const mailbox *b, int64_t number)
     return q;
 }
 
+/* Whether the store has an answer to the question that was taken: the run was killed before the folder said so. */
+static bool is_answered(const mailbox *b, int64_t number)
+{
+    store_measurement *list = NULL;
+    int n = 0;
+    bool found = false;
+    if (store_measurements(mind_host(b->m)->store, "answer", &list, &n, NULL)) return false;
+    for (int i = 0; i < n && !found; i++) {
+        json_t *o = json_loads(list[i].json, 0, NULL);
+        const char *who = json_string_value(json_object_get(o, "proposer"));
+        found = who && !strcmp(who, "mailbox") && json_integer_value(json_object_get(o, "number")) == number &&
+                json_object_get(o, "source");
+        json_decref(o);
+    }
+    store_measurements_free(list, n);
+    return found;
+}
+
 static void mail_attach(atn_proposer *p, const propose_host *h)
 {
     mailbox *b = (mailbox *)p;
@@ -315,8 +333,10 @@ static void mail_attach(atn_proposer *p, const propose_host *h)
         char *path = path_of(b, number, "state");
         bool open = file_read(path, 100, &state, NULL, NULL) == ATN_OK && text_starts(state, "open");
         mind_question *q = open && b->n < OPEN_MAX ? adopt(b, number) : NULL;
-        if (q) add_letter(b, q);
-        else if (open) put(b, number, "state", "expired\n");
+        bool answered = q && is_answered(b, number);
+        if (answered) mind_question_free(q);
+        else if (q) add_letter(b, q);
+        if (open && (!q || answered)) put(b, number, "state", answered ? "taken\n" : "expired\n");
         free(path);
         free(state);
     }
