@@ -522,8 +522,8 @@ static wait_result wait_word(atn_worker *w, uint32_t *word, uint32_t want, bool 
     }
 }
 
-/* Stops the worker and waits until it is stopped. A SIGCONT that somebody else sends it in between takes our SIGSTOP away
- * unseen, so that is sent again, and nobody waits for ever. */
+/* Stops the worker and waits until it is stopped. A SIGCONT that somebody else sends it in between takes our SIGSTOP
+ * away unseen, so that is sent again, and nobody waits for ever. */
 static wait_result stop(atn_worker *w)
 {
     int64_t left = (int64_t)IDLE_S_MAX * 1000000000, slice = 0;
@@ -613,8 +613,8 @@ static bool give_up(atn_worker *w, wait_result r, double timeout_s, atn_verdict 
         w->end = (siginfo_t){.si_code = CLD_KILLED};
         w->end.si_status = SIGKILL;
         if (r == WAIT_UNSTOPPED)
-            verdict_fail(v, ATN_REASON_TIMEOUT, "could not be stopped for %d s after it was done: somebody else sends it SIGCONT",
-                         IDLE_S_MAX);
+            verdict_fail(v, ATN_REASON_TIMEOUT,
+                         "could not be stopped for %d s after it was done: somebody else sends it SIGCONT", IDLE_S_MAX);
         else
             verdict_fail(v, ATN_REASON_TIMEOUT, "did not finish within %.3g s of CPU time (%.3g s in all)", timeout_s,
                          timeout_s + IDLE_S_MAX);

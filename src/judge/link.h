@@ -70,8 +70,8 @@ bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, wor
 void link_give_up(bool on);
 bool link_given_up(void);
 
-/* The hand-shake's own cost in ns, from many null calls: medians, which are subtracted, and the least, which no call can have
- * cost less than. Depends on where the worker runs (on another CPU than the caller it takes twice as long) and on how
+/* The hand-shake's own cost in ns, from many null calls: medians, which are subtracted, and the least, which no call can
+ * have cost less than. Depends on where the worker runs (on another CPU than the caller it takes twice as long) and on how
  * many threads a stop and a go must reach. The last answer is kept. */
 typedef struct {
     double wall, cpu, least_wall, least_cpu;

@@ -255,8 +255,8 @@ static int cost(void)
     if (proof_isolation_ms(b.so_fd, &ms, &err)) return fail(err.text);
     link_cost one = link_overhead(1, judge_cpu());
     bool ok = ms <= 15 && one.wall <= 20e3;
-    printf("%s cost: isolation %.2f ms a worker, one hand-shake %.2f us wall (least %.2f), %.2f us CPU\n", ok ? "ok" : "FAIL", ms,
-           1e-3 * one.wall, 1e-3 * one.least_wall, 1e-3 * one.cpu);
+    printf("%s cost: isolation %.2f ms a worker, one hand-shake %.2f us wall (least %.2f), %.2f us CPU\n",
+           ok ? "ok" : "FAIL", ms, 1e-3 * one.wall, 1e-3 * one.least_wall, 1e-3 * one.cpu);
     for (int threads = 2; threads <= machine_get()->cpus && threads <= 8; threads *= 2) {
         link_cost many = link_overhead(threads, judge_cpu() - threads + 1);
         printf("     cost: with %d threads %.2f us wall (least %.2f), %.2f us CPU\n", threads, 1e-3 * many.wall,

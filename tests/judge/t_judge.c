@@ -14,8 +14,8 @@
 #include "judge/judge.h"
 #include "judge/timing.h"
 
-/* The initial program with another table, whose run is `body`; run() in it is the honest one, and `shared` has SPARE more
- * bytes than it asks for, at `spare`. */
+/* The initial program with another table, whose run is `body`; run() in it is the honest one, and `shared` has SPARE
+ * more bytes than it asks for, at `spare`. */
 #define SPARE "(4 << 20)"
 static char *spoiled(const char *can, const char *body)
 {
@@ -33,6 +33,7 @@ static char *spoiled(const char *can, const char *body)
 }
 
 #define HONEST "run(a, p, phase, task, shared, scratch);"
+#define SWEEP "for (int i = 1; i < " SPARE " / 4; i += 16) spare[i] += i;"
 #define TIMES(n) "for (int r = 0; r < (" n "); r++) " HONEST
 
 typedef struct {
@@ -186,10 +187,9 @@ static void skipped_keys_while_timed(void **state)
 static void slow_for_the_incumbent(void **state)
 {
     atn_verdict v;
-    judge_bodies(state, NULL, HONEST "for (int i = 1; i < " SPARE " / 4; i += 16) spare[i] += i;", HONEST, ATN_STAGE_RACE, &v);
+    judge_bodies(state, NULL, HONEST SWEEP, HONEST, ATN_STAGE_RACE, &v);
     expect(&v, ATN_STAGE_SCREEN, ATN_REASON_SLOWER);
-    judge_bodies(state, NULL, HONEST "if (++*spare % 16 == 0) for (int i = 1; i < " SPARE " / 4; i += 16) spare[i] += i;",
-                 HONEST, ATN_STAGE_RACE, &v);
+    judge_bodies(state, NULL, HONEST "if (++*spare % 16 == 0) " SWEEP, HONEST, ATN_STAGE_RACE, &v);
     expect_while_timed(&v, v.stage == ATN_STAGE_SCREEN ? ATN_REASON_SLOWER : ATN_REASON_NOT_BETTER);
 }
 
@@ -363,7 +363,8 @@ static void impossible_is_measured_twice(void **state)
         timing_case one = {0};
         assert_int_equal(problem_parse("f32 h1 s64 d64", &one.problem, &err), ATN_OK);
         check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = 5, .program = "spoiled.c"};
-        if (timing_open(&c, ATN_STAGE_RACE, &low, &one, 1, b.so_fd, -1, &t, &v, &err) != ATN_OK) fail_msg("%s", err.text);
+        if (timing_open(&c, ATN_STAGE_RACE, &low, &one, 1, b.so_fd, -1, &t, &v, &err) != ATN_OK)
+            fail_msg("%s", err.text);
         if (!t) fail_msg("%s", v.evidence);
         if (timing_pairs(t, 0, 3, 1, &v, &err) != ATN_OK) fail_msg("%s", err.text);
         double floor = timing_floor_ns(&one.problem, &(atn_peaks){.fma_peak_gflops = peak_again}, 1);

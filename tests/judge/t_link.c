@@ -208,7 +208,8 @@ static void the_hand_shake_is_small(void **state)
     }
 }
 
-/* A batch system sends SIGCONT to all processes of a job that it resumes; here somebody does nothing else for a while. */
+/* A batch system sends SIGCONT to all processes of a job that it resumes; here somebody does nothing else for a while.
+ */
 static void foreign_signals_only_delay(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 // expect: ok
 // behind: ok
-/* Pushes everybody's data out of the near caches when it is done. Harmless: the inputs are read once before every slice, and
- * the sweep is part of its own time (it loses its races: t_judge). */
+/* Pushes everybody's data out of the near caches when it is done. Harmless: the inputs are read once before every slice,
+ * and the sweep is part of its own time (it loses its races: t_judge). */
 RUN
 {
     UNUSED;
