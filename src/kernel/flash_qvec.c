@@ -119,13 +119,27 @@ static int can_run(const atn_args *a)
     return a->D <= 4096 && a->Dv <= 4096 && (int64_t)(a->Hq / a->Hkv) * a->Sq < (1 << 28) && a->Skv < (1 << 28);
 }
 
+/* Super-blocks of a head: enough for every thread to have some tasks, and so many that the last round of tasks leaves
+ * few threads waiting (11 tasks of one size for 2 threads: 6 and 5). */
+static int super_blocks(int64_t heads, int nblk, int threads)
+{
+    const int64_t want = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
+    int n = (nblk + NQB - 1) / NQB, best = 0;
+    while (n < nblk && heads * n < want) n++;
+    double least = 0;
+    for (int i = n; i <= MIN(nblk, n + threads - 1); i++) {
+        const int64_t tasks = heads * i, rounds = (tasks + threads - 1) / threads;
+        const double used = (double)tasks / (double)(rounds * threads);
+        if (used > least + 0.02) least = used, best = i;
+    }
+    return best;
+}
+
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
-    int nvec = (int)((rows + VL - 1) / VL), nblk = (nvec + QV - 1) / QV, nqb = MIN(NQB, nblk);
-    int64_t want = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
-    while (nqb > 1 && heads * ((nblk + nqb - 1) / nqb) < want) nqb--;
-    int nsb = (nblk + nqb - 1) / nqb;
+    int nvec = (int)((rows + VL - 1) / VL), nblk = (nvec + QV - 1) / QV;
+    int nsb = super_blocks(heads, nblk, threads), nqb = (nblk + nsb - 1) / nsb;
     if (heads * nsb > INT32_MAX) return -1;
     p->phases = 1;
     p->tasks[0] = (int32_t)(heads * nsb);
