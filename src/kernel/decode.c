@@ -16,7 +16,7 @@
 // EVOLVE-BLOCK-START
 #define ROWS_DOT 4      // knob: 1 2 4 ; rows that share a visit of keys, at most
 #define ROWS_SUM 4      // knob: 1 2 4 ; rows that share a visit of V, at most
-#define TILE_BYTES 8192 // knob: 4096 8192 16384 32768 65536 ; of K in a tile
+#define TILE_BYTES 32768 // knob: 4096 8192 16384 32768 65536 ; of K in a tile
 #define EXP_DEG 5       // knob: 3 4 5 6
 #define PV_UNROLL 2     // knob: 1 2 4
 #define QK_UNROLL 2     // knob: 1 2 4
