@@ -8,6 +8,9 @@
  *   phase 0: task = (b, kv heads, split): R = G * Sq rows of each, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
  *   phase 1: task = (b, kv head): merge, where there is more than one split
  *
+ * Where everything is bf16 and the machine has dot products of its pairs, both products are made of them: as in
+ * flash_dot, P is rounded to bf16, its sum is not.
+ *
  * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: (m, l, O) of a row are the maximum
  * and the sums of e^(s - m) over the keys seen so far. */
 #include "attune/kernel.h"
@@ -21,6 +24,7 @@
 #define PV_UNROLL 2     // knob: 1 2 4
 #define QK_UNROLL 2     // knob: 1 2 4
 #define PAIRS 1         // knob: 0 1 ; bf16 by pairs: even and odd elements of one load, in place of widening
+#define DOTS 1          // knob: 0 1 ; bf16 throughout by dot products of pairs, where the machine has them
 #define AHEAD_V 1       // knob: 0 1 ; prefetch V of the tile during its K
 #define AHEAD_K 1       // knob: 0 1 ; prefetch K of the next tile during V
 #define SPREAD 0        // knob: 0 1 ; keys of a register tile: neighbours, or as far apart as the tile allows: streams
@@ -44,6 +48,13 @@ _Static_assert(ROWS_DOT <= VL, "a register tile has a key at least");
 
 #define NOINLINE static __attribute__((noinline))
 
+/* How rows of K and V are read. */
+enum {
+    PLAIN,                           /* VL elements at a time */
+    HALVES,                          /* bf16: even and odd elements of 2 VL; Q, O lie accordingly */
+    PRODUCTS                         /* bf16: dot products of pairs; Q as it came, P is rounded, O lies as for HALVES */
+};
+
 typedef struct {
     int i, h;                        /* token, query head */
     int lo, hi;                      /* keys lo <= j <= hi that the row may see, mask aside */
@@ -53,12 +64,25 @@ typedef struct {
 
 typedef struct {
     int heads, rows, qs, os, bk;     /* kv heads of a task, rows of each; floats between rows of Q, O; keys in a tile */
-    int kpairs, vpairs;              /* K, V are read by pairs; Q, O lie accordingly: even elements, odd elements */
+    int kpairs, vpairs;              /* how K, V are read */
+    float dot_scale;                 /* what PRODUCTS multiply sums by: Q is not scaled, which would round it again */
     int64_t q, s, o;                 /* byte offsets into scratch; row states [heads][rows] first */
     int64_t bytes, part;             /* scratch; bytes of a task's result in shared: [heads][rows][os + 2] floats */
 } layout;
 
 static int elem_of(int dtype) { return dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2; }
+
+static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
+static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
+static float score_scale(const atn_args *a) { return a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a); }
+
+#ifndef VF_DOT_BF16                  /* never called */
+static vf vf_dot_bf16(vf sum, vi x, vi y) { return (void)x, (void)y, sum; }
+static vh vf_round_bf16(vf x) { return vf_to_bf16(x); }
+#define HAVE_DOTS 0
+#else
+#define HAVE_DOTS DOTS
+#endif
 
 static layout make_layout(const atn_args *a, int heads)
 {
@@ -66,8 +90,10 @@ static layout make_layout(const atn_args *a, int heads)
     y.heads = heads, y.rows = a->Hq / a->Hkv * a->Sq;
     y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
     y.bk = MIN(MAX(TILE_BYTES / (a->D * elem_of(a->k.dtype)) / 16 * 16, 16), y.rows > 64 ? 256 : BK_MAX);
-    y.kpairs = PAIRS && a->k.dtype == ATN_BF16 && a->D % (2 * VL) == 0;
-    y.vpairs = PAIRS && a->v.dtype == ATN_BF16 && a->Dv % (2 * VL) == 0;
+    y.kpairs = PAIRS && a->k.dtype == ATN_BF16 && a->D % (2 * VL) == 0 ? HALVES : PLAIN;
+    y.vpairs = PAIRS && a->v.dtype == ATN_BF16 && a->Dv % (2 * VL) == 0 ? HALVES : PLAIN;
+    if (HAVE_DOTS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16) y.kpairs = y.vpairs = PRODUCTS;
+    y.dot_scale = score_scale(a);
     int64_t all = (int64_t)heads * y.rows, at = ROUND_UP((int64_t)sizeof(row_state) * all, 64);
     y.q = at, at += all * y.qs * 4;
     y.o = at, at += all * y.os * 4;
@@ -105,9 +131,6 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
     p->user[0] = splits, p->user[1] = heads;
     return 0;
 }
-
-static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
-static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
 
 /* ---- register tiles; the type is a constant at each call ---- */
 
@@ -154,10 +177,11 @@ ATN_INLINE vf sum_each(vf x[VL])
 ATN_INLINE vf pair_even(vu x) { return (vf)(x << 16); }
 ATN_INLINE vf pair_odd(vu x) { return (vf)(x & 0xffff0000u); }
 
-/* Where element d of a row lies in Q or O. */
-static int place_of(int d, int pairs)
+/* Element d of a row of Q, scaled. */
+static float q_at(const layout *y, const float *q, int d)
 {
-    return pairs ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d;
+    if (y->kpairs == PRODUCTS) return vf_load_as_n((const char *)q + d * 2, ATN_BF16, 1)[0] * y->dot_scale;
+    return q[y->kpairs ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d];
 }
 
 /* A row of n elements, a multiple of 2 VL, in place: to even and odd, and back. */
@@ -197,8 +221,9 @@ ATN_INLINE int apart_of(int n, int keys, int streams) { return keys / streams * 
  * rows follow each other without a gap, lines are asked for in squares of 4 x 4, 256 bytes between one and the next. On
  * a Xeon, against asking row by row: 1.05x at f32 h4/1 s1/16384 d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64
  * (`attune bench OLD.c NEW.c --against attune`). */
-ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const int pairs, int D, const char *k,
-                         int64_t ks, int apart, const float *q, int qs, float *s, int ss, const ahead *x, int j)
+ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const int pairs, int D, float scale,
+                         const char *k, int64_t ks, int apart, const float *q, int qs, float *s, int ss, const ahead *x,
+                         int j)
 {
     const int KU = VL / RU, per = KU / streams, step = pairs ? 2 * VL : VL, solid = x->stride == x->lines * 64;
     const int64_t near = solid ? 256 : x->stride, far = solid ? 1024 : 4 * x->stride;
@@ -215,7 +240,11 @@ ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const
         }
         ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
             const char *at = k + (e / per * apart + e % per) * ks + d * elem_of(dtype);
-            if (pairs) {
+            if (pairs == PRODUCTS) {
+                vi z = vi_load(at);
+                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+                    acc[c * KU + e] = vf_dot_bf16(acc[c * KU + e], z, vi_load(q + c * qs + d / 2));
+            } else if (pairs == HALVES) {
                 vu z = (vu)vi_load(at);
                 vf even = pair_even(z), odd = pair_odd(z);
                 ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
@@ -235,7 +264,8 @@ ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const
             ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
         }
     float sums[VL];
-    vf_store(sums, sum_each(acc));
+    vf sum = sum_each(acc);
+    vf_store(sums, pairs == PRODUCTS ? sum * scale : sum);
     ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
         ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e += per)
             __builtin_memcpy(s + c * ss + e / per * apart, sums + c * KU + e, (unsigned)per * 4);
@@ -250,11 +280,12 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
     if (n >= KU) {
         const int streams = streams_of(KU), apart = apart_of(n, KU, streams), spread = SPREAD ? streams * apart : 0;
         for (int j = 0; j < spread; j += KU)
-            dot_tile(RU, streams, dtype, pairs, a->D, k + j / streams * a->k.sr, a->k.sr, apart, q, y->qs,
-                     s + j / streams, y->bk, x, j);
+            dot_tile(RU, streams, dtype, pairs, a->D, y->dot_scale, k + j / streams * a->k.sr, a->k.sr, apart, q,
+                     y->qs, s + j / streams, y->bk, x, j);
         for (int j = spread; j < n; j += KU) {
             int at = MIN(j, n - KU);
-            dot_tile(RU, 1, dtype, pairs, a->D, k + at * a->k.sr, a->k.sr, 0, q, y->qs, s + at, y->bk, x, j);
+            dot_tile(RU, 1, dtype, pairs, a->D, y->dot_scale, k + at * a->k.sr, a->k.sr, 0, q, y->qs, s + at, y->bk,
+                     x, j);
         }
         return;
     }
@@ -262,8 +293,7 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
         for (int c = 0; c < RU; c++) {
             float sum = 0;
             for (int d = 0; d < a->D; d++)
-                sum += vf_load_as_n(k + j * a->k.sr + d * elem_of(dtype), dtype, 1)[0]
-                     * q[c * y->qs + place_of(d, pairs)];
+                sum += vf_load_as_n(k + j * a->k.sr + d * elem_of(dtype), dtype, 1)[0] * q_at(y, q + c * y->qs, d);
             s[c * y->bk + j] = sum;
         }
 }
@@ -275,7 +305,7 @@ ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int p
     vf w[4];
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
-        if (pairs) {
+        if (pairs == HALVES) {
             vu z = (vu)vi_load(v + e * VL * 2);
             vf even = pair_even(z), odd = pair_odd(z);
             ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
@@ -289,6 +319,22 @@ ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int p
     }
 }
 
+/* acc[c] += p[c].low v + p[c].high w for PR rows and PN vectors of columns: two keys, of which w may be missing. */
+ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const char *w, const float *p, int ps,
+                             vf acc[4][8])
+{
+    vi pair[4];
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p)[c * ps]);
+    ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += 2) {
+        vu x = (vu)vi_load(v + e * VL * 2), z = w ? (vu)vi_load(w + e * VL * 2) : (vu)vi_splat(0);
+        vi even = (vi)((x & 0xffffu) | z << 16), odd = (vi)(x >> 16 | (z & 0xffff0000u));
+        ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
+            acc[c][e] = vf_dot_bf16(acc[c][e], even, pair[c]);
+            acc[c][e + 1] = vf_dot_bf16(acc[c][e + 1], odd, pair[c]);
+        }
+    }
+}
+
 /* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. */
 ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, int n, const char *v, int64_t vs,
                          const float *p, int ps, float *o, int os, const float *alpha, const ahead *x)
@@ -297,14 +343,21 @@ ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int 
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
     const char *fetch = x->at;
-    const int lines = AHEAD_K ? x->lines : 0, apart = SPREAD && n >= STREAMS ? apart_of(n, STREAMS, STREAMS) : 0;
+    const int lines = AHEAD_K ? x->lines : 0, products = pairs == PRODUCTS;
+    const int apart = SPREAD && !products && n >= STREAMS ? apart_of(n, STREAMS, STREAMS) : 0;
+    for (int j = 0; products && j + 1 < n; j += 2) {
+        ATN_UNROLL_ALL(2) for (int e = 0; e < 2; e++, fetch += x->stride)
+            for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
+        sum_two_keys(PR, PN, v + j * vs, v + (j + 1) * vs, p + j / 2, ps, acc);
+    }
+    if (products && n % 2) sum_two_keys(PR, PN, v + (n - 1) * vs, NULL, p + n / 2, ps, acc);
     for (int j = 0; j < apart; j++)
         ATN_UNROLL_ALL(STREAMS) for (int e = 0; e < STREAMS; e++, fetch += x->stride) {
             for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
             sum_key(PR, PN, dtype, pairs, v + (e * apart + j) * vs, p + e * apart + j, ps, acc);
         }
     ATN_UNROLL(PV_UNROLL)
-    for (int j = apart * STREAMS; j < n; j++, fetch += x->stride) {
+    for (int j = apart * STREAMS; !products && j < n; j++, fetch += x->stride) {
         for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
         sum_key(PR, PN, dtype, pairs, v + j * vs, p + j, ps, acc);
     }
@@ -375,10 +428,16 @@ static int rows_at_once(int left, int most)
             else sums(1, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
         } \
     }
-TYPED(f32, ATN_F32, 0)
-TYPED(f16, ATN_F16, 0)
-TYPED(bf16, ATN_BF16, 0)
-TYPED(pairs, ATN_BF16, 1)
+TYPED(f32, ATN_F32, PLAIN)
+TYPED(f16, ATN_F16, PLAIN)
+TYPED(bf16, ATN_BF16, PLAIN)
+TYPED(halves, ATN_BF16, HALVES)
+#if HAVE_DOTS
+TYPED(products, ATN_BF16, PRODUCTS)
+#else
+#define scores_products scores_halves
+#define values_products values_halves
+#endif
 
 /* ---- softmax of a row of scores ---- */
 
@@ -413,8 +472,8 @@ static void edit_row(const atn_args *a, const row_state *x, int j0, int n, float
     }
 }
 
-/* Scores to weights in place; the factor for what came before. */
-static float softmax_row(const atn_args *a, row_state *x, int n, float *s)
+/* Scores to weights in place, as pairs of bf16 for PRODUCTS; the factor for what came before. */
+ATN_INLINE float softmax_row(const atn_args *a, row_state *x, int n, float *s, const int products)
 {
     int full = ROUND_UP(n, VL);
     vf top = vf_splat(-VF_INF), sum = vf_zero();
@@ -423,7 +482,8 @@ static float softmax_row(const atn_args *a, row_state *x, int n, float *s)
     float base = m == -VF_INF ? 0 : m;
     for (int j = 0; j < full; j += VL) {
         vf p = vf_exp2((vf_load(s + j) - base) * up, EXP_DEG);
-        vf_store(s + j, p);
+        if (products) *(vh_any *)((char *)s + j * 2) = vf_round_bf16(p);
+        else vf_store(s + j, p);
         sum += p;
     }
     float alpha = vf_exp2(vf_splat((x->m - base) * up), 6)[0];
@@ -437,7 +497,7 @@ static float softmax_row(const atn_args *a, row_state *x, int n, float *s)
 static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_state *rows, float *q, float *o)
 {
     int group = a->Hq / a->Hkv, shift = a->Skv - a->Sq, elem = elem_of(a->q.dtype);
-    float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a);
+    float scale = score_scale(a);
     for (int r = 0; r < y->rows; r++) {
         int i = r / group, h = kvh * group + r % group;
         int64_t p = (int64_t)i + (a->causal == ATN_CAUSAL_TOP_LEFT ? 0 : shift), lo = 0, hi = a->Skv - 1;
@@ -449,16 +509,17 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
         if (a->alibi) rows[r].slope = a->alibi[h] * unit(a);
         if (a->mask.ptr) rows[r].mask = (const char *)a->mask.ptr + b * a->mask.sb + h * a->mask.sh + i * a->mask.sr;
         const char *from = (const char *)a->q.ptr + b * a->q.sb + h * a->q.sh + i * a->q.sr;
-        for (int d = 0; d < a->D; d += VL)
+        if (y->kpairs == PRODUCTS) __builtin_memcpy(q + r * y->qs, from, (size_t)a->D * 2);
+        for (int d = 0; d < a->D && y->kpairs != PRODUCTS; d += VL)
             vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MIN(VL, a->D - d)) * scale);
-        if (y->kpairs) split_pairs(q + r * y->qs, a->D);
+        if (y->kpairs == HALVES) split_pairs(q + r * y->qs, a->D);
     }
     for (int d = 0; d < y->rows * y->os; d += VL) vf_store(o + d, vf_zero());
 }
 
 /* NaN or infinity in V times the zero weight of a forbidden key is NaN: such a row is done again over its own keys. */
-NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, int b, int kvh, const float *q,
-                         int pairs, float *o)
+NOINLINE void repair_row(const atn_args *a, const layout *y, const row_state *x, int j0, int j1, int b, int kvh,
+                         const float *q, float *o)
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
@@ -466,7 +527,7 @@ NOINLINE void repair_row(const atn_args *a, const row_state *x, int j0, int j1, 
     for (int j = MAX(j0, x->lo); j < j1 && j <= x->hi; j++) {
         float s[VL] = {0};
         for (int d = 0; d < a->D; d++)
-            s[0] += q[place_of(d, pairs)] * vf_load_as_n(k + j * a->k.sr + d * elem_of(a->k.dtype), a->k.dtype, 1)[0];
+            s[0] += q_at(y, q, d) * vf_load_as_n(k + j * a->k.sr + d * elem_of(a->k.dtype), a->k.dtype, 1)[0];
         edit_row(a, x, j, 1, s);
         if (s[0] == -VF_INF) continue;
         float w = vf_exp2(vf_splat((s[0] - x->m) * (natural(a) ? LOG2E : 1.0f)), EXP_DEG)[0];
@@ -538,15 +599,18 @@ static void one_tile(const atn_args *a, const layout *y, const one_head *x, int 
     const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
     const ahead vx = {v, a->v.sr, a->Dv * elem_of(a->v.dtype) / 64}, kx = {next, a->k.sr, next_lines};
     if (a->mask.ptr && look(a, x->rows, y->rows, j0, n).hi == 0) return;
-    if (y->kpairs) scores_pairs(a, y, n, k, x->q, s, &vx);
+    if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, &vx);
+    else if (y->kpairs) scores_halves(a, y, n, k, x->q, s, &vx);
     else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &vx);
     else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &vx);
     else scores_bf16(a, y, n, k, x->q, s, &vx);
     for (int r = 0; r < y->rows; r++) {
         edit_row(a, x->rows + r, j0, n, s + r * y->bk);
-        alpha[r] = softmax_row(a, x->rows + r, n, s + r * y->bk);
+        alpha[r] = y->vpairs == PRODUCTS ? softmax_row(a, x->rows + r, n, s + r * y->bk, 1)
+                                         : softmax_row(a, x->rows + r, n, s + r * y->bk, 0);
     }
-    if (y->vpairs) values_pairs(a, y, n, v, s, x->o, alpha, &kx);
+    if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, &kx);
+    else if (y->vpairs) values_halves(a, y, n, v, s, x->o, alpha, &kx);
     else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, &kx);
     else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, &kx);
     else values_bf16(a, y, n, v, s, x->o, alpha, &kx);
@@ -562,7 +626,7 @@ static void end_head(const atn_args *a, const layout *y, const one_head *x, int 
         vi bad = vi_splat(0);
         if (y->vpairs) join_pairs(o, a->Dv);
         for (int d = 0; d < y->os && !exact; d += VL) bad |= vf_nonfinite(vf_load(o + d));
-        if (!exact && mask_any(bad)) repair_row(a, row, begin, end, b, x->kvh, x->q + r * y->qs, y->kpairs, o);
+        if (!exact && mask_any(bad)) repair_row(a, y, row, begin, end, b, x->kvh, x->q + r * y->qs, o);
         if (whole) {
             close_row(a, row, b, row->m, row->l, o);
             continue;
