@@ -10,6 +10,7 @@
  *   tile   = S^T [BK][BQ], exponentiated in place
  *   packed = K tile as [BK / KU][D][KU], V tile as [Dv / PU][BK][PU]: the broadcasts are one stream. On a Xeon: 0.90
  *            of the FMA peak in the register tile, against 0.86 from rows; worth it where several blocks share it.
+ *            Where few do, f16 and bf16 are widened to rows of floats.
  *
  * Scores are in units of log2 e (so that exp is exp2), or natural ones under an additive mask, whose -FLT_MAX must stay
  * finite. Invariant: after each tile, O and l of a lane are sums over the keys seen so far of e^(s - m). */
@@ -94,6 +95,7 @@ typedef struct {
     int64_t qt, o, st, kp, vp;       /* byte offsets into scratch, blocks first */
     int64_t bytes;
     int k_packed, v_packed;
+    int k_row, v_row;                /* f16 and bf16 that are not packed: bytes of a widened row, else 0 */
     int vrows;                       /* keys that a group of packed V has room for */
 } layout;
 
@@ -101,15 +103,19 @@ static layout make_layout(const atn_args *a, int nqb)
 {
     layout y;
     int bk = MIN(BK, a->Skv), dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
-    y.k_packed = nqb >= PACK_MIN || a->k.dtype != ATN_F32;
-    y.v_packed = nqb >= PACK_MIN || a->v.dtype != ATN_F32 || a->Dv % PU != 0;
+    y.k_packed = nqb >= PACK_MIN;
+    y.v_packed = nqb >= PACK_MIN || a->Dv % PU != 0;
+    y.k_row = y.k_packed || a->k.dtype == ATN_F32 ? 0 : ROUND_UP(a->D * 4, 64) + 64;   /* rows a power of two apart */
+    y.v_row = y.v_packed || a->v.dtype == ATN_F32 ? 0 : ROUND_UP(a->Dv * 4, 64) + 64;  /* would meet in the L1 cache */
     y.vrows = bk + (VL + PU - 1) / PU;
     int64_t at = ROUND_UP((int64_t)sizeof(block) * nqb, 64);
     y.qt = at, at += (int64_t)nqb * a->D * BQ * 4;
     y.o = at, at += (int64_t)nqb * dv * BQ * 4;
     y.st = at, at += MAX((int64_t)(bk + KU) * BQ, (int64_t)dv) * 4 + 64;
-    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * a->D * 4, 64) + VL * 4 : 0;
-    y.vp = at, at += y.v_packed ? ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4 : 0;
+    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * a->D * 4, 64) + VL * 4
+                                : (int64_t)bk * y.k_row;
+    y.vp = at, at += y.v_packed ? ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4
+                                : (int64_t)bk * y.v_row;
     y.bytes = at;
     return y;
 }
@@ -775,6 +781,22 @@ static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int
     return any;
 }
 
+/* n rows of f16 or bf16 as rows of floats, `row` bytes apart: where few blocks share a tile, packing costs more. */
+ATN_INLINE void widen_as(const int dtype, const char *from, int64_t stride, int n, int width, char *to, int row)
+{
+    for (int j = 0; j < n; j++, from += stride, to += row)
+        for (int d = 0; d < width; d += VL) {
+            const int w = MIN(VL, width - d);
+            vf_store(to + d * 4, w == VL ? vf_load_as(from + d * 2, dtype) : vf_load_as_n(from + d * 2, dtype, w));
+        }
+}
+
+NOINLINE void widen(const char *from, int64_t stride, int dtype, int n, int width, float *to, int row)
+{
+    if (dtype == ATN_F16) widen_as(ATN_F16, from, stride, n, width, (char *)to, row);
+    else widen_as(ATN_BF16, from, stride, n, width, (char *)to, row);
+}
+
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)phase, (void)shared;
@@ -811,10 +833,16 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
         if (y.k_packed) {
             pack_k(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, kp);
             t.k = (const char *)kp, t.ks = (int64_t)a->D * KU * 4;
+        } else if (y.k_row) {
+            widen(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, kp, y.k_row);
+            t.k = (const char *)kp, t.ks = y.k_row;
         }
         if (y.v_packed) {
             pack_v(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, vp, y.vrows);
             t.v = (const char *)vp, t.vs = (int64_t)y.vrows * PU * 4;
+        } else if (y.v_row) {
+            widen(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, vp, y.v_row);
+            t.v = (const char *)vp, t.vs = y.v_row;
         }
         soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
         soon.at_once = (soon.left + count * groups - 1) / (count * groups);
