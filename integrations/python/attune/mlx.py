@@ -15,6 +15,7 @@ compute attention inline are refused, except Gemma 2, whose softcap is supported
 import sys
 import threading
 import warnings
+import weakref
 
 from ._library import AttuneError, Binding, libraries
 
@@ -226,6 +227,7 @@ def patch(model, evolved_program_path=None, *, kernel=None, threads=0, least_wor
             _wrap(layer)
         _set_function(_dispatch)
         _patches[id(model)] = p
+        p.end = weakref.finalize(model, _patches.pop, id(model), None)  # its id may be another's later
     return model
 
 
@@ -235,6 +237,7 @@ def unpatch(model):
         p = _patches.pop(id(model), None)
         if p is None:
             raise AttuneError("this model is not patched")
+        p.end.detach()
         for layer in p.layers:
             layer.module.__class__ = type(layer.module).__mro__[1]
         if not _patches:
