@@ -70,8 +70,9 @@ run eval "$initial" --cc no-such-compiler;                              exits 2;
 # who waits for another attune's measurement says so, and only then
 export ATTUNE_LOCK="$PWD/lock"
 : >lock
-flock lock sleep 2.5 &
-sleep 0.3
+rm -f err.txt
+flock lock sh -c 'n=0; until grep -qs "another attune" err.txt || [ $n = 150 ]; do sleep 0.2; n=$((n + 1)); done' &
+until ! flock -n lock true; do sleep 0.1; done
 run eval "$initial" --stage 3 --case "f32 h1 s20 d64";                  exits 0; says "another attune is measuring"
 wait
 run eval "$initial" --stage 3 --case "f32 h1 s20 d64";                  exits 0

@@ -1,7 +1,7 @@
 # Wrong command lines: which word is wrong, what is near, exit code 2. Right ones that only ask: 0.
 run;                                exits 2; says "Usage:"
 run --version;                      exits 0; prints "attune 0."; quiet
-run --help;                         exits 0; prints "evolve [INITIAL.c]"; quiet
+run --help;                         exits 0; prints "evolve [INITIAL.c|RUN]"; quiet
 run confg;                          exits 2; says "unknown command 'confg'; did you mean 'config'?"
 run --vresion;                      exits 2; says "unknown option"
 run evolve --itertions 4;           exits 2; says "unknown option '--itertions'; did you mean '--iterations'?"
@@ -13,7 +13,7 @@ run evolve --s seed;                exits 2; says "could be any of"
 run evolve --resume=yes;            exits 2; says "takes no value"
 run evolve -z;                      exits 2; says "unknown option '-z'"
 run evolve a.c b.c;                 exits 2; says "unexpected argument 'b.c'"
-run eval;                           exits 2; says "PROGRAM.c is missing"
+run eval;                           exits 2; says "PROGRAM.c|RUN is missing"
 run bench --kernel flash;           exits 2; says "there are "; says "flash_qvec@"
 run bench --isa sse9;               exits 2; says "is none of generic|"
 run worker-bundle none/x.tar.gz;    exits 2; says "cannot write 'none/x.tar.gz'"
