@@ -37,6 +37,7 @@
 #include "peers.h"
 #include "problem/reference.h"
 #include "problem/suite.h"
+#include "run/run_int.h"
 
 enum { PAIRS_MAX = 128, PAIRS_MIN = 5, ROWS_CHECKED = 48 };
 
@@ -203,7 +204,7 @@ static atn_status read_rate(bench *b, const atn_planned *plan, const atn_args *a
         else if ((s = time_theirs(peer, own, a, &other, err))) return s;
         reading r = {a, n % READ_WAYS, b->pool ? b->threads * READ_SLICES : 1};
         int64_t t0 = clock_ns();
-        if (b->pool) atn_pool_run(b->pool, r.tasks, b->threads, read_task, &r);
+        if (b->pool) pool_run(b->pool, r.tasks, b->threads, read_task, &r);
         else read_task(&r, 0, 0);
         int64_t t1 = clock_ns();
         ns[n % READ_WAYS][n / READ_WAYS] = (double)(t1 - t0);
@@ -255,8 +256,7 @@ static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a
 static atn_status plan_make(const bench *b, const atn_args *a, const program *who, const char *kernel, int threads,
                             atn_planned **out, atn_plan_info *info, atn_error *err)
 {
-    atn_plan_options o;
-    atn_plan_options_init(&o);
+    atn_plan_options o = {0};
     o.threads = threads;
     o.pool = threads > 1 ? b->pool : NULL;
     o.kernel = kernel;

@@ -81,7 +81,7 @@ void term_notes(const char *lines)
 int cli_fail(const atn_cli *c, const atn_error *err)
 {
     if (c->json) {
-        json_t *o = json_pack("{s:s, s:s}", "error", err->text, "status", atn_status_text(err->code));
+        json_t *o = json_pack("{s:s, s:s}", "error", err->text, "status", status_text(err->code));
         if (o) {
             json_dumpf(o, stdout, JSON_COMPACT);
             putchar('\n');

@@ -60,8 +60,7 @@ int main(void)
         return 1;
     }
     for (int with_pool = 0; with_pool < 2; with_pool++) {
-        atn_plan_options options;
-        atn_plan_options_init(&options);
+        atn_plan_options options = {0};
         if (with_pool) options.pool = pool;
         a.o = token_major(with_pool ? many : one, ATN_F32, 4);
         atn_planned *plan;

@@ -58,8 +58,7 @@ int main(void)
     op.args.causal = ATN_CAUSAL_BOTTOM_RIGHT;
     op.args.q.ptr = data, op.args.k.ptr = data + n, op.args.v.ptr = data + 2 * n, op.args.o.ptr = data + 3 * n;
 
-    atn_plan_options options;
-    atn_plan_options_init(&options);
+    atn_plan_options options = {0};
     options.threads = THREADS;
     options.flags = ATN_PLAN_HOST_WORKSPACE;
     atn_planned *plan;

@@ -63,8 +63,7 @@ int main(int argc, char **argv)
     const char *name;
     int usable;
     for (int i = 0; (name = atn_kernel_at(i, NULL, &usable)) != NULL; i++) {
-        atn_plan_options options;
-        atn_plan_options_init(&options);
+        atn_plan_options options = {0};
         options.kernel = name;
         atn_planned *plan;
         if (!usable || atn_plan_create(&a, &options, &plan, &err) != ATN_OK) {
@@ -81,13 +80,12 @@ int main(int argc, char **argv)
     }
     check(atn_wisdom_add(wisdom, &best, &err), &err);
     if (argc > 1) {
-        check(atn_wisdom_export_file(wisdom, argv[1], &err), &err);
+        check(atn_wisdom_export(wisdom, argv[1], &err), &err);
         check(atn_wisdom_forget(wisdom, NULL, &err), &err);
-        check(atn_wisdom_import_file(wisdom, argv[1], &err), &err);
+        check(atn_wisdom_import(wisdom, argv[1], &err), &err);
     }
 
-    atn_plan_options options;
-    atn_plan_options_init(&options);
+    atn_plan_options options = {0};
     options.wisdom = wisdom;
     atn_planned *plan;
     check(atn_plan_create(&a, &options, &plan, &err), &err);

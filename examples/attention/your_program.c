@@ -17,10 +17,9 @@ int main(int argc, char **argv)
     a.Hq = H, a.Sq = a.Skv = S, a.D = D, a.causal = ATN_CAUSAL_BOTTOM_RIGHT;
     a.q.ptr = x, a.k.ptr = x + N, a.v.ptr = x + 2 * N, a.o.ptr = x + 3 * N;
 
-    atn_plan_options options;
+    atn_plan_options options = {0};
     atn_planned *plan = NULL;
     atn_error err = {0};
-    atn_plan_options_init(&options);
     if (argc < 2 || atn_kernel_load(argv[1], NULL, &options.table, &err) || atn_plan_create(&a, &options, &plan, &err) ||
         atn_execute(plan, &a, NULL, &err)) return fprintf(stderr, "%s\n", argc < 2 ? "which .so?" : err.text), 1;
     atn_plan_info info = {.size = sizeof info};

@@ -42,13 +42,10 @@ typedef struct {
     int32_t spin_us;             /* idle workers spin so long before they sleep; 0: 50, < 0: not at all */
 } atn_pool_options;
 
-/* Starts threads - 1 workers. options NULL: defaults. *out is the caller's. ATN_USAGE, or ATN_MEMORY where the system
+/* Starts threads - 1 workers; the caller of atn_execute works too, as thread 0. While one execution is under way in a pool
+ * the callers of others run theirs alone. Thread safe, allocates nothing then. options NULL: defaults. *out is the caller's. ATN_USAGE, or ATN_MEMORY where the system
  * gives no more threads. */
 atn_status atn_pool_create(const atn_pool_options *options, atn_pool **out, atn_error *err);
-
-/* An atn_parallel_for with host = the pool: the caller works too, as thread 0. Allocates nothing. While another call
- * is under way in the same pool (or from inside a task) the caller runs all its tasks alone. Thread safe. */
-void atn_pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *context);
 
 /* Ends and joins the workers. NULL is fine. Nothing may be running in it. */
 void atn_pool_free(atn_pool *pool);
@@ -78,9 +75,6 @@ struct atn_plan_options {        /* all zero: the defaults */
                                     judged on (attune/kernel.h), for such problems; must outlive the plan */
     const struct atn_wisdom *wisdom; /* NULL: the process's own; must outlive the plan */
 };
-
-/* Sets the size and zeroes the rest. */
-void atn_plan_options_init(atn_plan_options *options);
 
 typedef enum { ATN_FROM_HOST, ATN_FROM_WISDOM, ATN_FROM_RULE, ATN_FROM_REFERENCE } atn_plan_origin;
 

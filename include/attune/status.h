@@ -38,9 +38,6 @@ typedef struct {
     char text[1000];
 } atn_error;
 
-/* A short text for a code; never NULL, static. Thread safe. */
-const char *atn_status_text(atn_status code);
-
 #ifdef __cplusplus
 }
 #endif

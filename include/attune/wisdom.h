@@ -43,28 +43,21 @@ typedef struct {
     const char *object_path;
 } atn_wisdom_row;
 
-/* The process's own: read from atn_wisdom_path() at the first use (a file that is refused is reported through the
- * log and leaves it empty). Do not free. */
+/* The process's own: read at the first use from $ATTUNE_WISDOM, else $XDG_CACHE_HOME/attune/wisdom.txt, else
+ * ~/.cache/attune/wisdom.txt (no file if ATTUNE_WISDOM is set and empty; one that is refused is reported through the log
+ * and leaves it empty). Champions' objects lie in champions/ beside it. Do not free. */
 atn_wisdom *atn_wisdom_default(void);
-
-/* $ATTUNE_WISDOM, else $XDG_CACHE_HOME/attune/wisdom.txt, else ~/.cache/attune/wisdom.txt; "" if ATTUNE_WISDOM is
- * set and empty (no file then). Champions' objects lie in champions/ beside it. Static. */
-const char *atn_wisdom_path(void);
 
 /* An empty one; free with atn_wisdom_free (NULL is fine) after the plans made with it. ATN_MEMORY. */
 atn_status atn_wisdom_create(atn_wisdom **out, atn_error *err);
 void atn_wisdom_free(atn_wisdom *wisdom);
 
-/* Adds all rows of a wisdom text, or none; a row replaces one of the same class if it is faster. ATN_FORMAT: damaged;
- * ATN_MISMATCH: another format, version, machine or compiler. _file: ATN_NOT_FOUND, ATN_IO as well. */
-atn_status atn_wisdom_import(atn_wisdom *wisdom, const char *text, size_t bytes, atn_error *err);
-atn_status atn_wisdom_import_file(atn_wisdom *wisdom, const char *path, atn_error *err);
+/* Adds all rows of a wisdom file, or none; a row replaces one of the same class if it is faster. ATN_FORMAT: damaged;
+ * ATN_MISMATCH: another format, version, machine or compiler; ATN_NOT_FOUND, ATN_IO. */
+atn_status atn_wisdom_import(atn_wisdom *wisdom, const char *path, atn_error *err);
 
-/* Gives the text to write(context, text, bytes) in one call; write returns 0, or the export fails with ATN_IO. _file
- * replaces the file atomically and makes its folder. */
-atn_status atn_wisdom_export(const atn_wisdom *wisdom, int (*write)(void *context, const char *text, size_t bytes),
-                             void *context, atn_error *err);
-atn_status atn_wisdom_export_file(const atn_wisdom *wisdom, const char *path, atn_error *err);
+/* Replaces the file atomically, and makes its folder. ATN_IO. */
+atn_status atn_wisdom_export(const atn_wisdom *wisdom, const char *path, atn_error *err);
 
 /* Adds a row, replacing one of the same class. With object_path the shared object is copied to the champions' folder
  * under its hash, from where any process with this wisdom loads it. ATN_USAGE: not a class, or an unknown linked-in

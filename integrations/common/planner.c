@@ -165,8 +165,7 @@ static planned *choose(planner *p, const atn_args *key, int threads, int *like)
 
 static atn_status make(planner *p, planned *e, const atn_args *args, int threads, atn_error *err)
 {
-    atn_plan_options o;
-    atn_plan_options_init(&o);
+    atn_plan_options o = {0};
     o.threads = threads;
     o.flags = p->o.host_workspace ? ATN_PLAN_HOST_WORKSPACE : 0;
     o.parallel_for = p->o.parallel_for;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *atn_status_text(atn_status code)
+const char *status_text(atn_status code)
 {
     switch (code) {
 #define ATN_X(name, number, text) case ATN_##name: return text;

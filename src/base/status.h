@@ -11,6 +11,9 @@
 
 #include "attune/status.h"
 
+/* A short text for a code; never NULL, static. */
+const char *status_text(atn_status code);
+
 /* Fills *err (may be NULL) and returns code: `return atn_fail(err, ATN_IO, "cannot open '%s': %s; ...", ...)`. */
 atn_status atn_fail(atn_error *err, atn_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

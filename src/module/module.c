@@ -206,8 +206,7 @@ static atn_status attend(atn_module *m, int tokens, atn_error *err)
     if (m->plan) {
         st = atn_plan_update(m->plan, &a, err);
     } else {
-        atn_plan_options o;
-        atn_plan_options_init(&o);
+        atn_plan_options o = {0};
         o.pool = m->o.pool;
         o.table = m->o.kernel;
         st = atn_plan_create(&a, &o, &m->plan, err);

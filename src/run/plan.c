@@ -16,11 +16,6 @@ const char *atn_version(void)
     return ATTUNE_VERSION;
 }
 
-void atn_plan_options_init(atn_plan_options *o)
-{
-    *o = (atn_plan_options){.size = sizeof *o};
-}
-
 static void run_serially(void *host, int tasks, int threads, atn_task_fn fn, void *context)
 {
     (void)host, (void)threads;
@@ -192,7 +187,7 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     if (given) {
         if (given->size != 0 && given->size != sizeof o)
             return atn_fail(err, ATN_USAGE,
-                            "plan options of size %u: this library knows %zu; use atn_plan_options_init", given->size,
+                            "plan options of size %u: this library knows %zu, and 0 for that", given->size,
                             sizeof o);
         o = *given;
     }
@@ -219,7 +214,7 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     const atn_kernel *t = o.table;
     if (t && (t->abi != ATN_KERNEL_ABI || !t->name || !t->can_run || !t->plan || !t->run))
         return atn_fail(err, ATN_USAGE, "the kernel table given is not one of ABI %d", ATN_KERNEL_ABI);
-    p->parallel_for = o.parallel_for ? o.parallel_for : o.pool ? atn_pool_run : run_serially;
+    p->parallel_for = o.parallel_for ? o.parallel_for : o.pool ? pool_run : run_serially;
     p->host = o.parallel_for ? o.host : o.pool;
     return ATN_OK;
 }

@@ -126,7 +126,7 @@ static void *worker_main(void *arg)
     }
 }
 
-void atn_pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *context)
+void pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *context)
 {
     atn_pool *p = pool;
     if (tasks <= 0) return;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "base/text.h"
 #include "problem/kind.h"
 
 #include "attune/attune.h"
@@ -83,6 +84,12 @@ const atn_kernel *portfolio_choose(const atn_kernel *table, const atn_args *args
 
 /* ---- wisdom.c ---- */
 
+/* $ATTUNE_WISDOM, else the cache's; "" where there is none (attune/wisdom.h). Static. */
+const char *wisdom_path(void);
+/* The text of atn_wisdom_import and _export, without a file. */
+atn_status wisdom_read(atn_wisdom *w, const char *text, size_t bytes, atn_error *err);
+void wisdom_write(const atn_wisdom *w, atn_text *out);
+
 /* Copies the rows that may serve c, nearest first, at most room; returns how many. */
 int wisdom_lookup(const atn_wisdom *w, const problem_class *c, atn_wisdom_row *rows, int room);
 
@@ -94,6 +101,8 @@ void log_once(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- pool.c ---- */
 
 int pool_threads(const atn_pool *p);
+/* An atn_parallel_for with host = the pool. From inside a task, too, the caller runs all its tasks alone. */
+void pool_run(void *pool, int tasks, int threads, atn_task_fn fn, void *context);
 
 /* ---- plan ---- */
 

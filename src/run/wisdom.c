@@ -234,9 +234,8 @@ static atn_status read_table(const char *text, size_t bytes, table *t, atn_error
     return ATN_OK;
 }
 
-atn_status atn_wisdom_import(atn_wisdom *w, const char *text, size_t bytes, atn_error *err)
+atn_status wisdom_read(atn_wisdom *w, const char *text, size_t bytes, atn_error *err)
 {
-    if (!w || !text) return atn_fail(err, ATN_USAGE, "wisdom or text is NULL");
     if (bytes > TEXT_MAX)
         return atn_fail(err, ATN_FORMAT, "wisdom of %zu bytes: more than %d is absurd", bytes, TEXT_MAX);
     table t = {0};
@@ -251,14 +250,14 @@ atn_status atn_wisdom_import(atn_wisdom *w, const char *text, size_t bytes, atn_
     return st;
 }
 
-atn_status atn_wisdom_import_file(atn_wisdom *w, const char *path, atn_error *err)
+atn_status atn_wisdom_import(atn_wisdom *w, const char *path, atn_error *err)
 {
     char *text;
     size_t n;
     if (!w || !path) return atn_fail(err, ATN_USAGE, "wisdom or path is NULL");
     atn_status st = file_read(path, TEXT_MAX, &text, &n, err);
     if (st) return st;
-    st = atn_wisdom_import(w, text, n, err);
+    st = wisdom_read(w, text, n, err);
     free(text);
     if (st) atn_error_prefix(err, "wisdom '%s'", path);
     return st;
@@ -266,31 +265,19 @@ atn_status atn_wisdom_import_file(atn_wisdom *w, const char *path, atn_error *er
 
 /* ---- writing ---- */
 
-atn_status atn_wisdom_export(const atn_wisdom *w, int (*write)(void *context, const char *text, size_t bytes),
-                             void *context, atn_error *err)
+void wisdom_write(const atn_wisdom *w, atn_text *out)
 {
-    if (!w || !write) return atn_fail(err, ATN_USAGE, "wisdom or write is NULL");
-    atn_text t = {0};
     pthread_mutex_t *lock = (pthread_mutex_t *)&w->lock;
     pthread_mutex_lock(lock);
-    text_addf(&t, "attune wisdom 1\nlibrary %s\nmachine %s\ncompiler %s\nrows %d\n", atn_version(),
+    text_addf(out, "attune wisdom 1\nlibrary %s\nmachine %s\ncompiler %s\nrows %d\n", atn_version(),
               machine_get()->signature, compiler_name(), w->t.n);
     for (int i = 0; i < w->t.n; i++) {
         const atn_wisdom_row *r = &w->t.e[i].row;
-        text_addf(&t, "%s\t%s\t%s\t%s\t%.6g\t%.3g\t%s\n", r->problem, r->kernel, r->source_hash,
+        text_addf(out, "%s\t%s\t%s\t%s\t%.6g\t%.3g\t%s\n", r->problem, r->kernel, r->source_hash,
                   r->object_hash[0] ? r->object_hash : "-", r->gflops, r->error, r->date);
     }
     pthread_mutex_unlock(lock);
-    text_add(&t, "end\n");
-    const int bad = write(context, t.s, t.n);
-    text_free(&t);
-    return bad ? atn_fail(err, ATN_IO, "wisdom could not be written: the caller's function returned %d", bad) : ATN_OK;
-}
-
-static int to_text(void *context, const char *text, size_t bytes)
-{
-    text_addn(context, text, bytes);
-    return 0;
+    text_add(out, "end\n");
 }
 
 static atn_status make_folder_of(const char *path, atn_error *err)
@@ -305,12 +292,12 @@ static atn_status make_folder_of(const char *path, atn_error *err)
     return st;
 }
 
-atn_status atn_wisdom_export_file(const atn_wisdom *w, const char *path, atn_error *err)
+atn_status atn_wisdom_export(const atn_wisdom *w, const char *path, atn_error *err)
 {
     atn_text t = {0};
-    if (!path || !*path) return atn_fail(err, ATN_USAGE, "no file was given for the wisdom");
-    atn_status st = atn_wisdom_export(w, to_text, &t, err);
-    if (st == ATN_OK) st = make_folder_of(path, err);
+    if (!w || !path || !*path) return atn_fail(err, ATN_USAGE, "no wisdom, or no file for it, was given");
+    wisdom_write(w, &t);
+    atn_status st = make_folder_of(path, err);
     if (st == ATN_OK) st = file_write(path, t.s, t.n, err);
     text_free(&t);
     return st;
@@ -460,7 +447,7 @@ static void find_path(void)
     if (n >= (int)sizeof own_path) own_path[0] = 0;
 }
 
-const char *atn_wisdom_path(void)
+const char *wisdom_path(void)
 {
     pthread_once(&path_once, find_path);
     return own_path;
@@ -469,9 +456,9 @@ const char *atn_wisdom_path(void)
 static void read_own(void)
 {
     atn_error err;
-    const char *path = atn_wisdom_path();
+    const char *path = wisdom_path();
     if (!*path) return;
-    atn_status st = atn_wisdom_import_file(&own, path, &err);
+    atn_status st = atn_wisdom_import(&own, path, &err);
     if (st != ATN_OK && st != ATN_NOT_FOUND) log_once("%s", err.text);
 }
 

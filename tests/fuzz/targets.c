@@ -19,6 +19,7 @@
 #include "judge/elf.h"
 #include "judge/gate.h"
 #include "problem/problem.h"
+#include "run/run_int.h"
 #ifdef WITH_ANSWER
 #include "evolve/propose/answer.h"
 #endif
@@ -93,19 +94,6 @@ static void fuzz_config(const uint8_t *data, size_t n)
     config_free(c);
 }
 
-typedef struct {
-    char *text;
-    size_t n;
-} copy;
-
-static int keep(void *context, const char *text, size_t bytes)
-{
-    copy *c = context;
-    c->text = atn_strndup(text, bytes);
-    c->n = bytes;
-    return 0;
-}
-
 /* A byte of another machine or format refuses the whole; so the machine's own header is put before the input, and what
  * is taken can be exported and taken again. */
 static void fuzz_wisdom(const uint8_t *data, size_t n)
@@ -114,10 +102,11 @@ static void fuzz_wisdom(const uint8_t *data, size_t n)
     atn_error err = {0};
     atn_wisdom *w, *again;
     if (!header) {
-        copy empty = {0};
-        ATN_CHECK(atn_wisdom_create(&w, &err) == ATN_OK && atn_wisdom_export(w, keep, &empty, &err) == ATN_OK);
+        atn_text empty = {0};
+        ATN_CHECK(atn_wisdom_create(&w, &err) == ATN_OK);
+        wisdom_write(w, &empty);
         atn_wisdom_free(w);
-        header = empty.text;
+        header = empty.s;
         char *rows = strstr(header, "\nrows ");
         ATN_CHECK(rows);
         rows[1] = 0;
@@ -126,13 +115,13 @@ static void fuzz_wisdom(const uint8_t *data, size_t n)
     char *text = whole ? atn_strdup(whole) : text_of(data, n);
     size_t bytes = whole ? strlen(whole) : n;
     ATN_CHECK(atn_wisdom_create(&w, &err) == ATN_OK);
-    if (atn_wisdom_import(w, text, bytes, &err) == ATN_OK) {
-        copy out = {0};
-        ATN_CHECK(atn_wisdom_export(w, keep, &out, &err) == ATN_OK);
+    if (wisdom_read(w, text, bytes, &err) == ATN_OK) {
+        atn_text out = {0};
+        wisdom_write(w, &out);
         ATN_CHECK(atn_wisdom_create(&again, &err) == ATN_OK);
-        ATN_CHECK(atn_wisdom_import(again, out.text, out.n, &err) == ATN_OK);
+        ATN_CHECK(wisdom_read(again, out.s, out.n, &err) == ATN_OK);
         atn_wisdom_free(again);
-        free(out.text);
+        text_free(&out);
     } else {
         atn_wisdom_row row = {.size = sizeof row};
         ATN_CHECK(atn_wisdom_row_at(w, 0, &row) == ATN_NOT_FOUND); /* never half-read */

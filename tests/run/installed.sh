@@ -51,8 +51,7 @@ int main()
     a.q.ptr = a.k.ptr = q.data(), a.v.ptr = v.data(), a.o.ptr = o.data();
     atn_planned *plan = nullptr;
     atn_error err;
-    atn_plan_options options;
-    atn_plan_options_init(&options);
+    atn_plan_options options = {};
     if (atn_plan_create(&a, &options, &plan, &err) != ATN_OK || atn_execute(plan, &a, nullptr, &err) != ATN_OK)
         return std::printf("%s\n", err.text), 1;
     atn_plan_free(plan);

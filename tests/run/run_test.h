@@ -39,7 +39,7 @@ static inline const char *wrong(const inputs *in, atn_compare *c)
 #define assert_ok(call)                                                                                                \
     do {                                                                                                               \
         atn_status st_ = (call);                                                                                       \
-        if (st_ != ATN_OK) fail_with("%s: %s: %s", #call, atn_status_text(st_), err.text);                             \
+        if (st_ != ATN_OK) fail_with("%s: %s: %s", #call, status_text(st_), err.text);                             \
     } while (0)
 
 /* The call is refused with this status, and the error's text holds that word. */

@@ -3,6 +3,8 @@
 
 #include "run_test.h"
 
+#include "run/run_int.h"
+
 static const char *const TEXTS[] = {
     "f32 h4/2 s33 d64",
     "f32 b2 h4/2 s17/40 d24/16 causal lse",
@@ -64,8 +66,7 @@ static void host_loop(void **state)
     int calls = 0;
     inputs in = data_of("f32 h4/2 s100 d64 causal", 3);
     atn_planned *p;
-    atn_plan_options o;
-    atn_plan_options_init(&o);
+    atn_plan_options o = {0};
     o.threads = 3, o.parallel_for = own_loop, o.host = &calls, o.flags = ATN_PLAN_HOST_WORKSPACE;
     assert_ok(atn_plan_create(&in.a, &o, &p, &err));
     atn_plan_info info = {.size = sizeof info};
@@ -131,7 +132,7 @@ static void nested_task(void *context, int task, int thread)
     tally *t = context;
     static tally inner[4];
     inner[task] = (tally){0};
-    atn_pool_run(t->pool, 10, 3, count_task, &inner[task]); /* from inside a task: runs here, alone */
+    pool_run(t->pool, 10, 3, count_task, &inner[task]); /* from inside a task: runs here, alone */
     for (int i = 0; i < 10; i++) __atomic_add_fetch(&t->hits[task], inner[task].hits[i], __ATOMIC_SEQ_CST);
 }
 
@@ -145,7 +146,7 @@ static void pool_runs_each_task_once(void **state)
     for (int round = 0; round < 300; round++) {
         const int tasks = 1 + round * 7 % 997, threads = 1 + round % 6;
         t = (tally){0};
-        atn_pool_run(p, tasks, threads, count_task, &t);
+        pool_run(p, tasks, threads, count_task, &t);
         assert_int_equal(t.n, tasks);
         assert_false(t.clash);
         for (int i = 0; i < tasks; i++) assert_int_equal(t.hits[i], 1);
@@ -153,9 +154,9 @@ static void pool_runs_each_task_once(void **state)
             for (int i = 0; i < tasks; i++) assert_int_equal(t.order[i], i);
     }
     t = (tally){.pool = p};
-    atn_pool_run(p, 4, 4, nested_task, &t);
+    pool_run(p, 4, 4, nested_task, &t);
     for (int i = 0; i < 4; i++) assert_int_equal(t.hits[i], 10);
-    atn_pool_run(p, 0, 4, count_task, &t);
+    pool_run(p, 0, 4, count_task, &t);
     atn_pool_free(p);
 }
 

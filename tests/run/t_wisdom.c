@@ -8,28 +8,16 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "run/run_int.h"
 
 static const char *champion_so, *other_so, *folder;
 
 /* ---- helpers ---- */
 
-static int to_text(void *context, const char *text, size_t bytes)
-{
-    text_addn(context, text, bytes);
-    return 0;
-}
-
-static int disk_full(void *context, const char *text, size_t bytes)
-{
-    (void)context, (void)text, (void)bytes;
-    return 28;
-}
-
 static char *exported(const atn_wisdom *w)
 {
     atn_text t = {0};
-    atn_error err;
-    assert_ok(atn_wisdom_export(w, to_text, &t, &err));
+    wisdom_write(w, &t);
     return text_take(&t);
 }
 
@@ -87,22 +75,22 @@ static void round_trip(void **state)
     atn_wisdom *a = wisdom_of_three(), *b;
     assert_ok(atn_wisdom_create(&b, &err));
     char *text = exported(a);
-    assert_ok(atn_wisdom_import(b, text, strlen(text), &err));
+    assert_ok(wisdom_read(b, text, strlen(text), &err));
     char *again = exported(b);
     assert_string_equal(text, again);
     assert_int_equal(count(b), 3);
 
     char *path = file_join(folder, "new/folder/w.txt");
-    assert_ok(atn_wisdom_export_file(b, path, &err));
+    assert_ok(atn_wisdom_export(b, path, &err));
     assert_ok(atn_wisdom_forget(b, NULL, &err));
     assert_int_equal(count(b), 0);
     assert_refused(atn_wisdom_forget(b, NULL, &err), ATN_NOT_FOUND, "forget");
-    assert_ok(atn_wisdom_import_file(b, path, &err));
+    assert_ok(atn_wisdom_import(b, path, &err));
     free(again);
     again = exported(b);
     assert_string_equal(text, again);
-    assert_refused(atn_wisdom_import_file(b, "/nonexistent/w.txt", &err), ATN_NOT_FOUND, "/nonexistent/w.txt");
-    assert_refused(atn_wisdom_export(b, disk_full, NULL, &err), ATN_IO, "28");
+    assert_refused(atn_wisdom_import(b, "/nonexistent/w.txt", &err), ATN_NOT_FOUND, "/nonexistent/w.txt");
+    assert_refused(atn_wisdom_export(b, "/dev/full/w.txt", &err), ATN_IO, "/dev/full");
 
     assert_ok(atn_wisdom_forget(b, "bf16 g1 s1/4096 d128 t2", &err));
     assert_int_equal(count(b), 2);
@@ -165,7 +153,7 @@ static void foreign_and_damaged_are_refused_whole(void **state)
     for (int i = 0; i < ATN_COUNT(cases); i++) {
         char *bad = replaced(text, cases[i].from, cases[i].to);
         err = (atn_error){0};
-        const atn_status st = atn_wisdom_import(b, bad, strlen(bad), &err);
+        const atn_status st = wisdom_read(b, bad, strlen(bad), &err);
         if (st != cases[i].status || !strstr(err.text, cases[i].word))
             fail_with("'%s' -> '%s': status %d: %s", cases[i].from, cases[i].to, st, err.text);
         char *after = exported(b);
@@ -174,7 +162,7 @@ static void foreign_and_damaged_are_refused_whole(void **state)
         free(bad);
     }
     for (size_t n = 0; n < strlen(text); n++) /* cut anywhere */
-        if (atn_wisdom_import(b, text, n, NULL) == ATN_OK) fail_with("%zu of %zu bytes were taken", n, strlen(text));
+        if (wisdom_read(b, text, n, NULL) == ATN_OK) fail_with("%zu of %zu bytes were taken", n, strlen(text));
     char *after = exported(b);
     assert_string_equal(before, after);
     free(text);
@@ -202,13 +190,13 @@ static void damage_is_never_half_read(void **state)
             const uint32_t at = rng_below(&rng, (uint32_t)n);
             bad[at] = seed % 2 ? text[rng_below(&rng, (uint32_t)n)] : (char)rng_below(&rng, 256);
         }
-        if (atn_wisdom_import(b, bad, n, &err) != ATN_OK) {
+        if (wisdom_read(b, bad, n, &err) != ATN_OK) {
             refused++;
             if (count(b) != 0) fail_with("seed %d: refused, yet %d rows were taken", (int)seed, count(b));
         } else {
             char *once = exported(b);
             assert_ok(atn_wisdom_create(&c, &err));
-            assert_ok(atn_wisdom_import(c, once, strlen(once), &err));
+            assert_ok(wisdom_read(c, once, strlen(once), &err));
             char *twice = exported(c);
             if (strcmp(once, twice) != 0) fail_with("seed %d: taken, but does not come back", (int)seed);
             free(once);
@@ -378,7 +366,7 @@ static void own_wisdom(void **state)
 {
     (void)state;
     atn_error err;
-    const char *path = atn_wisdom_path();
+    const char *path = wisdom_path();
     assert_string_equal(path, getenv("ATTUNE_WISDOM"));
     atn_wisdom *w = wisdom_of_three();
     char *text = exported(w), *foreign = replaced(text, "machine ", "machine Another ");
@@ -389,7 +377,7 @@ static void own_wisdom(void **state)
     assert_int_equal(count(atn_wisdom_default()), 0);
     assert_int_equal(lines, 1);
     assert_non_null(strstr(last_line, "machine 'Another"));
-    assert_ok(atn_wisdom_import(atn_wisdom_default(), text, strlen(text), &err));
+    assert_ok(wisdom_read(atn_wisdom_default(), text, strlen(text), &err));
     atn_plan_info info;
     assert_string_equal(info_of("f32 h4/2 s500 d64 causal", NULL, &info), "plain@generic");
     assert_int_equal(info.origin, ATN_FROM_WISDOM);

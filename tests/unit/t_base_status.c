@@ -11,10 +11,10 @@ static void every_status_has_a_text(void **state)
 {
     (void)state;
 #define ATN_X(name, code, text)                                                                                        \
-    assert_int_equal(ATN_##name, code), assert_string_equal(atn_status_text(ATN_##name), text);
+    assert_int_equal(ATN_##name, code), assert_string_equal(status_text(ATN_##name), text);
     ATN_STATUS_LIST(ATN_X)
 #undef ATN_X
-    assert_non_null(atn_status_text((atn_status)-999));
+    assert_non_null(status_text((atn_status)-999));
 }
 
 static void failing_fills_and_returns(void **state)

@@ -197,7 +197,7 @@ const char *kernel_judged(const atn_kernel *table)
 
 static atn_status champion_path(const char *hash, char *out, size_t room, atn_error *err)
 {
-    const char *wisdom = atn_wisdom_path(), *slash = strrchr(wisdom, '/');
+    const char *wisdom = wisdom_path(), *slash = strrchr(wisdom, '/');
     if (!*wisdom)
         return atn_fail(err, ATN_NOT_FOUND,
                         "there is no champions' folder: ATTUNE_WISDOM is empty, or HOME is not set");
