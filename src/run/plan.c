@@ -172,7 +172,15 @@ static atn_status choose(atn_planned *p, atn_error *err)
         take(p, p->forced->table, &division, p->forced->name, ATN_FROM_HOST);
         return ATN_OK;
     }
-    if (from_wisdom(p) || from_rule(p)) return ATN_OK;
+    if (from_wisdom(p) || from_rule(p)) {
+        if (p->table && !judged) {
+            char kind[KIND_ROOM];
+            kind_of(&p->args, kind);
+            log_once("kernel '%s' was judged on %s; for %s attune's own runs (evolve with such cases to have one)",
+                     p->table->name, p->judged, kind);
+        }
+        return ATN_OK;
+    }
     if (p->table && !judged && !(p->passed_over = take_table(p))) return ATN_OK;
     atn_status st = from_reference(p, err);
     if (st == ATN_OK) log_once("no fast kernel covers '%s': the plain reference runs it, much slower", p->class.words);

@@ -28,11 +28,18 @@ static void expect(const atn_kernel *table, const char *text, const char *kernel
     inputs_release(&in);
 }
 
+static void hear(void *context, const char *text)
+{
+    *(int *)context += strstr(text, "was judged on f32 prefill, f32:f16 decode; for ") != NULL;
+}
+
 static void only_what_it_was_judged_on(void **state)
 {
     (void)state;
     atn_error err;
     const atn_kernel *k;
+    int said = 0;
+    atn_log_set(hear, &said);
     assert_ok(atn_kernel_load(usual_so, NULL, &k, &err));
     expect(k, "f32 h2 s40 d32 causal", "usual");
     expect(k, "f32 h2 s1 d32", "usual"); /* a token alone is no decode */
@@ -42,6 +49,9 @@ static void only_what_it_was_judged_on(void **state)
     expect(k, "f16 h2 s40 d32", NULL);
     expect(k, "f32 h1 s20/80 d20000", "usual");
     expect(k, "f32 h1 s2/80 d20000", "usual"); /* before the slow reference, also where it was not judged */
+    expect(k, "f32 h3 s1/50 d32", NULL);
+    atn_log_set(NULL, NULL);
+    assert_int_equal(said, 3); /* once for each kind: f32 decode, f32:f16 prefill, f16 prefill */
 }
 
 /* A prompt, then tokens: one plan, two kernels. */
