@@ -644,7 +644,7 @@ static void one_split(const atn_args *a, const atn_plan *p, int task, char *shar
     layout y = make_layout(a, heads);
     float *s = (float *)(scratch + y.s);
 
-    one_head x;
+    one_head x = {0};
     for (int h = heads - 1; h >= 0; h--) {
         x = head_at(a, &y, task, b, kvh, h, shared, scratch);
         open_rows(a, &y, b, x.kvh, x.rows, x.q, x.o);
