@@ -459,12 +459,17 @@ static int talk_by_files(pilot *p)
 static void end_job(void)
 {
     const char *job = getenv("SLURM_JOB_ID");
-    pid_t pid = job && *job ? fork() : -1;
-    if (pid == 0) {
-        execlp("scancel", "scancel", "-Q", job, (char *)NULL);
-        _exit(127);
+    for (int tries = 0; job && *job && tries < 5; tries++) { /* Slurm's own controller may be busy with those who died too */
+        int status = -1;
+        const pid_t pid = fork();
+        if (pid == 0) {
+            execlp("scancel", "scancel", "-Q", job, (char *)NULL);
+            _exit(127);
+        }
+        while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+        if (pid > 0 && WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 127)) return;
+        sleep(2);
     }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
 }
 
 int pilot_run(const pilot_options *o)
