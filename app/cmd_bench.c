@@ -49,7 +49,7 @@ typedef struct {
 } bench_row;
 
 typedef struct {
-    const char *name;          /* the file, without its folder */
+    char name[64];             /* the file, without its folder */
     const atn_kernel *table;
 } program;
 
@@ -582,7 +582,8 @@ static atn_status load_program(bench *b, const char *path, atn_error *err)
     char *source = NULL, object[64];
     const char *slash = strrchr(path, '/');
     build_result r = {.so_fd = -1};
-    program p = {.name = slash ? slash + 1 : path};
+    program p = {.name = ""};
+    snprintf(p.name, sizeof p.name, "%s", slash ? slash + 1 : path);
     atn_status s = file_read_text(path, 4 << 20, &source, err);
     char *flags = s ? NULL : gate_heading_flags(source);
     if (!s) s = build_run(&(build_options){.whole_file = true, .flags = flags}, source, NULL, &r, err);

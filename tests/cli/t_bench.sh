@@ -17,7 +17,8 @@ grep -q '<svg' b.svg || fail "no drawing"
 
 eval "run bench --case 'f32 h1 s20 d64 window=3' --against none --seconds 0.02 --quiet";  exits 0
 run bench "$root/examples/attention/initial_program.c" --against attune --case "f32 h2/1 s1/300 d64" --seconds 0.02
-exits 0; prints "initial_program.c"; prints "over attune"
+exits 0; prints "over attune"
+grep -q '^f32 h2/1 s1/300 d64 *initial_program\.c  ' out.txt || fail "the row does not name its program"
 
 run bench --against nobody;                                     exits 2; says "no peer is called 'nobody'"
 run bench --case "f32 h9/2 s64 d64";                            exits 2; says "h9/2"
