@@ -13,6 +13,7 @@
 #include "cmd.h"
 #include "judge/build.h"
 #include "judge/gate.h"
+#include "run/run_int.h"
 
 enum { SOURCE_MAX = 4 << 20 };
 
@@ -53,12 +54,6 @@ static atn_status keep(int fd, const char *path, atn_error *err)
     return s;
 }
 
-static size_t stem_of(const char *name)
-{
-    const size_t n = strlen(name);
-    return n > 2 && !strcmp(name + n - 2, ".c") ? n - 2 : n;
-}
-
 /* *r is the caller's to release in any case. */
 static atn_status build_one(const atn_cli *c, const char *path, const char *out, build_result *r, atn_error *err)
 {
@@ -89,11 +84,12 @@ static const char *named_file(char *line)
 static atn_status build_named(const atn_cli *c, const char *place, const char *out, const char *name, atn_error *err)
 {
     build_result r = {.so_fd = -1};
-    char *from = file_join(place, name), *object = atn_format("%s/%.*s.so", out, (int)stem_of(name), name);
+    char *from = file_join(place, name), *to = file_join(out, name), *object = kernel_object(to);
     const atn_status s = build_one(c, from, object, &r, err);
     if (!s && !c->json) printf("%s\n", object);
     build_release(&r);
     free(object);
+    free(to);
     free(from);
     return s;
 }
@@ -101,12 +97,10 @@ static atn_status build_named(const atn_cli *c, const char *place, const char *o
 static int build_folder(const atn_cli *c, const char *folder)
 {
     atn_error err = {0};
-    char *inside = file_join(folder, "portfolio"), *text = NULL;
-    const char *place = file_exists(inside) ? inside : folder, *out = cli_text(c, "output", place);
-    char *table = file_join(place, "dispatch.txt"), *done[64], *whole = NULL;
+    char place[4200], *text = portfolio_text(folder, place, sizeof place, &err), *done[64], *whole = NULL;
+    const char *out = cli_text(c, "output", place);
     int n = 0;
-    atn_status s = file_read_text(table, SOURCE_MAX, &text, &err);
-    if (s) atn_fail(&err, s, "'%s' is not the folder of a run: it has no portfolio/dispatch.txt", folder);
+    atn_status s = text ? ATN_OK : err.code;
     if (!s) s = file_mkdirs(out, &err);
     if (!s) whole = atn_strdup(text);
     for (char *rest = text, *line; !s && (line = strsep(&rest, "\n"));) {
@@ -131,8 +125,6 @@ static int build_folder(const atn_cli *c, const char *folder)
     for (int i = 0; i < n; i++) free(done[i]);
     free(whole);
     free(text);
-    free(table);
-    free(inside);
     return s ? cli_fail(c, &err) : EXIT_VALID;
 }
 
@@ -147,7 +139,7 @@ int cmd_build(const atn_cli *c)
 
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return build_folder(c, path);
     const char *out = cli_text(c, "output", NULL);
-    if (!out) out = own = atn_format("%.*s.so", (int)stem_of(path), path);
+    if (!out) out = own = kernel_object(path);
     if (build_one(c, path, out, &r, &err)) {
         code = cli_fail(c, &err);
         goto done;

@@ -1,9 +1,9 @@
 /* The result of a run: the winner as a file that reads well, what is claimed of it, and the portfolio.
  *
- * The file written is the program measured (and a line that says on what, attune_judged): it is built again and its object
- * code compared; where pruning changed the code, it is judged again or not pruned. Every speedup printed comes from the final comparison at full size; where
- * that
- * could not be made (interrupted, no budget) the record says that it is the chained estimate of the run. */
+ * The file written is the program measured (and a line that says on what, attune_judged): it is built again and its
+ * object code compared; where pruning changed the code, it is judged again or not pruned. Every speedup printed comes
+ * from the final comparison at full size; where that could not be made (interrupted, no budget) the record says that it
+ * is the chained estimate of the run. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -165,9 +165,8 @@ static char *judged_line(const atn_engine *e)
     const size_t head = t.n;
     for (int c = 0; c < e->kinds.n; c++) {
         const atn_problem *p = &e->o->suite->cases[c].problem;
-        char types[16], kind[KIND_ROOM];
-        if (p->dtype_q == p->dtype_kv) snprintf(types, sizeof types, "%s", dtype_name(p->dtype_q));
-        else snprintf(types, sizeof types, "%s:%s", dtype_name(p->dtype_q), dtype_name(p->dtype_kv));
+        char types[TYPES_ROOM], kind[KIND_ROOM];
+        types_print(dtype_name(p->dtype_q), dtype_name(p->dtype_kv), dtype_name(p->dtype_kv), types);
         kind_print(types, e->kinds.decode[c], kind);
         if (!kind_listed(t.s + head, kind)) text_addf(&t, "%s%s", t.n > head ? ", " : "", kind);
     }

@@ -36,18 +36,11 @@ void suite_class_of(const atn_suite *s, const suite_kinds *k, int c, int threads
 {
     const atn_problem *p = &s->cases[c].problem;
     const char *length = k->decode[c] ? "decode" : k->is_long[c] ? "long" : "short";
-    const char *mask = p->causal                                     ? "causal"
-                       : p->window_left >= 0 || p->window_right >= 0 ? "window"
-                       : p->mask >= 0                                ? "mask"
-                                                                     : "full";
-    char head[24], type[16], group[16];
-    if (p->D == p->Dv) snprintf(head, sizeof head, "d%d", p->D);
-    else snprintf(head, sizeof head, "d%d/%d", p->D, p->Dv);
-    if (p->dtype_q == p->dtype_kv) snprintf(type, sizeof type, "%s", dtype_name(p->dtype_q));
-    else snprintf(type, sizeof type, "%s:%s", dtype_name(p->dtype_q), dtype_name(p->dtype_kv));
-    if (p->Hq == p->Hkv) snprintf(group, sizeof group, "mha");
-    else snprintf(group, sizeof group, "gqa%d", p->Hq / p->Hkv);
-    snprintf(out, room, "%s %s %s %s %s t%d", length, mask, head, type, group, threads);
+    char types[TYPES_ROOM], words[128];
+    types_print(dtype_name(p->dtype_q), dtype_name(p->dtype_kv), dtype_name(p->dtype_kv), types);
+    class_words_print(length, p->causal, p->window_left >= 0 || p->window_right >= 0, p->mask >= 0, p->D, p->Dv, types,
+                      p->Hq, p->Hkv, words, sizeof words);
+    snprintf(out, room, "%s t%d", words, threads);
 }
 
 /* Mean of logs over the cases that `in` chooses; NAN where there are none. */

@@ -309,13 +309,15 @@ static const char *type_name(int dtype)
     return names[dtype];
 }
 
+void types_of(const atn_args *a, char out[TYPES_ROOM])
+{
+    types_print(type_name(a->q.dtype), type_name(a->k.dtype), type_name(a->v.dtype), out);
+}
+
 void kind_of(const atn_args *a, char out[KIND_ROOM])
 {
-    char types[24];
-    const bool same = a->k.dtype == a->q.dtype && a->v.dtype == a->q.dtype;
-    if (same) snprintf(types, sizeof types, "%s", type_name(a->q.dtype));
-    else if (a->k.dtype == a->v.dtype) snprintf(types, sizeof types, "%s:%s", type_name(a->q.dtype), type_name(a->k.dtype));
-    else snprintf(types, sizeof types, "%s:%s:%s", type_name(a->q.dtype), type_name(a->k.dtype), type_name(a->v.dtype));
+    char types[TYPES_ROOM];
+    types_of(a, types);
     kind_print(types, kind_is_decode(a->Sq, a->Skv), out);
 }
 

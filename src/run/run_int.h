@@ -34,7 +34,8 @@ typedef struct {
     int sq, skv, threads;      /* rounded lengths; the nearest serves */
 } problem_class;
 
-/* "f32 decode": problem/kind.h. */
+/* "f32:f16" and "f32:f16 decode": problem/kind.h. */
+void types_of(const atn_args *a, char out[TYPES_ROOM]);
 void kind_of(const atn_args *a, char out[KIND_ROOM]);
 void class_of(const atn_args *a, int threads, problem_class *out);
 void class_print(const problem_class *c, char *out, size_t room);
@@ -67,6 +68,8 @@ int registry_by_rule(const atn_args *a, int threads, int isa_max, const registry
 
 /* atn_kernel_load of an object. again: a copy with a table of its own. */
 atn_status kernel_load(const char *path, const char *hash, bool again, const atn_kernel **out, atn_error *err);
+/* PROGRAM.so of PROGRAM.c: where `attune build` puts it. The caller frees. */
+char *kernel_object(const char *program);
 /* What a loaded kernel says of itself (attune_judged); NULL: nothing, it is for everything. */
 const char *kernel_judged(const atn_kernel *table);
 
@@ -77,6 +80,8 @@ atn_status champion_keep(const char *path, char hash[33], atn_error *err);
 
 /* ---- champions/portfolio.c ---- */
 
+/* The text of a run's dispatch.txt, and the folder it lies in: FOLDER/portfolio, or FOLDER. NULL: none, see err. */
+char *portfolio_text(const char *folder, char *place, size_t room, atn_error *err);
 /* atn_kernel_load of a run's folder: *out is the kernel of its `default`, and stands for all of them. */
 atn_status portfolio_load(const char *folder, const atn_kernel **out, atn_error *err);
 /* The kernel for args among those that the table stands for: itself, unless it came from portfolio_load. */

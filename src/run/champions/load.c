@@ -183,6 +183,12 @@ atn_status kernel_load(const char *path, const char *hash, bool again, const atn
     return st;
 }
 
+char *kernel_object(const char *program)
+{
+    const size_t n = strlen(program), stem = n > 2 && !strcmp(program + n - 2, ".c") ? n - 2 : n;
+    return atn_format("%.*s.so", (int)stem, program);
+}
+
 const char *kernel_judged(const atn_kernel *table)
 {
     const char *judged = NULL;

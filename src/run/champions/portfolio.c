@@ -15,7 +15,7 @@
 enum { ROWS_MAX = 64, DISPATCH_MAX = 1 << 20 };
 
 typedef struct {
-    char words[96];              /* "long causal d64 f32 gqa2": as suite_class_of writes them, without threads */
+    char words[96];              /* "long causal d64 f32 gqa2": problem/kind.h */
     const atn_kernel *table;
 } row;
 
@@ -33,8 +33,7 @@ static portfolio *all;
 
 /* ---- reading ---- */
 
-/* The text of dispatch.txt, and the folder it lies in. */
-static char *dispatch_text(const char *folder, char *place, size_t room, atn_error *err)
+char *portfolio_text(const char *folder, char *place, size_t room, atn_error *err)
 {
     static const char *const inside[] = {"/portfolio", ""};
     for (int i = 0; i < ATN_COUNT(inside); i++) {
@@ -52,14 +51,14 @@ static char *dispatch_text(const char *folder, char *place, size_t room, atn_err
 
 static atn_status load_program(const char *place, const char *name, bool again, const atn_kernel **out, atn_error *err)
 {
-    const size_t n = strlen(name), stem = n > 2 && !strcmp(name + n - 2, ".c") ? n - 2 : n;
     if (strchr(name, '/'))
         return atn_fail(err, ATN_FORMAT, "dispatch.txt of '%s' names '%s', which is not beside it", place, name);
-    char *object = atn_format("%s/%.*s.so", place, (int)stem, name);
-    const atn_status st = file_exists(object)
-                              ? kernel_load(object, NULL, again, out, err)
-                              : atn_fail(err, ATN_NOT_FOUND, "cannot find '%s'; 'attune build %s' makes it", object, place);
+    char *program = file_join(place, name), *object = kernel_object(program);
+    const atn_status st =
+        file_exists(object) ? kernel_load(object, NULL, again, out, err)
+                            : atn_fail(err, ATN_NOT_FOUND, "cannot find '%s'; 'attune build %s' makes it", object, place);
     free(object);
+    free(program);
     return st;
 }
 
@@ -93,7 +92,7 @@ static atn_status read_rows(const char *place, char *text, portfolio *p, char us
 static atn_status load(const char *folder, portfolio *draft, const portfolio **out, atn_error *err)
 {
     char place[4200], usual[256] = "";
-    char *text = dispatch_text(folder, place, sizeof place, err);
+    char *text = portfolio_text(folder, place, sizeof place, err);
     if (!text) return ATN_NOT_FOUND;
     atn_status st = read_rows(place, text, draft, usual, err);
     free(text);
@@ -133,19 +132,11 @@ const atn_kernel *portfolio_choose(const atn_kernel *table, const atn_args *a)
     while (p && p->table != table) p = p->next;
     pthread_mutex_unlock(&lock);
     if (!p) return table;
-    char kind[KIND_ROOM], words[128], head[32], group[24];
-    kind_of(a, kind);
-    const char *mask = a->causal                                     ? "causal"
-                       : a->window_left >= 0 || a->window_right >= 0 ? "window"
-                       : a->mask.ptr                                 ? "mask"
-                                                                     : "full";
-    if (a->Dv == a->D) snprintf(head, sizeof head, "d%d", a->D);
-    else snprintf(head, sizeof head, "d%d/%d", a->D, a->Dv);
-    if (a->Hq == a->Hkv) snprintf(group, sizeof group, "mha");
-    else snprintf(group, sizeof group, "gqa%d", a->Hq / a->Hkv);
-    snprintf(words, sizeof words, "%s %s %s %.*s %s",
-             kind_is_decode(a->Sq, a->Skv) ? "decode" : a->Skv > p->short_keys ? "long" : "short", mask, head,
-             (int)strcspn(kind, " "), kind, group);
+    char types[TYPES_ROOM], words[128];
+    types_of(a, types);
+    class_words_print(kind_is_decode(a->Sq, a->Skv) ? "decode" : a->Skv > p->short_keys ? "long" : "short", a->causal,
+                      a->window_left >= 0 || a->window_right >= 0, a->mask.ptr, a->D, a->Dv, types, a->Hq, a->Hkv, words,
+                      sizeof words);
     for (int i = 0; i < p->n; i++)
         if (!strcmp(p->rows[i].words, words)) return p->rows[i].table;
     return table;
