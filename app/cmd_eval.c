@@ -12,7 +12,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -232,7 +231,6 @@ static atn_status module_start(const evaluation *e, pid_t *pid, FILE **out, atn_
     posix_spawn_file_actions_init(&actions);
     for (int i = 0; i < 2; i++) {
         snprintf(objects[i], sizeof objects[i], "/proc/self/fd/%d", 3 + i);
-        fchmod(fds[i], 0500); /* libattune loads nothing that others may change, and a memory file begins open to all */
         posix_spawn_file_actions_adddup2(&actions, fds[i], 3 + i);
         argv[n++] = objects[i];
     }

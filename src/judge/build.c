@@ -443,6 +443,7 @@ static void check_object(atn_build *b, const build_report *report)
                    report->error == EFBIG ? "the object has more than 4 MiB" : "the compiler left no object");
         return;
     }
+    fchmod(b->so_fd, 0555); /* a memory file is made writable by all, which no loader of kernels accepts */
     fcntl(b->so_fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
     struct stat s;
     void *p = fstat(b->so_fd, &s) == 0 && s.st_size > 0
