@@ -146,8 +146,9 @@ static const char *take_table(atn_planned *p)
 static bool is_judged(const atn_planned *p, const atn_args *a)
 {
     char kind[KIND_ROOM];
+    if (!p->judged || p->flags & ATN_PLAN_ANY_KIND) return true;
     kind_of(a, kind);
-    return !p->judged || p->flags & ATN_PLAN_ANY_KIND || kind_listed(p->judged, kind);
+    return kind_listed(p->judged, kind);
 }
 
 /* Fills the choice of p for p->args. */
@@ -266,7 +267,9 @@ atn_status atn_plan_update(atn_planned *p, const atn_args *args, atn_error *err)
     problem_class class;
     atn_plan division;
     class_of(&draft.args, p->threads, &class);
-    const bool same = class_distance(&class, &p->class) == 0 && is_judged(p, &draft.args) == is_judged(p, &p->args);
+    const bool decodes = kind_is_decode(p->args.Sq, p->args.Skv), will = kind_is_decode(draft.args.Sq, draft.args.Skv);
+    const bool same = class_distance(&class, &p->class) == 0 &&
+                      (will == decodes || is_judged(p, &draft.args) == is_judged(p, &p->args));
     if (same && !try_kernel(p->kernel, &draft.args, p->threads, &division))
         take(&draft, p->kernel, &division, draft.kernel_name, p->origin);
     else if ((st = choose(&draft, err)) != ATN_OK) return st;
