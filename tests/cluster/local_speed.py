@@ -16,11 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-
-def cpu_seconds(pid):
-    with open(f'/proc/{pid}/stat') as f:
-        fields = f.read().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+from processes import cpu_seconds
 
 
 def run(o, program, seed, cpus):

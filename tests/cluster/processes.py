@@ -10,6 +10,12 @@ def read(pid, what):
         return ''
 
 
+def cpu_seconds(pid):
+    """Of its threads, without its children; nan when it has ended."""
+    fields = read(pid, 'stat').rsplit(')', 1)[-1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK') if fields else float('nan')
+
+
 def table():
     """pid -> (parent, command line) of all but the dead that nobody has reaped."""
     found = {}

@@ -20,6 +20,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
+from processes import cpu_seconds  # noqa: E402
+
 
 class Watcher(threading.Thread):
     def __init__(self, port, cookie, before):
@@ -64,15 +67,6 @@ class Watcher(threading.Thread):
             self.connection.sock.shutdown(2)
         except (OSError, AttributeError):
             pass
-
-
-def cpu_seconds(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as f:
-            fields = f.read().rsplit(')', 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-    except OSError:
-        return float('nan')
 
 
 def candidates(times, start, end):
