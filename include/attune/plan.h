@@ -42,9 +42,9 @@ typedef struct {
     int32_t spin_us;             /* idle workers spin so long before they sleep; 0: 50, < 0: not at all */
 } atn_pool_options;
 
-/* Starts threads - 1 workers; the caller of atn_execute works too, as thread 0. While one execution is under way in a pool
- * the callers of others run theirs alone. Thread safe, allocates nothing then. options NULL: defaults. *out is the caller's. ATN_USAGE, or ATN_MEMORY where the system
- * gives no more threads. */
+/* Starts threads - 1 workers; the caller of atn_execute works too, as thread 0. While one execution is under way in a
+ * pool the callers of others run theirs alone. Thread safe, allocates nothing then. options NULL: defaults. *out is the
+ * caller's. ATN_USAGE, or ATN_MEMORY where the system gives no more threads. */
 atn_status atn_pool_create(const atn_pool_options *options, atn_pool **out, atn_error *err);
 
 /* Ends and joins the workers. NULL is fine. Nothing may be running in it. */

@@ -40,7 +40,8 @@ static int refuse(const char *text)
 
 static void torch_loop(void *host, int tasks, int threads, atn_task_fn fn, void *context);
 
-/* so: an evolved kernel's object, or a run's folder with objects in it; NULL: none. kernel: a linked-in one, NULL: the best. in_torch: PyTorch's threads. */
+/* so: an evolved kernel's object, or a run's folder with objects in it; NULL: none. kernel: a linked-in one, NULL: the
+ * best. in_torch: PyTorch's threads. */
 PUBLIC binding *attune_host_open(const char *so, const char *kernel, int threads, int in_torch)
 {
     binding *b = calloc(1, sizeof *b);

@@ -144,7 +144,8 @@ static int nearness(const registry_kernel *k)
  * better what a mask leaves (flash_qvec: 78 % of peak, a champion of its older form 39 %). */
 static bool serves(const registry_kernel *k, const atn_args *a)
 {
-    return k->fresh && !a->mask.ptr && k->dtype == a->q.dtype && k->dtype == a->k.dtype && k->dtype == a->v.dtype && nearness(k) > 0;
+    return k->fresh && !a->mask.ptr && k->dtype == a->q.dtype && k->dtype == a->k.dtype && k->dtype == a->v.dtype &&
+           nearness(k) > 0;
 }
 
 int registry_by_rule(const atn_args *a, int threads, int isa_max, const registry_kernel **out, int room)
