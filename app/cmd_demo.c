@@ -34,9 +34,13 @@ static void put(command_line *l, const char *word)
 
 static void say_command(const command_line *l)
 {
-    printf("\n%s$ %s", term_set(stdout, TERM_BOLD), cli_program());
-    for (int i = 1; i < l->n; i++) printf(strpbrk(l->argv[i], " *") ? " \"%s\"" : " %s", l->argv[i]);
-    printf("%s\n", term_set(stdout, TERM_PLAIN));
+    atn_text t = {0};
+    for (int i = 1; i < l->n; i++) {
+        text_add(&t, " ");
+        text_add_word(&t, l->argv[i]);
+    }
+    printf("\n%s$ %s%s%s\n", term_set(stdout, TERM_BOLD), cli_program(), t.s, term_set(stdout, TERM_PLAIN));
+    text_free(&t);
     fflush(NULL);
 }
 
@@ -126,53 +130,100 @@ static char *find_model(const char *python)
     return found;
 }
 
-/* The model writes twice. Returns false where there is none, or no runtime for it. */
-static bool patch_model(const char *best, int *code)
+#ifdef __APPLE__
+static const char model_runtime[] = "mlx";
+#else
+static const char model_runtime[] = "torch"; /* mlx on Linux computes with a reference BLAS: minutes, not seconds */
+#endif
+
+/* The model writes twice, with the run's folder: each class of problem gets its best kernel. Returns the model's folder; NULL:
+ * there is none, or no runtime for it. */
+static char *patch_model(const char *folder, int *code)
 {
     atn_error err = {0};
     char *python = NULL, *model = NULL, count[16];
-    bool done = false;
     if (runtime_python(&python, &err) == ATN_OK) model = find_model(python);
     if (model) {
         command_line l = {.n = 1};
         snprintf(count, sizeof count, "%d", MODEL_TOKENS);
-        put(&l, "workloads"), put(&l, "--model"), put(&l, model), put(&l, "--runtime");
-#ifdef __APPLE__
-        put(&l, "mlx");
-#else
-        put(&l, "torch"); /* mlx on Linux computes with a reference BLAS: minutes, not seconds */
-#endif
-        put(&l, "--evolved-program"), put(&l, best), put(&l, "--generate"), put(&l, count);
+        put(&l, "workloads"), put(&l, "--model"), put(&l, model), put(&l, "--runtime"), put(&l, model_runtime);
+        put(&l, "--evolved-program"), put(&l, folder), put(&l, "--generate"), put(&l, count);
         *code = step(&l);
-        done = *code != EXIT_USAGE;
-        if (!done) *code = EXIT_VALID;
+        if (*code == EXIT_USAGE) { /* a package is not there */
+            *code = EXIT_VALID;
+            free(model);
+            model = NULL;
+        }
     }
     free(python);
-    free(model);
-    return done;
+    return model;
+}
+
+static void say_next(const char *title, atn_text *command)
+{
+    printf("  %-18s %s\n", title, command->s);
+    text_free(command);
+}
+
+/* One line that builds the programs of the run's folder, compiles the example and runs it with them. */
+static void say_c_program(const char *folder)
+{
+    atn_text t = {0};
+    char *example = file_shipped("examples/attention/your_program.c"), *include = file_shipped("include");
+    char *beside = file_beside_program("../src/run"), *library = realpath(beside, NULL); /* where it is not installed */
+    text_addf(&t, "%s build ", cli_program());
+    text_add_word(&t, folder);
+    text_add(&t, " && cc ");
+    text_add_word(&t, example);
+    if (library) {
+        char *words[] = {atn_format("-I%s", include), atn_format("-L%s", library), atn_format("-Wl,-rpath,%s", library)};
+        for (int i = 0; i < ATN_COUNT(words); i++) {
+            text_add(&t, " ");
+            text_add_word(&t, words[i]);
+            free(words[i]);
+        }
+        text_add(&t, " -lattune");
+    } else text_add(&t, " $(pkg-config --cflags --libs attune)");
+    text_add(&t, " -o your_program && ./your_program ");
+    text_add_word(&t, folder);
+    say_next("in your C program", &t);
+    free(library);
+    free(beside);
+    free(include);
+    free(example);
+}
+
+static void say_model(const char *folder, const char *model)
+{
+    atn_text t = {0};
+    text_addf(&t, "%s workloads --model ", cli_program());
+    text_add_word(&t, model ? model : "MODEL");
+    text_addf(&t, " --runtime %s --evolved-program ", model_runtime);
+    text_add_word(&t, folder);
+    say_next(model ? "measured in it" : "in your model", &t);
 }
 
 int cmd_demo(const atn_cli *c)
 {
     const char *folder = cli_text(c, "output", "attune_demo"), *program = cli_program();
-    char *best = atn_format("%s/best/best_program.c", folder);
+    char *best = atn_format("%s/best/best_program.c", folder), *model = NULL;
     const double start = clock_s();
     interrupt_catch(); /* Ctrl-C reaches the step as well, which ends cleanly */
     int code = evolve_briefly(c, folder);
     if (code == EXIT_VALID) code = judge_winner(best);
-    if (code == EXIT_VALID && !cli_has(c, "no-model") && !patch_model(best, &code))
+    if (code == EXIT_VALID && !cli_has(c, "no-model") && !(model = patch_model(folder, &code)))
         printf("\nNo model was patched: that takes a model runtime (tools/peers/install --models, 0.8 GB).\n");
     if (code == EXIT_VALID) {
-        char *example = file_shipped("examples/attention/your_program.c"), *guide = file_shipped("examples/attention/USAGE.md");
+        char *guide = file_shipped("examples/attention/USAGE.md");
         printf("\n%.0f s. Now\n", clock_s() - start);
         printf("  for this machine   %s evolve\n", program);
         printf("  your own sizes     %s evolve -o my_output --case \"f32 h32/8 s4096 d128 causal\"\n", program);
-        printf("  in your C program  %s\n", example);
-        printf("  in your model      %s workloads --model MODEL --evolved-program %s\n", program, best);
+        say_c_program(folder);
+        say_model(folder, model);
         printf("  the whole guide    %s\n", guide);
-        free(example);
         free(guide);
     }
+    free(model);
     free(best);
     return code;
 }

@@ -37,8 +37,12 @@ char *program_file(const char *given)
 
 const char *cli_program(void)
 {
+    static char *word;
+    if (word) return word;
     const char *name = getenv("ATTUNE_PROGRAM"); /* set by the launcher of a checkout */
-    return name && *name ? name : "attune";
+    atn_text t = {0};
+    text_add_word(&t, name && *name ? name : "attune");
+    return word = text_take(&t);
 }
 
 bool term_live(FILE *f)

@@ -43,6 +43,14 @@ if command -v pkg-config >/dev/null 2>&1 && command -v cc >/dev/null 2>&1; then
     run build gqa; exits 0
     ATTUNE_WISDOM='' ./your_program gqa >program.txt 2>&1 || fail "your_program of a folder: $(cat program.txt)"
     ./your_program ./missing.so >/dev/null 2>&1 && fail "your_program took a file that is not there"
+    # the demo, and what it says to type for a C program, as it says it
+    export ATTUNE_PROGRAM="$attune"
+    run demo --seconds 1 --no-model -o 'a demo'; exits 0
+    rm your_program
+    line=$(sed -n 's/^  in your C program  //p' out.txt)
+    ATTUNE_WISDOM='' sh -c "$line" >program.txt 2>&1 || fail "'$line': $(cat program.txt)"
+    grep -q "first row begins" program.txt || fail "'$line' printed: $(cat program.txt)"
+    unset ATTUNE_PROGRAM
 else
     echo "no pkg-config or cc: your_program was not built"
 fi
