@@ -93,7 +93,9 @@ def main():
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ATTUNE_", "MESON", "NINJA"))}
     env.update(ATTUNE_MINUTES=MINUTES, NO_COLOR="1", TERM="dumb", LC_ALL="C")
     failed = done = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = os.path.join(scratch, "a copy")   # a path with a blank is where scripts break first
+        os.mkdir(folder)
         clean_copy(root, folder)
         for where, command in todo:
             reason = next((r for p, r in LEFT_OUT if re.search(p, command)), None)
