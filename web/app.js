@@ -181,6 +181,12 @@ document.addEventListener('copy', v => {
     v.preventDefault();
 });
 addEventListener('hashchange', render);
+/* Paper is narrower than a screen: pictures are drawn for it, so that their words stay as large as the others. */
+for (const [event, paper] of [[ 'beforeprint', true ], [ 'afterprint', false ]])
+    addEventListener(event, () => {
+        S.paper = paper;
+        render();
+    });
 let resized = 0;
 addEventListener('resize', () => {
     clearTimeout(resized);

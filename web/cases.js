@@ -68,6 +68,26 @@ views.cases = rest => {
         const to = row ? Math.max(...values[i]) : high, from = row ? Math.min(to - .1, Math.min(...values[i])) : low;
         return Chart.bucket(Math.log(x), from, to);
     };
+    /* The table as a picture, to take away. */
+    const take = which => {
+        const at = Array.from({length : v.n}, (_, i) => i), labels = at.map(i => tame(d.labels[i] || 'case ' + i, 60));
+        const f = Chart.heat({
+            title : 'Cases by kernel: ' + m[0],
+            xs : kernels.map(k => '#' + k.id),
+            ys : labels,
+            x_label : 'program',
+            y_label : 'case',
+            left : 24 + 7 * Math.max(...labels.map(l => l.length)),
+            at : (x, y) => {
+                const k = d.by.get(+x.slice(1)), i = labels.indexOf(y), c = v.by.get(k.id)[i], value = c ? m[1](d, i, c) : NaN;
+                return c && {value, shade : shade(value, i) || 'q0', text : m[2](value), tip : `${y}, program ${k.id}: ${m[2](value)}`};
+            }
+        });
+        f.hidden = true;
+        document.getElementById('main').append(f);
+        f.querySelectorAll('.tools button')[which].click();
+        f.remove();
+    };
     const final = d.result && d.result[4].cases ? Chart.strip({
         title : `Winner #${d.best.id} against the initial program, ${d.result[4].speedup_is}`,
         width : width(),
@@ -100,6 +120,12 @@ views.cases = rest => {
                                                 }
                                             },
                                                    metrics[k][0])),
+                   h('span', {class : 'tools'},
+                     [ [ 'SVG', 'Save the drawing' ], [ 'CSV', 'Save the data' ] ].map(([ text, what ], at) => h('button', {
+                                                                     'aria-label' : `${what}: cases by kernel, ${m[0]}`,
+                                                                     on : {click : () => take(at)}
+                                                                 },
+                                                                                             text))),
                    !isFinite(low) &&
                        h('span', {class : 'quiet'}, 'Not known for this run: the final comparison has not been made.')),
                  h('div', {class : 'scroll'},
@@ -107,7 +133,7 @@ views.cases = rest => {
                      h('thead', {},
                        h('tr', {}, h('th', {scope : 'col'}, 'case'),
                          kernels.map(k => h('th', {scope : 'col', class : 'n', title : describe(k.id)}, link(k.id),
-                                            k === d.best ? ' ★' : '', k.origin === 'initial' ? ' initial' : '')))),
+                                            k === d.best ? ' ★' : '', k.origin === 'initial' && h('div', {}, 'initial'))))),
                      h('tbody', {},
                        row ? h('tr', {class : 'all'}, h('th', {scope : 'row'}, 'all, with interval'),
                                kernels.map(k => h('td', {}, times(k.speedup), h('small', {}, interval(k.low, k.high)))))
@@ -166,12 +192,12 @@ function race_pictures(rows) {
              one('Each pair of the final comparison: time of the initial program over time of this one', rows.filter(far)) ].filter(Boolean);
 }
 function race_panel(v) {
-    const [id, i] = S.cell.split('/').map(Number), d = data(0), c = v.by.has(id) && v.by.get(id)[i], r = d.by.get(id);
-    if (!c || !r) return null;
+    const [id, i] = S.cell.split('/').map(Number), d = data(0), r = d.by.get(id), c = v.by.has(id) && v.by.get(id)[i];
+    if (!r || !d.labels[i]) return box('No such race', 'This run has no such program or case. The table leads to races; so does each program.');
     const x = races(id), rows = x.rows ? race_rows(x, i) : [];
     return h('section', {id : 'race', 'aria-label' : 'Race', tabindex : -1},
              h('h2', {}, 'Program ', link(id), ` on ${tame(d.labels[i], 60)}`),
-             h('p', {},
+             c && h('p', {}, /* the table, and so what is known here, holds the best and the newest programs */
                `Raced against #${r.incumbent || '–'}: ${times(Math.exp(c.ratio))} ${
                    interval(Math.exp(c.low), Math.exp(c.high))} from ${c.pairs} pairs, with the judge's own, wider bounds; fastest call ${
                    microseconds(c.ns)} against ${microseconds(c.old_ns)}.`),
@@ -181,8 +207,9 @@ function race_panel(v) {
                  ? race_pictures(rows)
                  : nodes(h('p', {class : 'quiet'},
                            !r.incumbent ? 'The initial program was timed alone: there was nothing to race it with.'
-                                        : 'This run kept medians and bounds only; runs of now keep every pair.'),
-                         r.incumbent ? Chart.strip({
+                       : c                       ? 'This run kept medians and bounds only; runs of now keep every pair.'
+                                                 : 'Nothing of this race was kept: the program failed before it, or the run is of an old version.'),
+                         r.incumbent && c ? Chart.strip({
                              title : 'Time of the incumbent over time of this program',
                              width : width(),
                              unit : 'ratio of times',

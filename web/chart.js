@@ -140,7 +140,7 @@ const Chart = (() => {
             b.addEventListener('click', run);
             tools.append(b, ' ');
         }
-        svg.setAttribute('role', 'img');
+        svg.setAttribute('role', svg.querySelector('[role=link]') ? 'group' : 'img'); /* what is in an image nobody hears of */
         svg.setAttribute('aria-label', title + (keys && keys.length ? ': ' + keys.map(k => k[1]).join(', ') : '') +
                                            '. The data as a table: button CSV.');
         f.append(c, svg);
@@ -160,7 +160,7 @@ const Chart = (() => {
 
     /* o: title, width, height, x: {label, low, high, log, show}, y: the same, layers, pick(id), tell(id).
        layers: {type: 'points', cls, name, points: [[x, y, id]]}, {type: 'step', cls, name, points: [{x, y, low, high}]},
-       {type: 'ref', y, low, high, cls, name, about}; {type: 'line', cls, name, points: [{x, y, label}]} */
+       {type: 'ref', y, low, high, cls, name, brief (where the name has no room), about}; {type: 'line', cls, name, points: [{x, y, label}]} */
     function plot(o) {
         const w = o.width, h = o.height, left = 56, right = 14, narrow = w < 520, top = narrow ? 26 : 10, bottom = 38;
         const svg = canvas(w, h), xs = [], ys = [];
@@ -253,7 +253,8 @@ const Chart = (() => {
         /* Names of the lines last, so that nothing covers them, and apart from each other. */
         let lowest = -Infinity;
         for (const l of refs.slice().sort((a, b) => b.y - a.y)) {
-            const at = Math.max(y(l.y) - 4, lowest + 13, top + 9), name = clip(l.name, Math.floor((w - left) / 6.6));
+            const at = Math.max(y(l.y) - 4, lowest + 13, top + 9), room = Math.floor((w - left) / 6.6),
+                  name = clip(l.brief && l.name.length > room ? l.brief : l.name, room);
             lowest = at;
             const t = label(w - right - 4, at, 'end', 'halo ' + (l.cls || ''), name);
             if (l.about) tipped(t, l.about);
@@ -329,10 +330,10 @@ const Chart = (() => {
             svg.append(line(x(v), top, x(v), h - bottom, 'grid'),
                        label(x(v), h - bottom + 16, 'middle', '', (o.tick || show)(v)));
         if (o.ref !== undefined) svg.append(line(x(o.ref), top, x(o.ref), h - bottom, 'ref'));
-        svg.append(label(w - right, h - 5, 'end', '', o.unit));
+        svg.append(label(narrow ? w - 4 : w - right, h - 5, 'end', '', o.unit));
         o.rows.forEach((r, i) => {
             const y = top + row * (i + (narrow ? .72 : .5)), g = make('g', {});
-            g.append(narrow ? label(4, y - 12, 'start', 'strong', clip(r.label, 48))
+            g.append(narrow ? label(4, y - 12, 'start', 'strong halo', clip(r.label, 48))
                             : label(left - 10, y + 4, 'end', 'strong', clip(r.label, 34)));
             if (isFinite(r.mid) && r.mid !== null) {
                 if (isFinite(r.low) && r.low !== null)
@@ -400,8 +401,8 @@ const Chart = (() => {
             const many = `${n} pairs${beyond ? `, ${beyond} far out` : ''}`,
                   bounds = `[${+Math.exp(s.low).toPrecision(4)}, ${+Math.exp(s.high).toPrecision(4)}]`;
             if (narrow)
-                g.append(label(4, from - 22, 'start', 'strong', `${clip(r.label, 30)}: ${show(Math.exp(s.mid))}`),
-                         label(4, from - 8, 'start', '', `${bounds}, ${many}`));
+                g.append(label(4, from - 22, 'start', 'strong halo', `${clip(r.label, 30)}: ${show(Math.exp(s.mid))}`),
+                         label(4, from - 8, 'start', 'halo', `${bounds}, ${many}`));
             else
                 g.append(label(left - 10, from + tall / 2 - 3, 'end', 'strong', clip(r.label, 28)),
                          label(left - 10, from + tall / 2 + 12, 'end', '', many),
@@ -443,11 +444,12 @@ const Chart = (() => {
         return figure(o.title, svg, () => [[ 'name', o.unit, 'note' ], ...o.rows.map(r => [r.label, r.value, r.note])]);
     }
 
-    /* ---- heat map: o.title, xs, ys (texts; null: rows left out), x_label, y_label, at(x, y) -> {value, text, tip, pick, cls} or null, low, high ---- */
+    /* ---- heat map: o.title, xs, ys (texts; null: rows left out), x_label, y_label, at(x, y) -> {value, text, tip, pick, cls,
+       shade (else of low to high)} or null, low, high, left (room for the texts of ys) ---- */
 
     const bucket = (v, low, high) => 'q' + Math.max(0, Math.min(8, Math.floor((v - low) / (high - low || 1) * 8.999)));
     function heat(o) {
-        const cw = o.cell || 58, ch = 30, gap = 14, left = 62, top = 26, bottom = 40,
+        const cw = o.cell || 58, ch = 30, gap = 14, left = o.left || 62, top = 26, bottom = 40,
               w = Math.max(left + cw * o.xs.length + 8, 330), tall = o.ys.map(v => v === null ? gap : ch),
               start = tall.map((_, j) => top + tall.slice(0, j).reduce((s, v) => s + v, 0)),
               h = top + tall.reduce((s, v) => s + v, 0) + bottom;
@@ -460,7 +462,7 @@ const Chart = (() => {
                 if (!c)
                     return svg.append(
                         make('rect', {class : 'empty', x : x + 1, y : y + 1, width : cw - 2, height : ch - 2, rx : 3}));
-                const q = bucket(c.value, o.low, o.high), g = make('g', {class : c.pick ? 'link' : ''});
+                const q = c.shade || bucket(c.value, o.low, o.high), g = make('g', {class : c.pick ? 'link' : ''});
                 rows.push([ xv, yv, c.value, c.tip ]);
                 g.append(make('rect', {
                              class : `cell ${q} ${c.cls || ''}`,

@@ -27,7 +27,7 @@ function other_runs(others, mine) {
         return h('tr', {class : i === mine ? 'sel' : ''}, h('td', {}, d.run ? untrusted(short_name(i)) : d.failed ? tame(d.failed.error, 80) : '…'),
                  h('td', {}, d.run ? tame(d.run.meta.cpu || '', 60) : ''), h('td', {class : 'n'}, times(hl.median)),
                  h('td', {class : 'n'}, d.run ? interval(hl.low, hl.high) : ''), h('td', {class : 'n'}, count(d.rows.length)),
-                 h('td', {}, d.run ? d.run.state : ''), h('td', {}, c.list.length ? `${c.aa_bad} of ${c.aa} A/A won, ${c.plus_seen} of ${c.plus} gains seen` : 'none'),
+                 h('td', {}, d.run ? d.run.state : ''), h('td', {class : 't'}, c.list.length ? `${c.aa_bad} of ${c.aa} A/A won, ${c.plus_seen} of ${c.plus} gains seen` : 'none'),
                  h('td', {}, i ? h('button', {
                      'aria-pressed' : String(i === mine),
                      on : {

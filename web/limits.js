@@ -27,9 +27,11 @@ function roofs(run) {
     const m = data(run).result[4].machine, fma = ref('', x => x.fma_ns);
     const both = ref('', x => Math.max(x.fma_ns, x.memory_ns || 0));
     out.push({...fma, name : `${times(fma.y)} FMA peak of this machine, ${num(m.fma_peak_gflops)} GFLOP/s a core`,
+              brief : `${times(fma.y)} FMA peak`,
               about : 'Every case at the measured peak of multiply-adds; nothing can be above.'});
     if (both.y < fma.y * .99)
         out.push({...both, name : `${times(both.y)} roofline with memory, ${num(m.read_bandwidth_gbs)} GB/s`,
+                  brief : `${times(both.y)} with memory`,
                   about : 'Each case at the slower of arithmetic and reading its tensors from memory. Tensors that stay in a ' +
                               'cache may go beyond.'});
     return out;

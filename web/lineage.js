@@ -60,6 +60,7 @@ views.lineage = () => {
         }
     }
     const deepest = Math.max(1, ...[...depth.values()].slice(0, 100000).reduce((m, v) => [Math.max(m[0], v)], [ 1 ]));
+    const labels = Math.min(deepest, 12, Math.floor(width() / 64)); /* as many as have room */
     const tree = Chart.tree({
         title : 'Every program under its parent',
         width : width(),
@@ -71,9 +72,9 @@ views.lineage = () => {
             [ 'mark same', 'same code' ], [ 'mark failed', 'failed' ], [ 'mark start', 'start' ]
         ].filter(k => k[0] === 'path' ? path.length > 1
                                       : d.rows.some(r => kind(r) === k[0].slice(5))),
-        ticks : Array.from({length : Math.min(deepest, 12) + 1},
+        ticks : Array.from({length : labels + 1},
                            (_, i) => {
-                               const g = Math.round(i * deepest / Math.min(deepest, 12));
+                               const g = Math.round(i * deepest / labels);
                                return {x : g / deepest, text : g ? 'step ' + g : 'start'};
                            }),
         nodes : d.rows.map(r => ({

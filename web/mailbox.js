@@ -22,13 +22,13 @@ async function hand_in(number) {
         }, ms);
 }
 function answer_form(number, q) {
-    const command = `attune mail answer ${number} FILE -o ${tame(data(0).run.folder, 100)}`, id = 'answer-' + number;
+    const at = `-o ${tame(data(0).run.folder, 100)}`, command = `attune mail answer ${number} FILE ${at}`, id = 'answer-' + number;
     if (!LIVE || !q || !q.folder) return h('p', {class : 'quiet'}, 'Answer: ', h('code', {}, command));
     if (q.state !== 'open') return h('p', {class : 'quiet'}, `This question is ${tame(q.state || 'closed', 20)}.`);
     return nodes(
         q.refused ? box('The last answer was not taken', tame(q.refused, 2000)) : null,
         q.waits ? h('p', {}, 'An answer waits to be taken',
-                    data(0).run.state === 'running' ? '.' : ' as soon as the run goes on: attune evolve --resume')
+                    data(0).run.state === 'running' ? '.' : ` as soon as the run goes on: attune evolve --resume ${at}`)
                 : h('form', {
                       class : 'answer',
                       on : {
@@ -55,9 +55,9 @@ function answer_form(number, q) {
                       S.draft[number] || ''),
                     h('div', {class : 'bar'}, h('button', {type : 'submit', class : 'main', disabled : !(S.draft[number] || '').trim()}, 'Hand in'),
                       h('span', {class : 'quiet'}, 'or: ', h('code', {}, command), '; the question with its standing instructions: ',
-                        h('code', {}, `attune mail show ${number}`))),
+                        h('code', {}, `attune mail show ${number} ${at}`))),
                     data(0).run.state !== 'running'
-                        ? h('p', {class : 'quiet'}, 'The run rests: an answer is taken when it goes on, with attune evolve --resume.')
+                        ? h('p', {class : 'quiet'}, `The run rests: an answer is taken when it goes on, with attune evolve --resume ${at}`)
                         : null),
         S.sent[number] ? h('p', {role : 'status'}, S.sent[number]) : null);
 }

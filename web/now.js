@@ -62,17 +62,14 @@ const left_words = () => S.now && S.now.seconds_left >= 0
 
 views.now = () => {
     const d = data(0), hl = headline(), e = S.now || (d.run.last_event[0] || [])[2] || {},
-          running = d.run.state === 'running', asked = d.run.asked || [];
+          running = d.run.state === 'running', asked = d.run.asked || [],
+          answers = asked.reduce((s, r) => s + r[2], 0);
     const failed = d.rows.reduce((n, r) => n + (r.state === 'failed'), 0),
           promoted = d.rows.reduce((n, r) => n + (r.promoted ? 1 : 0), 0);
     const since = d.best ? d.rows.length - d.best.seq : 0, p = d.result && d.result[4].provenance;
     if (!d.rows.length)
         return nodes(title('Now'),
-                     box('No verdict yet',
-                         running ? 'The first programs are being judged; this page fills itself.'
-                                 : 'This run has no judged program. Go on with it: attune evolve --resume -o ' +
-                                       tame(d.run.folder, 200),
-                         true),
+                     no_verdict(),
                      disk(), h('div', {id : 'workers'}, workers()), in_flight(), feed());
     return nodes(
         disk(), h('div', {class : 'hero'}, h('h1', {class : 'number', title : 'speedup over the initial program'}, times(hl.median)),
@@ -93,7 +90,7 @@ views.now = () => {
           tile(count(d.run.open.length) + (d.run.open.length >= 64 ? '+' : ''),
                running ? 'in flight' : 'were in flight'),
           tile(dollars(asked.reduce((s, r) => s + (r[6] || 0), 0)),
-               asked.length ? `spent: ${count(asked.reduce((s, r) => s + r[2], 0))} answers, ${
+               asked.length ? `spent: ${count(answers)} ${answers === 1 ? 'answer' : 'answers'}, ${
                                   count(asked.reduce((s, r) => s + (r[4] || 0) + (r[5] || 0), 0))} tokens`
                             : 'spent: no model was asked')),
         h('div', {id : 'workers'}, workers()),
@@ -111,6 +108,11 @@ views.now = () => {
             })),
           h('section', {}, in_flight(), feed())));
 };
+const no_verdict = () => box('No verdict yet',
+                             data(0).run.state === 'running'
+                                 ? 'The first programs are being judged; this page fills itself.'
+                                 : `This run has no judged program. Go on with it: attune evolve --resume -o ${tame(data(0).run.folder, 200)}`,
+                             true);
 const disk = () => data(0).run.free_bytes < 20e6
                        ? box('The disk is nearly full',
                              `${bytes(data(0).run.free_bytes)} are left where ${

@@ -39,7 +39,7 @@ const times = v => v === null || v === undefined || !isFinite(v) ? '–'
                                                                               : v.toFixed(v < 2 ? 3 : 2)) +
                                    '×';
 const tick = v => num(v) + '×';
-const gain = v => isFinite(v) ? (v >= 0 ? '+' : '−') + Math.abs(100 * v).toFixed(Math.abs(v) < .1 ? 1 : 0) + ' %' : '–';
+const gain = v => v >= 9.995 ? times(1 + v) : isFinite(v) ? (v >= 0 ? '+' : '−') + Math.abs(100 * v).toFixed(Math.abs(v) < .1 ? 1 : 0) + ' %' : '–';
 const percent = v => v === null || v === undefined || !isFinite(v) ? '–' : !v ? '0 %' : (100 * v).toFixed(v < .1 ? 1 : 0) + ' %';
 const count = v => Number(v || 0).toLocaleString('en').replace(/,/g, '\u202f');
 const bytes = v => v >= 1048576 ? (v / 1048576).toFixed(v % 1048576 ? 1 : 0) + ' MB'

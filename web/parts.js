@@ -68,7 +68,7 @@ const tile = (value, words, cls, title) =>
 const box = (title, text, calm) => h('div', {class : 'box' + (calm ? ' calm' : ''), role : calm ? 'note' : 'alert'},
                                      h('b', {}, title), h('p', {}, text));
 const width = (share = 1) =>
-    Math.max(320,
+    S.paper ? 640 : Math.max(320,
              Math.min(1240, (document.getElementById('main').clientWidth || 900) - 80) * share - (share < 1 ? 40 : 0));
 const title = (text, lead) => [h('h1', {}, text), lead && h('p', {class : 'lead'}, lead)];
 
@@ -181,6 +181,7 @@ function progress_chart(height, run = 0, by_time = true, w) {
         const f = headline(run);
         layers.push({type : 'ref', cls : 'final', y : f.median, low : f.low, high : f.high,
                      name : `${times(f.median)} winner in the final comparison, full size`,
+                     brief : `${times(f.median)} winner at the end`,
                      about : 'What whole calls came to at the end; the curve is chained over races that are cut to one group of heads.'});
     }
     if (!floor)

@@ -3,6 +3,7 @@
 
 views.progress = () => {
     const d = data(0), by_time = S.by !== 'candidate', line = d.rows.filter(r => r.promoted);
+    if (!d.rows.length) return nodes(title('Progress'), no_verdict());
     const steps = line.map((r, i) => ({...r, gain : i ? r.score - line[i - 1].score : r.score}));
     return nodes(title('Progress', 'Every candidate, and the best so far with its interval.'),
                  h('div', {class : 'bar'},

@@ -29,8 +29,8 @@ views.verdicts = () => {
     };
     return nodes(title('Verdicts', 'Where candidates fell, and why. Failing is data: each keeps its evidence and the line that reproduces it.'),
         Chart.bars({title: 'Verdicts by stage and reason', width: width(), unit: 'programs', rows: [...groups.values()].sort((a, b) => b.value - a.value).map(g => ({...g, text: `${count(g.value)} (${percent(g.value / d.rows.length)})`}))}),
-        !x ? h('p', {class: 'quiet'}, 'Reading …') : x.failed ? trouble(x.failed) : table({name: 'verdicts', label: 'Verdicts', rows: x.rows.map(r => ({state: r[0], stage: r[1], reason: r[2], n: r[3], last: r[4], evidence: r[5], id: (d.rows[r[4] - 1] || {}).id})), first: 'n', down: true, columns: [
-            ['stage', 'stage', r => word(r.stage), '', r => rank(r.stage)], ['reason', 'reason', r => h('span', {class: 'state ' + r.state}, word(r.reason)), ''], ['n', 'programs', r => count(r.n), 'n'], ['last', 'latest', r => link(r.id), 'n'], [null, 'its evidence', r => untrusted(r.evidence), 't']]}));
+        !x ? h('p', {class: 'quiet'}, 'Reading …') : x.failed ? trouble(x.failed) : table({name: 'verdicts', label: 'Verdicts', rows: x.rows.map(r => ({state: r[0], stage: r[1], reason: r[2], n: r[3], last: r[4], evidence: r[5], row: d.rows[r[4] - 1] || {}})), first: 'n', down: true, columns: [
+            ['stage', 'stage', r => word(r.stage), '', r => rank(r.stage)], ['reason', 'reason', r => r.row.start && r.state !== 'failed' ? state(r.row) : h('span', {class: 'state ' + r.state}, r.state === 'better' ? 'new best' : word(r.reason)), ''], ['n', 'programs', r => count(r.n), 'n'], ['last', 'latest', r => link(r.row.id), 'n'], [null, 'its evidence', r => untrusted(r.evidence), 't']]}));
 };
 
 /* The machines that judged, where that was elsewhere: each has controls of its own, and a noisy one times nothing. */

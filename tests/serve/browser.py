@@ -128,7 +128,7 @@ while (words.nextNode()) {
 for (const e of document.querySelectorAll('button,a')) if (!e.textContent.trim() && !e.getAttribute('aria-label')) bad.add('a control without a name');
 for (const e of document.querySelectorAll('input,textarea,select')) if (!e.getAttribute('aria-label') && !document.querySelector(`label[for="${e.id}"]`)) bad.add('a field without a label: ' + e.id);
 for (const e of document.querySelectorAll('table')) if (!e.getAttribute('aria-label') && !e.closest('dialog')) bad.add('a table without a name');
-for (const e of document.querySelectorAll('figure > svg')) if (e.getAttribute('role') !== 'img' || !e.getAttribute('aria-label')) bad.add('a picture without a label');
+for (const e of document.querySelectorAll('figure > svg')) if (e.getAttribute('role') !== (e.querySelector('[role=link]') ? 'group' : 'img') || !e.getAttribute('aria-label')) bad.add('a picture without a label');
 for (const e of document.querySelectorAll('pre')) if (!e.getAttribute('aria-label') || e.tabIndex) bad.add('a text without a name, or that no key reaches');
 const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
 if (new Set(ids).size !== ids.length) bad.add('an id that stands twice');
@@ -176,6 +176,11 @@ def finished(b):
     check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'each pair of a race is drawn')
     b.refresh()
     check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'a race has an address of its own')
+    slow = b.execute_script("return attune.data[0].rows.filter(r => r.state === 'right' && r.incumbent).sort((x, y) => x.score_low - y.score_low)[0].id")
+    go(b, f'cases/{slow}/1')
+    check(wait(b, "document.querySelector('#race svg .mark.pair')"), 'also that of a program which the table leaves out', f'#{slow}')
+    go(b, 'cases/9999/1')
+    check(wait(b, "document.querySelector('main').textContent.includes('No such race')"), 'an address of no race says so')
     go(b, 'compare')
     check(wait(b, "document.querySelector('table[aria-label=\"All runs\"]') && document.querySelector('main').textContent.includes('another-kind')"), 'another class of machine stands beside the run')
     b.find_elements(By.CSS_SELECTOR, 'table[aria-label="All runs"] button')[1].click()
@@ -222,7 +227,24 @@ def finished(b):
     wait(b, 'got.length >= 2')
     got = b.execute_script('return got')
     check(n == 2 and any(t.startswith('<svg') and 'stroke=' in t for t in got) and any(t.startswith('"series"') for t in got), 'a chart gives SVG and CSV')
-    b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': [{'name': 'prefers-color-scheme', 'value': 'dark'}]})
+    go(b, 'cases')
+    b.execute_script("got.length = 0; document.querySelectorAll('.bar .tools button').forEach(x => x.click())")
+    wait(b, 'got.length >= 2')
+    got = b.execute_script('return got')
+    check(any(t.startswith('<svg') for t in got) and any(t.startswith('"program"') and t.count('\n') > 60 for t in got), 'so does the table of cases')
+    b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print', 'features': []})  # A4 and its margins
+    b.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {'width': 718, 'height': 1000, 'deviceScaleFactor': 1, 'mobile': False})
+    b.execute_script("dispatchEvent(new Event('beforeprint'))")
+    cut = []
+    for v in VIEWS + ['program/20', 'cases/9/1']:
+        go(b, v)
+        b.save_screenshot(os.path.join(SHOTS, f'print-{v.replace("/", "_")}.png'))
+        if b.execute_script("return [...document.querySelectorAll('main table, main svg')].some(e => e.getBoundingClientRect().right > innerWidth + 1)"):
+            cut.append(v)
+    check(not cut, 'nothing is cut off on paper', ' '.join(cut))
+    b.execute_script("dispatchEvent(new Event('afterprint'))")
+    b.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+    b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': '', 'features': [{'name': 'prefers-color-scheme', 'value': 'dark'}]})
     for v in ('now', 'cases', 'archive'):
         go(b, v)
         b.save_screenshot(os.path.join(SHOTS, f'dark-{v}.png'))
