@@ -46,7 +46,7 @@ static const char style[] =
     ".on-line{font-size:11px;paint-order:"
     "stroke;stroke:var(--card);stroke-width:3px}svg .on-line.roof{fill:var(--roof)}svg .on-line.peer{fill:var(--peak)}"
     ".cell{fill:var(--best)}.cell.winner{stroke:var(--bad);stroke-width:2.5}svg "
-    ".on-cell{fill:var(--card);font-size:11px}"
+    ".on-cell{fill:var(--card);font-size:11px}svg .in-cell{font-size:11px}"
     ".edge{fill:none;stroke:var(--right);stroke-opacity:.5}.lit{fill:none;stroke:var(--best);stroke-width:2.4}"
     ".node.right{fill:var(--right)}.node.failed{fill:var(--bad)}.node.same{fill:var(--roof)}.node.better{fill:var(--"
     "best)}"
@@ -67,7 +67,11 @@ static const char style[] =
     ".h{color:var(--soft);display:block}\n"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:4px "
     "16px;margin:0}dt{color:var(--soft)}dd{margin:0;min-width:0;"
-    "overflow-wrap:anywhere}";
+    "overflow-wrap:anywhere}\n"
+    "@media print{body{background:#fff}main{padding:0;max-width:none}.scroll{overflow:visible}svg{min-width:0}.tools{"
+    "display:none}table{font-size:10px}th,td{padding:3px 4px;white-space:normal}td:first-child{font-size:10px}"
+    "pre{white-space:pre-wrap}svg,.card,tr{break-inside:avoid}h2,.sub{break-after:avoid}"
+    "pre .a,pre .d{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
 
 static void heading(atn_text *t, const char *s, const char *sub)
 {

@@ -130,7 +130,10 @@ void proposers_html(atn_text *t, const run_view *v)
         view_add_html(t, g[i].name);
         text_addf(t, "</td><td>%d</td><td>%d</td><td>%d</td>", g[i].n, g[i].failed, g[i].same);
         add_share(t, g[i].beat, g[i].n);
-        text_addf(t, "<td>%d</td><td>%+.1f %%</td><td>%.0f s</td></tr>\n", g[i].best, 100 * expm1(g[i].gain),
+        char brought[32]; /* percents of four digits are factors */
+        snprintf(brought, sizeof brought, expm1(g[i].gain) < 10 ? "%+.1f %%" : "%.3g×",
+                 expm1(g[i].gain) < 10 ? 100 * expm1(g[i].gain) : exp(g[i].gain));
+        text_addf(t, "<td>%d</td><td>%s</td><td>%.0f s</td></tr>\n", g[i].best, brought,
                   g[i].seconds);
     }
     if (n) text_add(t, "</tbody></table></div>\n");

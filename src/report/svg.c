@@ -354,9 +354,9 @@ void svg_archive(atn_text *t, const run_view *v)
                           "<g><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" class=\"cell%s\" "
                           "fill-opacity=\"%.2f\"/>",
                           x0 + cw * p + 1, y + 1, cw - 2, CH - 2, c->program == v->winner ? " winner" : "",
-                          0.12 + 0.88 * shade);
+                          shade < 0.5 ? 0.12 + 0.6 * shade : 0.82 + 0.36 * (shade - 0.5)); /* a text is read on each of them */
                 snprintf(s, sizeof s, isfinite(c->score) ? "%.2fx" : "-", exp(c->score));
-                svg_label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade > 0.45 ? "on-cell" : "value", s);
+                svg_label(t, x0 + cw * (p + 0.5), y + CH / 2 + 4, "middle", shade < 0.5 ? "in-cell" : "on-cell", s);
                 text_addf(t, "<title>#%lld ", (long long)c->program);
                 view_add_html(t, who && who->made.origin ? who->made.origin : "");
                 text_add(t, "</title></g>\n");
