@@ -111,6 +111,7 @@ static int build_folder(const atn_cli *c, const char *folder)
         done[n++] = atn_strdup(name);
         s = build_named(c, place, out, name, &err);
     }
+    if (!s && !n) s = atn_fail(&err, ATN_FORMAT, "dispatch.txt of '%s' names no program beside it", place);
     if (!s && strcmp(out, place)) { /* last: who finds it finds the objects */
         char *copy = file_join(out, "dispatch.txt");
         s = file_write(copy, whole, strlen(whole), &err);

@@ -72,10 +72,15 @@ static atn_status list(const char *box, bool all, atn_error *err)
     return ATN_OK;
 }
 
+static atn_status no_question(const char *box, long long number, atn_error *err)
+{
+    return atn_fail(err, ATN_NOT_FOUND, "there is no question %lld in '%s'; see 'attune mail list'", number, box);
+}
+
 static atn_status show(const char *box, long long number, atn_error *err)
 {
     char *path = letter_file(box, number, "prompt.md"), *text = NULL;
-    atn_status st = file_read(path, 16 << 20, &text, NULL, err);
+    atn_status st = file_exists(path) ? file_read(path, 16 << 20, &text, NULL, err) : no_question(box, number, err);
     if (!st) fputs(text, stdout);
     free(text);
     free(path);
@@ -95,7 +100,7 @@ static atn_status answer(const char *box, long long number, const char *file, at
     char *state_path = letter_file(box, number, "state"), *path = letter_file(box, number, "answer.md");
     char *state = NULL, *text = NULL;
     atn_status st = file_read(state_path, 100, &state, NULL, err);
-    if (st) st = atn_fail(err, ATN_NOT_FOUND, "there is no question %lld in '%s'; see 'attune mail list'", number, box);
+    if (st) st = no_question(box, number, err);
     else if (!text_starts(state, "open"))
         st = atn_fail(err, ATN_USAGE, "question %lld is closed (%.*s); see 'attune mail list'", number,
                       (int)strcspn(state, "\n"), state);
@@ -126,7 +131,8 @@ int cmd_mail(const atn_cli *c)
     if (!strcmp(what, "list") && c->n_args < 2) st = list(box, cli_has(c, "all"), &err);
     else if (!strcmp(what, "show") && numbered && c->n_args == 2) st = show(box, number, &err);
     else if (!strcmp(what, "answer") && numbered) st = answer(box, number, c->n_args > 2 ? c->args[2] : NULL, &err);
-    else st = atn_fail(&err, ATN_USAGE, "say 'list', 'show N' or 'answer N FILE', not '%s'", what);
+    else st = atn_fail(&err, ATN_USAGE, "say 'list', 'show N' or 'answer N FILE', not '%s%s%s'", what,
+                       c->n_args > 1 ? " " : "", c->n_args > 1 ? c->args[1] : "");
     free(box);
     return st ? cli_fail(c, &err) : EXIT_VALID;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -30,7 +31,9 @@ void interrupt_catch(void)
 char *program_file(const char *given)
 {
     char *best = file_join(given, "best/best_program.c");
-    if (file_exists(best)) return best;
+    struct stat st;
+    /* of a folder without one, what cannot be opened says more than the folder itself */
+    if (file_exists(best) || (!stat(given, &st) && S_ISDIR(st.st_mode))) return best;
     free(best);
     return atn_strdup(given);
 }
