@@ -12,7 +12,7 @@ recipes = re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", text, re.S | re.M)
 blocks = {(title, kind): body for title, section in recipes
           for kind, body in re.findall(r"```(\w+)\n(.*?)```", section, re.S)}
 REPLACED = {'"mlx-community/Qwen3-0.6B-bf16"': repr(folder), '"HuggingFaceTB/SmolLM2-135M-Instruct"': repr(folder),
-            '"attune_output/best/best_program.c"': repr(PLAIN), "/usr/local/lib/attune/libggml-attune.so": PLUGIN,
+            '"attune_output/best/best_program.c"': repr(PLAIN), "build/integrations/libggml-attune.so": PLUGIN,
             '"model.gguf"': repr(gguf), "max_tokens=100": "max_tokens=4"}
 ASKED = {  # what each one must have done, in its own process
     "mlx-lm": ("mlx_lm", "\nimport attune.mlx, mlx.core as mx\nassert attune.mlx.patch_report(model)['left_to_host'] > 0\n"
