@@ -54,6 +54,8 @@ typedef struct {
     int all_lo, all_hi;              /* keys that every lane may see */
     int vlo[QV], vhi[QV], alo[QV], ahi[QV]; /* the same per vector */
     int fresh;                       /* no tile added yet */
+    int banded;                      /* lanes' lo and hi are all that the mask says */
+    mask_span seen;                  /* what the mask leaves of the tile at hand */
     vf m[QV], l[QV];
     vf alpha[QV];                    /* what the tile at hand rescales O by */
     int32_t lane_lo[BQ], lane_hi[BQ]; /* ascending; empty where lo > hi */
@@ -374,6 +376,39 @@ static void pv(int nv, const tile *t, int ja, int jb, int columns, const float *
 static int natural(const atn_args *a) { return a->mask.ptr && a->mask.dtype != ATN_BOOL; }
 static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
 
+static int mask_elem(const atn_args *a) { return a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2; }
+
+/* Whether a row of the mask shuts all keys but lo <= j <= hi and leaves these as they are. */
+static int band_of(const atn_args *a, const char *row, int *lo, int *hi)
+{
+    const int elem = mask_elem(a), dtype = a->mask.dtype;
+    const unsigned shut = dtype == ATN_F32 ? 0xff800000u : dtype == ATN_BOOL ? 0 : 0xfc00u;
+    mask_span s = {a->Skv, 0, 0};
+    mask_look(&s, row, dtype, a->Skv);
+#define SHUT(j) \
+    ((dtype == ATN_F32 ? (unsigned)((const scalar_i32 *)row)[j] : dtype == ATN_BOOL ? (unsigned char)row[j] \
+      : ((const scalar_u16 *)row)[j]) == shut)
+    while (s.lo < s.hi && SHUT(s.lo)) s.lo++;
+    while (s.lo < s.hi && SHUT(s.hi - 1)) s.hi--;
+#undef SHUT
+    *lo = s.lo < s.hi ? s.lo : 0, *hi = s.hi - 1;
+    return mask_repeats(row + (int64_t)s.lo * elem, MAX(s.hi - s.lo, 0) * elem, dtype == ATN_BOOL ? 0x01010101u : 0);
+}
+
+/* A causal order or a window that comes as a mask is taken for what it is: the lanes' lo and hi are narrowed to it. Not
+ * done (0) where a lane is left other keys than a range of them, or the ranges do not ascend. */
+static int take_band(const atn_args *a, block *x, int lanes)
+{
+    int32_t lo[BQ], hi[BQ];
+    for (int c = 0, from = 0, to = 0; c < lanes; c++) {
+        if ((c == 0 || x->mask[c] != x->mask[c - 1]) && !band_of(a, x->mask[c], &from, &to)) return 0;
+        lo[c] = MAX(from, x->lane_lo[c]), hi[c] = MIN(to, x->lane_hi[c]);
+        if (c > 0 && (lo[c] < lo[c - 1] || hi[c] < hi[c - 1])) return 0;
+    }
+    for (int c = 0; c < lanes; c++) x->lane_lo[c] = lo[c], x->lane_hi[c] = hi[c];
+    return 1;
+}
+
 /* Which lane is which row, and what it may see. */
 static void open_block(const atn_args *a, block *x, int b, int kvh)
 {
@@ -398,6 +433,7 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
         x->pos[c] = (float)(x->i[c] + shift), x->slope[c] = a->alibi[x->h[c]] * unit(a);
     for (int c = 0; c < lanes && a->mask.ptr; c++)
         x->mask[c] = (const char *)a->mask.ptr + b * a->mask.sb + x->h[c] * a->mask.sh + x->i[c] * a->mask.sr;
+    x->banded = a->mask.ptr && take_band(a, x, lanes);
     x->fresh = 1;
     x->lo = x->lane_lo[0], x->hi = x->lane_hi[lanes - 1];
     x->all_lo = x->lane_lo[lanes - 1], x->all_hi = x->lane_hi[0];
@@ -448,12 +484,11 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
 {
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
-    int mask_elem = a->mask.dtype == ATN_F32 ? 4 : 2;
     float m = x->m[c / VL][c % VL], up = natural(a) ? LOG2E : 1.0f;
     for (int d = 0; d < a->Dv; d++) o[d] = 0;
     for (int j = x->lane_lo[c]; j <= x->lane_hi[c]; j++) {
         float add = 0;
-        if (natural(a)) add = vf_load_as_n(x->mask[c] + (int64_t)j * mask_elem, a->mask.dtype, 1)[0];
+        if (natural(a)) add = vf_load_as_n(x->mask[c] + (int64_t)j * mask_elem(a), a->mask.dtype, 1)[0];
         else if (a->mask.ptr && !x->mask[c][j]) continue;
         if (add == -VF_INF) continue;
         float s = score(a, x, c, k + j * a->k.sr, j) + add, w = vf_exp2(vf_splat((s - m) * up), EXP_DEG)[0];
@@ -527,7 +562,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
 /* Additive and boolean masks: VL rows of the mask at a time, transposed, onto S^T. */
 static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, float *s)
 {
-    int dtype = a->mask.dtype, elem = dtype == ATN_F32 ? 4 : dtype == ATN_BOOL ? 1 : 2;
+    int dtype = a->mask.dtype, elem = mask_elem(a);
     for (int j = 0; j < n; j += VL) {
         vf t[VL];
         int w = MIN(VL, n - j);
@@ -542,6 +577,9 @@ static void add_mask(const atn_args *a, const block *x, int v, int j0, int n, fl
                 t[c] = vf_sel((vi)(keep != 0), vf_zero(), vf_splat(-VF_INF));
             }
         }
+        vi changes = vi_splat(0);
+        for (int c = 0; c < VL; c++) changes |= (vi)t[c];
+        if (!mask_any(changes)) continue;                        /* keys that every row sees, beside the edge */
         vf_transpose(t);
         float *at = s + j * BQ + v * VL;
         for (int e = 0; e < w; e++) {                            /* -inf wins over NaN */
@@ -568,7 +606,7 @@ static void edit_scores(const atn_args *a, const block *x, int v, const tile *t,
             vf_store(y, vf_fma(slope, vf_splat((float)j) - pos, vf_load(y)));
         }
     }
-    if (a->mask.ptr) add_mask(a, x, v, ja, MIN(jb, t->o1) - ja, s + (ja - j0) * BQ);
+    if (a->mask.ptr && !x->banded) add_mask(a, x, v, ja, MIN(jb, t->o1) - ja, s + (ja - j0) * BQ);
 }
 
 /* -inf for keys [ja, jb) that causal order or the window forbids to a lane of vector v. */
@@ -614,7 +652,7 @@ ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const in
 }
 
 NOINLINE vf exp_log2(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 0); }
-NOINLINE vf exp_natural(const float *s, float *to, int n, vf m) { return exp_keys(s, to, n, m, 1, 1); }
+NOINLINE vf exp_natural(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 1); }
 
 /* New maximum of vector v from `top`, both in units of 1 / c; sum and maximum updated, P^T of n scores at row `off` of
  * the tile in their place, the factor for older sums in alpha. */
@@ -625,7 +663,7 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float c, 
     vf m = vf_max(x->m[v], top * c), safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m);
     vf alpha = vf_exp2((x->m[v] - safe) * (natural(a) ? LOG2E : 1.0f), 6);
     x->m[v] = m;
-    x->l[v] = vf_fma(x->l[v], alpha, natural(a) ? exp_natural(s, to, n, safe) : exp_log2(s, to, n, safe, c));
+    x->l[v] = vf_fma(x->l[v], alpha, natural(a) ? exp_natural(s, to, n, safe, c) : exp_log2(s, to, n, safe, c));
     x->alpha[v] = alpha;
 }
 
@@ -633,7 +671,7 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float c, 
 static void full_tile(const atn_args *a, block *x, const tile *t, const float *qt, float *o, float *st)
 {
     int n = t->j1 - t->j0, nv = x->nv;
-    float *s = st + (t->j0 - t->o0) * BQ, c = a->scale * LOG2E;
+    float *s = st + (t->j0 - t->o0) * BQ, c = a->scale * unit(a);
     vf top[QV];
     for (int v = 0; v < nv; v++) top[v] = vf_splat(-VF_INF);
     qk(a, nv, t, t->j0, t->j1, qt, st, top);
@@ -662,7 +700,7 @@ static int next_run(int nv, const int *ja, const int *jb, int j, int end, int *v
 static void edge_tile(const atn_args *a, block *x, const tile *t, int edited, const float *qt, float *o, float *st)
 {
     int nv = x->nv, va, vb, ja[QV], jb[QV], both_lo = t->j0, both_hi = t->j1;
-    float c = edited ? 1.0f : a->scale * LOG2E;                  /* -inf stays -inf under it */
+    float c = edited ? 1.0f : a->scale * unit(a);                /* -inf stays -inf under it */
     vf ignored[QV], one[QV];
     for (int v = 0; v < nv; v++) {
         ja[v] = FINE_DIAG ? MIN(MAX(t->j0, x->vlo[v]), t->j1) : t->j0;
@@ -766,6 +804,24 @@ NOINLINE void pack_v(const char *from, int64_t stride, int n, int Dv, float *to,
     }
 }
 
+/* What the mask leaves of the keys [j0, j1) to each block, and how many of them to any. Rows of heads that share a mask
+ * follow each other. */
+static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int j1)
+{
+    int n = j1 - j0, any = 0;
+    for (int i = 0; i < count; i++) {
+        block *x = blocks + i;
+        x->seen = (mask_span){x->banded ? 0 : n, x->banded ? MAX(MIN(j1, x->hi + 1) - j0, 0) : 0, 1};
+        for (int c = x->rows - 1; c >= 0 && !x->banded; c--) {
+            if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
+            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * mask_elem(a), a->mask.dtype, n);
+            if (x->seen.lo == 0 && x->seen.hi == n && !x->seen.plain) break;
+        }
+        any = MAX(any, x->seen.hi);
+    }
+    return any;
+}
+
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)phase, (void)shared;
@@ -794,9 +850,10 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
         open_block(a, x, b, kvh);
         lo = MIN(lo, x->lo), hi = MAX(hi, x->hi);
     }
-    int edited = a->softcap > 0 || a->alibi || a->mask.ptr;
-    for (int j0 = lo; j0 <= hi; j0 += BK) {
-        int j1 = MIN(j0 + BK, hi + 1), groups = (j1 - j0 + KU - 1) / KU;
+    for (int j0 = lo, after; j0 <= hi; j0 = after) {
+        after = MIN(j0 + BK, hi + 1);
+        int j1 = a->mask.ptr ? j0 + look_at_mask(a, blocks, count, j0, after) : after, groups = (j1 - j0 + KU - 1) / KU;
+        if (j1 == j0) continue;
         tile t = {k + j0 * a->k.sr, (const char *)vp, a->k.sr, (int64_t)y.vrows * PU * 4, y.k_packed,
                   j0, j1, j0, j1, &soon};
         if (y.k_packed) {
@@ -804,21 +861,23 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
             t.k = (const char *)kp, t.ks = (int64_t)a->D / 2 * KU * 4;
         }
         pack_v(v + j0 * a->v.sr, a->v.sr, j1 - j0, a->Dv, vp, y.vrows);
-        soon.k = k + j1 * a->k.sr, soon.v = v + j1 * a->v.sr, soon.left = MIN(BK, hi + 1 - j1);
+        soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
         soon.at_once = (soon.left + count * groups - 1) / (count * groups);
         for (int i = 0; i < count; i++) {
             block *x = blocks + i;
             t.j0 = MAX(j0, x->lo), t.j1 = MIN(j1, x->hi + 1);
+            if (a->mask.ptr) t.j0 = MAX(t.j0, j0 + x->seen.lo), t.j1 = MIN(t.j1, j0 + x->seen.hi);
             if (t.j0 >= t.j1) continue;
             int odd = (t.j1 - j0) % 2;
             t.j0 -= (t.j0 - j0) % 2, t.j1 += odd;
             int own = (t.j1 - t.j0 + KU - 1) / KU;
-            if (PREFETCH > 2 && j1 > x->hi)
+            if (PREFETCH > 2 && after > x->hi)
                 soon.out = x->out, soon.out_left = x->rows, soon.out_at_once = (x->rows + own - 1) / own;
             if (PREFETCH > 2 && i + 1 < count && x[1].fresh)
                 soon.q = x[1].q, soon.q_left = x[1].rows, soon.q_at_once = (x[1].rows + own - 1) / own;
             if (x->fresh) load_q(a, x, qt + i * qsize);
             int whole = !y.k_packed || ((t.j0 - j0) % KU == 0 && (t.j1 == j1 || (t.j1 - j0) % KU == 0));
+            int edited = a->softcap > 0 || a->alibi || (a->mask.ptr && !x->seen.plain);
             if (!edited && whole && !odd && t.j0 >= x->all_lo && t.j1 - 1 <= x->all_hi)
                 full_tile(a, x, &t, qt + i * qsize, o + i * osize, st);
             else
