@@ -20,7 +20,7 @@
 #define LAZY 1          // knob: 0 1 ; rescale O only where a maximum moved
 #define LONGEST_FIRST 1 // knob: 0 1
 #define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
-#define PACK_CHUNK 512  // knob: 128 256 512 1024 2048 ; keys of a packing task
+#define PACK_CHUNK 512  // knob: 128 256 512 1024 2048 ; keys of a packing task, at most
 
 #define QV 2            /* vectors of rows in a block: two B tiles */
 #define BQ (QV * VL)
@@ -79,7 +79,9 @@ static int can_run(const atn_args *a)
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
-    int nblk = (int)((rows + BQ - 1) / BQ), nqb = MIN(NQB, nblk), chunks = (a->Skv + PACK_CHUNK - 1) / PACK_CHUNK;
+    int nblk = (int)((rows + BQ - 1) / BQ), nqb = MIN(NQB, nblk), chunk = PACK_CHUNK;
+    while (chunk > 64 && heads * ((a->Skv + chunk - 1) / chunk) < threads) chunk /= 2; /* no thread without work */
+    const int chunks = (a->Skv + chunk - 1) / chunk;
     int64_t want = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
     while (nqb > 1 && heads * ((nblk + nqb - 1) / nqb) < want) nqb--;
     int nsb = (nblk + nqb - 1) / nqb;
@@ -90,6 +92,7 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
     p->scratch_bytes = y.bytes;
     p->shared_bytes = y.head * heads;
     p->user[0] = nqb, p->user[1] = nsb, p->user[2] = nblk, p->user[3] = chunks;
+    p->user[4] = chunk;
     return 0;
 }
 
@@ -455,9 +458,9 @@ static void attend(const atn_args *a, const atn_plan *p, int task, const char *s
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     if (phase == 0) {
-        int chunks = (int)p->user[3], bh = task / chunks, j0 = task % chunks * PACK_CHUNK;
+        int chunks = (int)p->user[3], chunk = (int)p->user[4], bh = task / chunks, j0 = task % chunks * chunk;
         layout y = make_layout(a, (int)p->user[0]);
-        pack_values(a, &y, bh / a->Hkv, bh % a->Hkv, j0, MIN(j0 + PACK_CHUNK, y.kp),
+        pack_values(a, &y, bh / a->Hkv, bh % a->Hkv, j0, MIN(j0 + chunk, y.kp),
                     (char *)shared + y.head * bh + (int64_t)j0 * y.dvp * 2);
     } else {
         attend(a, p, task, shared, scratch);
