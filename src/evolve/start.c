@@ -190,6 +190,16 @@ static atn_status archive_settings(atn_engine *e, bool resume, atn_error *err)
     return store_meta_set(e->store, "archive", text, err);
 }
 
+/* Proposers go on as if the run had never stopped: what they proposed and nobody has judged is not proposed again. */
+static void tell_pending(atn_engine *e)
+{
+    for (int i = 0; i < e->n_start; i++)
+        for (int k = 0; k < e->o->n_proposers; k++) {
+            atn_proposer *q = e->o->proposers[k];
+            if (q->pending && !strcmp(q->name, e->start[i].proposer)) q->pending(q, e->start[i].source, e->start[i].flags);
+        }
+}
+
 static atn_status restore(atn_engine *e, atn_error *err)
 {
     store_program *list;
@@ -210,6 +220,7 @@ static atn_status restore(atn_engine *e, atn_error *err)
     store_measurements_free(demotions, n_demotions);
     store_programs_free(list, n);
     if (!st) st = store_proposals_open(e->store, &e->start, &e->n_start, err);
+    if (!st) tell_pending(e);
     for (int i = 0; i < e->n_start; i++) e->starts += !strcmp(e->start[i].proposer, "start");
     if (!st && progress.proposals == 0) st = start_programs(e, err);
     if (st || !e->incumbent) return st;

@@ -518,6 +518,38 @@ static void a_restart_changes_nothing(void **state)
     free_history(&a);
 }
 
+/* With several under way at once: who is told which they are goes on as who never stopped. */
+static void a_restart_knows_what_is_under_way(void **state)
+{
+    (void)state;
+    enum { WINDOW = 6, N = 46 };
+    history a = {.n = 0};
+    atn_proposer *p = proposer_knobs_create();
+    start_with(p, &a, 3);
+    for (int i = 3; i < N; i++) {
+        if (i >= 3 + WINDOW) teach(p, &a.r[i - WINDOW], i - WINDOW + 1);
+        atn_proposal out;
+        assert_int_equal(ask(p, i, &out), PROPOSE_OK);
+        add_proposal(&a, &out);
+    }
+    for (int cut = 3 + WINDOW; cut < N; cut += 5) { /* proposals before it are recorded, the last WINDOW not judged */
+        atn_proposer *q = proposer_knobs_create();
+        for (int i = 0; i < cut - WINDOW; i++) teach(q, &a.r[i], i + 1);
+        for (int i = cut - WINDOW; i < cut; i++) q->pending(q, a.r[i].source, a.r[i].flags);
+        for (int i = cut; i < N; i++) {
+            atn_proposal out;
+            teach(q, &a.r[i - WINDOW], i - WINDOW + 1);
+            assert_int_equal(ask(q, i, &out), PROPOSE_OK);
+            if (strcmp(out.source, a.r[i].source) || strcmp(out.flags, a.r[i].flags) || strcmp(out.origin, a.r[i].origin))
+                fail_with("restarted at %d, proposal %d differs: %s, was %s", cut, i, out.origin, a.r[i].origin);
+            free(out.source), free(out.flags);
+        }
+        q->destroy(q);
+    }
+    p->destroy(p);
+    free_history(&a);
+}
+
 static void families_share_the_work(void **state)
 {
     (void)state;
@@ -597,6 +629,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(beats_others_from_afar), cmocka_unit_test(beats_others_near_the_optimum),
     cmocka_unit_test(small_spaces_are_searched_whole_and_end), cmocka_unit_test(another_machine_has_its_own_rules),
     cmocka_unit_test(idle_knobs_are_left_alone),
-    cmocka_unit_test(a_restart_changes_nothing), cmocka_unit_test(families_share_the_work),
+    cmocka_unit_test(a_restart_changes_nothing),
+    cmocka_unit_test(a_restart_knows_what_is_under_way), cmocka_unit_test(families_share_the_work),
     cmocka_unit_test(odd_programs_do_no_harm), cmocka_unit_test(shipped_kernels_give_valid_points_quickly)};
 TEST_MAIN(tests)

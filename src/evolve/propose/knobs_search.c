@@ -319,25 +319,46 @@ static void learn_point(searcher *s, family *f, point *p, const atn_program_view
     f->model_of = -1;
 }
 
+/* The family of a program; a new one for a family that was never seen, if `add`. NULL: there is none. */
+static family *family_of(searcher *s, const char *source, const atn_knobs *k, bool add)
+{
+    char hash[33];
+    knobs_family_hash(source, hash);
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->families[i]->hash, hash)) return s->families[i];
+    return add && s->n < FAMILIES_MAX ? family_create(s, source, k, hash) : NULL;
+}
+
+/* The point that a program is, made where it is the first that one hears of it. NULL: none. */
+static point *point_of(searcher *s, const char *source, const char *flags, bool add_family, family **of)
+{
+    atn_knobs *k = atn_alloc(sizeof *k);
+    point *p = NULL;
+    genome g;
+    bool parsed = source && knobs_parse(source, k, NULL) == ATN_OK;
+    family *f = *of = parsed ? family_of(s, source, k, add_family) : NULL;
+    if (f && genome_of(s, f, k, flags, &g)) {
+        canonical(f, &g);
+        p = find_point(f, &g);
+        if (!p) p = add_point(f, &g);
+    }
+    free(k);
+    return p;
+}
+
 static void search_learn(atn_proposer *base, const atn_program_view *r)
 {
     searcher *s = (searcher *)base;
-    atn_knobs *k = atn_alloc(sizeof *k);
-    char hash[33];
-    family *f = NULL;
-    if (!r->source || knobs_parse(r->source, k, NULL) != ATN_OK) goto done;
-    knobs_family_hash(r->source, hash);
-    for (int i = 0; i < s->n && !f; i++)
-        if (!strcmp(s->families[i]->hash, hash)) f = s->families[i];
-    if (!f && s->n == FAMILIES_MAX) goto done;
-    if (!f) f = family_create(s, r->source, k, hash);
-    genome g;
-    if (!genome_of(s, f, k, r->flags, &g)) goto done;
-    canonical(f, &g);
-    point *p = find_point(f, &g);
-    learn_point(s, f, p ? p : add_point(f, &g), r);
-done:
-    free(k);
+    family *f;
+    point *p = point_of(s, r->source, r->flags, true, &f);
+    if (p) learn_point(s, f, p, r);
+}
+
+/* Under way since before a restart: not proposed again, and counted as the search that did not end counts it. */
+static void search_pending(atn_proposer *base, const char *source, const char *flags)
+{
+    family *f;
+    point_of((searcher *)base, source, flags, false, &f);
 }
 
 /* ---- the model: a Gaussian process whose kernel is a sum over genes (ridge on one-hot genes, with steps of an ordinal
@@ -835,7 +856,7 @@ static void search_attach(atn_proposer *p, const propose_host *h)
 atn_proposer *proposer_knobs_create(void)
 {
     searcher *s = atn_alloc(sizeof *s);
-    s->base = (atn_proposer){.name = "knobs", .propose = search_propose, .learn = search_learn,
+    s->base = (atn_proposer){.name = "knobs", .propose = search_propose, .learn = search_learn, .pending = search_pending,
                              .destroy = search_destroy, .attach = search_attach, .tell = search_tell};
     s->best = -INFINITY;
     use_machine(s, machine_get());

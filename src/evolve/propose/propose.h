@@ -68,6 +68,8 @@ struct atn_proposer {
     propose_answer (*propose)(atn_proposer *p, const atn_propose_context *c, atn_rng *rng, atn_proposal *out);
     /* Every judged program, its own or others'. Also at start-up, in order, for all that the store holds. */
     void (*learn)(atn_proposer *p, const atn_program_view *result);
+    /* Of a resumed run, after all that was learnt: a proposal of its own that has no verdict yet, oldest first. May be NULL. */
+    void (*pending)(atn_proposer *p, const char *source, const char *flags);
     int (*poll_fd)(atn_proposer *p);          /* -1: nothing to wait for; may be NULL */
     void (*destroy)(atn_proposer *p);
     /* Both may be NULL. Once the store is open, before the first learn; and in every turn of the loop, also while there is
