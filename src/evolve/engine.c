@@ -67,7 +67,15 @@ static double per_minute(const atn_engine *e, double now)
     return span > 1 ? n * 60 / span : 0;
 }
 
-/* Share of the limit that comes first, and the seconds until it. */
+/* The final comparison's budget, or what is left of it; a quick suite needs less. */
+static double comparison_left(const atn_engine *e)
+{
+    bool none = engine_stopping(e) || e->stop == EVOLVE_STOP_DISK_FULL || e->stop == EVOLVE_STOP_FAILED;
+    double all = none ? 0 : ATN_MAX(0, e->o->final_seconds);
+    return e->stopped_at > 0 ? ATN_MAX(0, all - (clock_s() - e->stopped_at)) : all;
+}
+
+/* Share of the limit that comes first, and the seconds until there is a result: until that limit, and what follows it. */
 static void outlook(const atn_engine *e, double now, evolve_event *ev)
 {
     const evolve_options *o = e->o;
@@ -85,6 +93,8 @@ static void outlook(const atn_engine *e, double now, evolve_event *ev)
         if (left >= 0 && (ev->seconds_left < 0 || left < ev->seconds_left)) ev->seconds_left = left;
     }
     ev->done = ATN_MIN(1, ev->done);
+    if (e->stopped_at > 0) ev->seconds_left = 0;
+    if (ev->seconds_left >= 0) ev->seconds_left += ev->type == EVOLVE_RESULT ? 0 : comparison_left(e);
 }
 
 void engine_emit(atn_engine *e, evolve_event *ev)

@@ -82,8 +82,9 @@ typedef struct {
     evolve_event_type type;
     double t; /* seconds since the run began */
     evolve_counts counts;
-    double done; /* 0 .. 1: share of the nearest limit; seconds_left < 0: unknown */
-    double seconds_left;
+    double done;         /* 0 .. 1: share of the nearest limit */
+    double seconds_left; /* until the result: to the nearest limit, and the budget of the final comparison, which a quick
+                          * suite does not use up; controls come on top. < 0: unknown */
     int64_t best;                             /* program id; 0: none yet */
     double best_speedup, best_low, best_high; /* over the initial program, geometric mean of the suite */
     const char *text;                         /* a sentence for people, "" if none */
