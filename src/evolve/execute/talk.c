@@ -165,7 +165,8 @@ static void on_done(atn_fleet *f, fleet_pilot *p, json_t *m)
     }
     atn_verdict v;
     if (t->kind == TASK_JUDGE && t->untimed && !verdict_from_json(field_text(m, "race"), &v, NULL) && v.correct) {
-        t->checked = true; /* right: now it wants a quiet node */
+        t->checked = true; /* right: now it wants a quiet node, */
+        t->prefer = -1;    /* whichever */
         if (t->cancelled) task_end(f, t);
         else task_submit(f, t, true);
     } else {

@@ -100,7 +100,8 @@ static bool may_take(const fleet_pilot *p, const fleet_task *t)
     return (t->only < 0 || t->only == p->index) && (node_quiet(p) || !races(t));
 }
 
-static fleet_task *queue_take(task_queue *q, const fleet_pilot *p)
+/* Those that this pilot prepared come first; `others`: after them what another one did, which it must prepare again. */
+static fleet_task *queue_take(task_queue *q, const fleet_pilot *p, bool others)
 {
     fleet_task *first = NULL, *before_first = NULL, *before = NULL;
     int looked = 0;
@@ -110,7 +111,7 @@ static fleet_task *queue_take(task_queue *q, const fleet_pilot *p)
             queue_cut(q, before, t);
             return t;
         }
-        if (!first) first = t, before_first = before;
+        if (!first && (others || t->prefer < 0)) first = t, before_first = before;
     }
     if (first) queue_cut(q, before_first, first);
     return first;
@@ -204,9 +205,12 @@ void pilot_offer(atn_fleet *f, fleet_pilot *p)
             return;
         }
     }
-    fleet_task *t = NULL;
+    /* A judgement where its object lies; else a build; and only where there is nothing to build, the judgement of what another
+     * one built and is too busy to judge: that one is built twice, as nearly all were when judgements always came first. */
     fleet_class *c = &f->cls[p->cls];
-    for (int i = 0; i < 2 && !t; i++) t = queue_take(&c->queue[i], p);
+    fleet_task *t = queue_take(&c->queue[0], p, false);
+    if (!t) t = queue_take(&c->queue[1], p, true);
+    if (!t) t = queue_take(&c->queue[0], p, true);
     if (t) ask(f, p, t);
     else if (!p->idle) p->idle = true, f->n_idle++;
 }
@@ -265,6 +269,7 @@ void task_cancel(atn_fleet *f, fleet_task *t)
 void task_ask_again(atn_fleet *f, fleet_task *t)
 {
     f->counts.asked_again++;
+    t->prefer = -1; /* whoever is free first */
     if (t->proves && t->proves->state == NODE_PROVING) t->proves->state = NODE_UNKNOWN;
     if (t->only >= 0 && !t->waited_for) t->cancelled = true;
     if (t->cancelled || t->only >= 0 || t->losses >= LOSSES_MAX || t->errors >= FLEET_ERRORS_MAX) task_end(f, t);
