@@ -8,12 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attune/plan.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "cmd.h"
 #include "elsewhere.h"
 #include "evolve/config.h"
 #include "evolve/evolve.h"
+#include "judge/accuracy.h"
 #include "progress.h"
 #include "report/report.h"
 #include "store/store.h"
@@ -182,6 +184,17 @@ static atn_status proposers_create(const atn_config *config, evolve_options *o, 
     return ATN_OK;
 }
 
+/* A family that is linked in is asked itself whether it takes what the judge will ask of it: no build is needed for that. */
+static bool serves(const char *path, const atn_suite *suite)
+{
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path, *name;
+    const size_t n = strcspn(file, ".");
+    const atn_kernel *table;
+    for (int i = 0, usable; (name = atn_kernel_at(i, &table, &usable)); i++)
+        if (usable && !strncmp(name, file, n) && name[n] == '@') return accuracy_takes_all(suite, table->can_run);
+    return true;
+}
+
 /* ---- the run ---- */
 
 /* A path as people write it: relative where it lies below the present folder. */
@@ -279,6 +292,7 @@ int cmd_evolve(const atn_cli *c)
     o.suite = &suite;
     o.suite_name = suite_name;
     o.config_json = config_text_json;
+    o.serves = serves;
     o.stop = stop_flag();
     o.event = progress_event;
     o.event_ctx = &progress;

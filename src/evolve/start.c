@@ -65,8 +65,10 @@ static int shipped_for(atn_engine *e, char *paths[EVOLVE_SHIPPED_MAX])
 {
     int champions, n = shipped(paths, &champions);
     int kept = champions_nearest(engine_machine(e), paths, champions, &e->starts_from);
-    memmove(paths + kept, paths + champions, (size_t)(n - champions) * sizeof *paths);
-    return n - champions + kept;
+    for (int i = champions; i < n; i++)
+        if (!e->o->serves || e->o->serves(paths[i], e->o->suite)) paths[kept++] = paths[i];
+        else free(paths[i]); /* decode.c: 11 s of compiling, for a refusal, before the first candidate of a prefill run */
+    return kept;
 }
 
 /* A champion is started as it was judged: with the extra compiler flags that its heading names. */

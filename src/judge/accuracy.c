@@ -460,6 +460,33 @@ atn_status accuracy_full(const check_context *c, int so_fd, atn_verdict *v, atn_
     return s;
 }
 
+static bool takes(int (*can_run)(const atn_args *), const atn_problem *p)
+{
+    static float there[16]; /* what is absent has no address; nobody reads what is present */
+    atn_layout l;
+    problem_layout(p, &l);
+    atn_args *a = &l.args;
+    a->q.ptr = a->k.ptr = a->v.ptr = a->o.ptr = there;
+    if (l.bytes[ATN_T_MASK]) a->mask.ptr = there;
+    if (p->sinks) a->sinks = there;
+    if (p->alibi) a->alibi = there;
+    if (p->lse) a->lse = there;
+    return can_run(a) != 0;
+}
+
+bool accuracy_takes_all(const atn_suite *scope, int (*can_run)(const atn_args *))
+{
+    const check_context c = {.scope = scope};
+    item_list l = {0};
+    bool all = add_suite(&l, "accuracy", CHECK_ACCURACY, NULL) == ATN_OK;
+    if (!all) return true;
+    add_kinds(&l, &c);
+    for (int i = 0; i < l.n && all; i++)
+        if (accuracy_in_scope(&c, &l.items[i].problem)) all = takes(can_run, &l.items[i].problem);
+    free(l.items);
+    return all;
+}
+
 atn_status accuracy_heldout(const check_context *c, int so_fd, atn_verdict *v, atn_error *err)
 {
     item_list l = {.seed = rng_mix(c->seed + 5)};

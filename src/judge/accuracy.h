@@ -49,6 +49,8 @@ bool accuracy_mandatory(const atn_problem *p);
 /* The same in a run whose timed cases ask for less, or for something else: see check_context.scope. */
 bool accuracy_special(const atn_suite *scope);
 bool accuracy_in_scope(const check_context *c, const atn_problem *p);
+/* Whether a kernel takes all that the checks will ask in such a run. false: it is refused, so it need not be built. */
+bool accuracy_takes_all(const atn_suite *scope, int (*can_run)(const atn_args *args));
 /* A generous time for one call: what 20 MFLOP/s would need, and a second. */
 double accuracy_timeout(const atn_problem *p);
 

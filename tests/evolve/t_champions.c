@@ -14,6 +14,7 @@
 #include "evolve/champions.h"
 #include "evolve/evolve.h"
 #include "fake.h"
+#include "judge/accuracy.h"
 
 #define XEON "Intel(R) Xeon(R) Processor; avx512+bf16+amx; L1d 48K L2 2048K L3 307200K"
 #define XEON_L3 "Intel(R) Xeon(R) Processor; avx512+bf16+amx; L1d 48K L2 2048K L3 491520K"
@@ -151,10 +152,47 @@ static void a_run_says_which(void **state)
     free(source);
 }
 
+static int takes_everything(const atn_args *a)
+{
+    (void)a;
+    return 1;
+}
+
+static int takes_few_rows(const atn_args *a)
+{
+    return a->Hq / a->Hkv * a->Sq <= 12;
+}
+
+static int takes_bf16(const atn_args *a)
+{
+    return a->q.dtype == ATN_BF16;
+}
+
+static bool taken(int (*can_run)(const atn_args *), const char *text)
+{
+    atn_suite suite = {0};
+    atn_error err = {0};
+    assert_int_equal(suite_add_case(&suite, text, &err), ATN_OK);
+    bool all = accuracy_takes_all(&suite, can_run);
+    suite_free(&suite);
+    return all;
+}
+
+/* What the judge would refuse needs no build: prefill asks more of a family than decode does, bf16 other things than f32. */
+static void families_that_would_be_refused(void **state)
+{
+    (void)state;
+    const char *prefill = "f32 h4 s64 d64 causal", *decode = "f32 h4/1 s1/512 d64", *bf16 = "bf16 h1 s64 d64";
+    assert_true(taken(takes_everything, prefill) && taken(takes_everything, decode) && taken(takes_everything, bf16));
+    assert_true(!taken(takes_few_rows, prefill) && taken(takes_few_rows, decode));
+    assert_true(!taken(takes_bf16, prefill) && !taken(takes_bf16, decode) && taken(takes_bf16, bf16));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances),
+        cmocka_unit_test(families_that_would_be_refused),
         cmocka_unit_test_setup_teardown(the_nearest_start, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_champion_without_a_record_starts_too, fresh_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_run_says_which, fresh_folder, remove_folder),
