@@ -2,7 +2,7 @@
 """An evolution with the real judge over a real Slurm of four virtual nodes, which are all killed in turn (slurmd and what
 runs under it), and a pilot and the controller as well, at random moments. Not part of the suite: it takes ten minutes.
 
-    tests/cluster/long.py DIR [--attune build/app/attune] [-i 200] [--case 'f32 h1 s64 d64'] [--seed N] [--seconds S]
+    tests/cluster/long.py DIR [--attune build/app/attune] [-i 200] [--case 'f32 h1 s64 d64'] [--seed N] [--seconds S] [--kinds]
 
 Three runs below DIR, and what is asked of them:
   killed     N candidates while nodes, pilot and controller die. In run.db: N candidates, each with one verdict, nothing twice.
@@ -10,6 +10,10 @@ Three runs below DIR, and what is asked of them:
              same order, the same opponents, verdicts, incumbents and cells. So the deaths changed nothing but the time.
   anew       all sources of `killed` judged once more over the same Slurm with nobody killed (--proposer replay). Right or
              wrong, and why, must be the same for each; how fast they are is measured anew, so races and cells may differ.
+
+With --kinds, instead, one run over two kinds of machine: two nodes where gcc builds and two that have only clang, N candidates
+each, from a flash_qvec.c with poor knobs. Each kind must have its own archive, incumbents and portfolio, race against its own
+alone, and take in the other's champion as a candidate that it builds and races itself.
 
 With --seconds it ends after that time, exit status 75, and the same command goes on from there; the controller is killed
 for it, which the run must survive too."""
@@ -279,8 +283,60 @@ def same_words(a, b):
     return collections.Counter(x.values())
 
 
+# ---- two kinds ----
+
+def kinds(o, slurm):
+    only_clang, worker, initial = (os.path.join(o.dir, name) for name in ('only-clang', 'worker.sh', 'poor.c'))
+    clang = shutil.which('clang')
+    if not clang or not shutil.which('gcc'):
+        print('skip: two kinds want gcc and clang')
+        sys.exit(77)
+    os.makedirs(only_clang, exist_ok=True)
+    if not os.path.lexists(os.path.join(only_clang, 'clang')):
+        os.symlink(clang, os.path.join(only_clang, 'clang'))
+    with open(worker, 'w') as f:
+        f.write(f'#!/bin/sh\ncase $SLURMD_NODENAME in n3|n4) PATH={only_clang} ;; esac\nexec {o.attune} "$@"\n')
+    os.chmod(worker, 0o755)
+    with open(os.path.join(here, '../../src/kernel/flash_qvec.c')) as f:
+        text = f.read()
+    for knob, value in ('QV', 6), ('KU', 2), ('PU', 2), ('BK', 16), ('PACK_MIN', 99), ('EXP_DEG', 6):
+        text = re.sub(rf'#define {knob} +[0-9]+', f'#define {knob} {value}', text)
+    with open(initial, 'w') as f:
+        f.write(text)
+    run = Run(o, 'kinds', slurm, '--executor', 'slurm', '--set', 'executor.options=--exclusive', '--set', f'executor.worker={worker}', '--set',
+              'evolve.shipped=false', initial)
+    run.go()
+    others = os.listdir(os.path.join(run.folder, 'machines'))
+    assert len(others) == 1, others
+    folders = [run.folder, os.path.join(run.folder, 'machines', others[0])]
+    compilers, champions, met = [], [], []
+    for folder in folders:
+        judged_once(folder, o.iterations)
+        (compiler,), = query(folder, "select value from meta where key = 'identity.compiler'")
+        built_by = query(folder, "select distinct compiler from program where same_as is null or same_as = 0")
+        assert built_by == [(compiler,)], f'{folder}: built by {built_by}, not {compiler} alone'
+        assert not query(folder, 'select 1 from program a where incumbent > 0 and not exists (select 1 from program b '
+                                 "where b.id = a.incumbent and b.seq < a.seq and (b.promoted or b.id = 1))"), f'{folder}: raced against a stranger'
+        assert not query(folder, 'select 1 from race where against not in (select id from program)')
+        with open(os.path.join(folder, 'portfolio', 'dispatch.txt')) as f:
+            assert compiler in f.read(), f'{folder}: the portfolio is not that of {compiler}'
+        compilers.append(compiler)
+        champions.append({sha for sha, in query(folder, "select sha from program join proposal using (id) where promoted and proposer != 'start' "
+                                                        "and proposer != 'immigrant'")})
+        met.append({r[0]: r[1:] for r in query(folder, "select sha, stage, reason, incumbent, (select count(*) from race where program = p.id) "
+                                                       "from program p join proposal using (id) where proposer = 'immigrant'")})
+    assert len(set(compilers)) == 2, compilers
+    for i in 0, 1:
+        assert set(met[i]) <= champions[1 - i], f'an immigrant of {compilers[i]} was no champion of {compilers[1 - i]}'
+        print(f'{compilers[i]}: {o.iterations} candidates, {len(champions[i])} times a new best, best {best(folders[i]):.2f}x; immigrants: '
+              f'{"; ".join(f"{stage} {reason} against #{against}, {n} races" for stage, reason, against, n in met[i].values()) or "none"}')
+    assert met[0] or met[1], 'no champion travelled'
+    raced = [m for side in met for m in side.values() if m[3] > 0]
+    assert raced, 'no immigrant was raced'
+
+
 def best(folder):
-    return query(folder, "select exp(max(score)) from program where promoted = 1")[0][0]
+    return query(folder, "select exp(max(score)) from program where promoted or id = 1")[0][0]
 
 
 def main():
@@ -293,6 +349,7 @@ def main():
     p.add_argument('--case', default='f32 h1 s64 d64')
     p.add_argument('--seed', type=int, default=1)
     p.add_argument('--seconds', type=float, default=float('inf'))
+    p.add_argument('--kinds', action='store_true')
     o = p.parse_args()
     o.dir, o.attune, o.deadline = os.path.abspath(o.dir), os.path.abspath(o.attune), time.time() + o.seconds
     os.makedirs(o.dir, exist_ok=True)
@@ -300,6 +357,8 @@ def main():
     over_slurm = '--executor', 'slurm', '--set', 'executor.options=--exclusive'
     try:
         with Slurm(o.dir) as slurm:
+            if o.kinds:
+                return kinds(o, slurm)
             killed = Run(o, 'killed', slurm, *over_slurm)
             plan = plan_of(o, slurm)
             killed.go(plan)
