@@ -1,29 +1,34 @@
 #!/usr/bin/env python3
-"""An evolution with the real judge over a real Slurm of four virtual nodes, which are all killed in turn (slurmd and what
-runs under it), and a pilot and the controller as well, at random moments. Not part of the suite: it takes ten minutes.
+"""An evolution with the real judge over a real Slurm of four virtual nodes, which are all killed in turn (slurmd and
+what runs under it), and a pilot and the controller as well, at random moments. Not part of the suite: it takes minutes.
 
-    tests/cluster/long.py DIR [--attune build/app/attune] [-i 200] [--case 'f32 h1 s64 d64'] [--seed N] [--seconds S] [--kinds]
+    tests/cluster/long.py DIR [--attune build/app/attune] [-i 200] [--case 'f32 h1 s64 d64'] [--seed N] [--seconds S]
+                          [--kinds]
 
 Three runs below DIR, and what is asked of them:
-  killed     N candidates while nodes, pilot and controller die. In run.db: N candidates, each with one verdict, nothing twice.
-  answers    the same run with nobody killed, its pilot giving the answers that stand in killed/run.db: the same proposals in the
-             same order, the same opponents, verdicts, incumbents and cells. So the deaths changed nothing but the time.
-  anew       all sources of `killed` judged once more over the same Slurm with nobody killed (--proposer replay). Right or
-             wrong, and why, must be the same for each; how fast they are is measured anew, so races and cells may differ.
+  killed     N candidates while nodes, pilot and controller die. In run.db: N candidates, each with one verdict, nothing
+             twice.
+  answers    the same run with nobody killed, its pilot giving the answers that stand in killed/run.db: the same
+             proposals in the same order, the same opponents, verdicts, incumbents and cells. So the deaths changed
+             nothing but the time.
+  anew       all sources of `killed` judged once more over the same Slurm with nobody killed (--proposer replay). Right
+             or wrong, and why, must be the same for each; how fast they are is measured anew, so races and cells may
+             differ.
 
-With --kinds, instead, one run over two kinds of machine: two nodes where gcc builds and two that have only clang, N candidates
-each, from a flash_qvec.c with poor knobs. Each kind must have its own archive, incumbents and portfolio, race against its own
-alone, and take in the other's champion as a candidate that it builds and races itself.
+With --kinds, instead, one run over two kinds of machine: two nodes where gcc builds and two that have only clang, N
+candidates each, from a flash_qvec.c with poor knobs. Each kind must have its own archive, incumbents and portfolio,
+race against its own alone, and take in the other's champion as a candidate that it builds and races itself.
 
-With --seconds it ends after that time, exit status 75, and the same command goes on from there; the controller is killed
-for it, which the run must survive too."""
+With --seconds it ends after that time, exit status 75, and the same command goes on from there; the controller is
+killed for it, which the run must survive too."""
+
 import argparse, collections, json, os, random, re, shutil, signal, sqlite3, subprocess, sys, time
 
 from processes import read, table
 
 here = os.path.dirname(os.path.abspath(__file__))
 NODES = 4
-TIMED = 'slower', 'not_better', 'unconfirmed', 'ok' # reasons that say how fast, not whether right
+TIMED = 'slower', 'not_better', 'unconfirmed', 'ok'  # reasons that say how fast, not whether right
 
 
 class Later(Exception):
@@ -32,11 +37,17 @@ class Later(Exception):
 
 # ---- the pilot of `answers`: a real worker says what this machine is, the database of `killed` says the rest ----
 
+
 def recorded_pilot(attune, database):
     db = sqlite3.connect(f'file:{database}?mode=ro', uri=True)
     db.row_factory = sqlite3.Row
-    known = {(r['sha'], r['flags']): r for r in db.execute(
-        'select p.*, sha, flags, (select sha from proposal where id = p.incumbent) as against from program p join proposal using (id)')}
+    known = {
+        (r['sha'], r['flags']): r
+        for r in db.execute(
+            'select p.*, sha, flags, (select sha from proposal where id = p.incumbent) as against '
+            'from program p join proposal using (id)'
+        )
+    }
     worker = subprocess.Popen([attune, 'worker', '--stdio'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def say(**o):
@@ -59,17 +70,46 @@ def recorded_pilot(attune, database):
         elif q['t'] == 'beat':
             say(t='beat')
         elif q['t'] == 'build':
-            say(t='done', id=q['id'], built={'reason': row['reason'] if failed else 'ok', 'stage': row['stage'] if failed else 'build',
-                'object': row['object_hash'], 'seconds': 0.1, 'evidence': row['evidence'] if failed else '', 'compiler': row['compiler'],
-                'flags': q['program']['flags']} if row else
-                {'reason': 'compile', 'stage': 'build', 'object': '', 'seconds': 0.1, 'evidence': 'not in the record', 'compiler': '', 'flags': ''})
+            say(
+                t='done',
+                id=q['id'],
+                built=(
+                    {
+                        'reason': row['reason'] if failed else 'ok',
+                        'stage': row['stage'] if failed else 'build',
+                        'object': row['object_hash'],
+                        'seconds': 0.1,
+                        'evidence': row['evidence'] if failed else '',
+                        'compiler': row['compiler'],
+                        'flags': q['program']['flags'],
+                    }
+                    if row
+                    else {
+                        'reason': 'compile',
+                        'stage': 'build',
+                        'object': '',
+                        'seconds': 0.1,
+                        'evidence': 'not in the record',
+                        'compiler': '',
+                        'flags': '',
+                    }
+                ),
+            )
         elif q['t'] == 'judge':
             answer = {'race': row['verdict'], 'seconds': 0.1}
             # It was raced against earlier incumbents before, and won, else it had not met this one.
             won = 'incumbent' in q and q['incumbent']['text'] != row['against']
             confirm = row['confirm']
             if won:
-                confirm = json.dumps({**json.loads(confirm or row['verdict']), 'reason': 'ok', 'correct': True, 'promoted': True, 'suite_low': 1e-3})
+                confirm = json.dumps(
+                    {
+                        **json.loads(confirm or row['verdict']),
+                        'reason': 'ok',
+                        'correct': True,
+                        'promoted': True,
+                        'suite_low': 1e-3,
+                    }
+                )
             say(t='done', id=q['id'], **answer, **({'confirm': confirm} if confirm else {}))
         elif q['t'] == 'bye':
             return
@@ -79,15 +119,26 @@ def recorded_pilot(attune, database):
 
 # ---- the cluster ----
 
+
 class Slurm:
     def __init__(self, top):
         self.dir = os.path.join(top, 'slurm')
-        self.env = {**os.environ, 'SLURM_CONF': os.path.join(self.dir, 'slurm.conf'), 'PATH': os.environ['PATH'] + ':/usr/sbin:/sbin',
-                    'ATTUNE_LOCK': os.path.join(top, 'timing.lock')} # the nodes share a machine, so they share its timing lock
+        self.env = {
+            **os.environ,
+            'SLURM_CONF': os.path.join(self.dir, 'slurm.conf'),
+            'PATH': os.environ['PATH'] + ':/usr/sbin:/sbin',
+            'ATTUNE_LOCK': os.path.join(top, 'timing.lock'),
+        }  # the nodes share a machine, so they share its timing lock
 
     def script(self, *what):
-        r = subprocess.run([os.path.join(here, 'slurm_up.sh'), *what], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           timeout=90, env=self.env)
+        r = subprocess.run(
+            [os.path.join(here, 'slurm_up.sh'), *what],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=90,
+            env=self.env,
+        )
         if r.returncode:
             print(r.stdout.strip() or f'slurm_up.sh ended with {r.returncode}')
             sys.exit(r.returncode)
@@ -106,7 +157,11 @@ class Slurm:
         with open(os.path.join(self.dir, f'slurmd-n{i}.pid')) as f:
             pids = {int(f.read())}
         t = table()
-        pids |= {pid for pid, (_, c) in t.items() if f'SLURMD_NODENAME=n{i}\0' in read(pid, 'environ') + '\0' and self.dir in read(pid, 'environ')}
+        pids |= {
+            pid
+            for pid, (_, c) in t.items()
+            if f'SLURMD_NODENAME=n{i}\0' in read(pid, 'environ') + '\0' and self.dir in read(pid, 'environ')
+        }
         grown = 0
         while grown != len(pids):
             grown = len(pids)
@@ -117,18 +172,22 @@ class Slurm:
         """pid -> node"""
         found = {}
         for pid, (_, c) in table().items():
-            node = re.search('SLURMD_NODENAME=(n[0-9]+)', read(pid, 'environ')) if c.rstrip().endswith('worker --stdio') else None
+            node = (
+                re.search('SLURMD_NODENAME=(n[0-9]+)', read(pid, 'environ'))
+                if c.rstrip().endswith('worker --stdio')
+                else None
+            )
             if node and not c.startswith(('srun', 'slurmstepd')) and self.dir in read(pid, 'environ'):
                 found[pid] = node.group(1)
         return found
 
     def kill_node(self, i):
         if f'n{i}' not in self.pilots().values():
-            return None # one that has nothing to lose is no test: a moment later
+            return None  # one that has nothing to lose is no test: a moment later
         pids = self.on_node(i)
         kill(pids)
         time.sleep(0.3)
-        self.script('node', self.dir, str(i)) # it comes back, as nodes do
+        self.script('node', self.dir, str(i))  # it comes back, as nodes do
         return f'n{i}, {len(pids)} processes'
 
     def kill_pilot(self, rng):
@@ -150,6 +209,7 @@ def kill(pids):
 
 # ---- runs ----
 
+
 def query(folder, sql):
     try:
         db = sqlite3.connect(f'file:{folder}/run.db?mode=ro', uri=True, timeout=10)
@@ -166,7 +226,8 @@ def judged(folder):
 
 
 class Run:
-    """`attune evolve` into a folder, started again with --resume until it has come to its end. The state of a piece is on disk."""
+    """`attune evolve` into a folder, started again with --resume until its end. The state of a piece is on disk."""
+
     def __init__(self, o, name, slurm, *more):
         self.o, self.name, self.slurm, self.more = o, name, slurm, more
         self.folder = os.path.join(o.dir, name)
@@ -183,8 +244,28 @@ class Run:
 
     def start(self):
         o = self.o
-        words = [o.attune, 'evolve', '--json', '-o', self.folder, '-i', str(o.iterations), '--case', o.case, '--seed', str(o.seed), '--slots', '4',
-                 '--set', 'evolve.control_races=0', '--set', 'evolve.final_seconds=5', '--set', 'executor.window=9', *self.more]
+        words = [
+            o.attune,
+            'evolve',
+            '--json',
+            '-o',
+            self.folder,
+            '-i',
+            str(o.iterations),
+            '--case',
+            o.case,
+            '--seed',
+            str(o.seed),
+            '--slots',
+            '4',
+            '--set',
+            'evolve.control_races=0',
+            '--set',
+            'evolve.final_seconds=5',
+            '--set',
+            'executor.window=9',
+            *self.more,
+        ]
         if query(self.folder, "select 1 from proposal"):
             words.append('--resume')
         self.log = open(self.folder + '.log', 'a')
@@ -203,7 +284,9 @@ class Run:
                 done = len(self.state['kills'])
                 n = judged(self.folder)
                 if done < len(plan) and n >= plan[done][0]:
-                    time.sleep(random.Random(self.o.seed + done).uniform(0, 2)) # at no particular moment of a judgement
+                    time.sleep(
+                        random.Random(self.o.seed + done).uniform(0, 2)
+                    )  # at no particular moment of a judgement
                     said = plan[done][2](self)
                     if said:
                         self.state['kills'].append(f'after {n}: {plan[done][1]} ({said})')
@@ -240,26 +323,48 @@ def plan_of(o, slurm):
 
 # ---- what is asked of them ----
 
+
 def judged_once(folder, n):
-    new = query(folder, "select count(*), count(distinct id), count(distinct seq) from program join proposal using (id) where proposer != 'start'")[0]
+    new = query(
+        folder,
+        "select count(*), count(distinct id), count(distinct seq) from program join proposal using (id) "
+        "where proposer != 'start'",
+    )[0]
     assert new == (n, n, n), f'{folder}: verdicts, candidates, places in order are {new}, not {n}'
     proposals = query(folder, "select count(*), (select count(*) from program) from proposal")[0]
     assert proposals[0] == proposals[1], f'{folder}: {proposals[0]} proposals, {proposals[1]} verdicts'
-    twice = query(folder, "select program, kind, case_index from race where kind in ('screen','race','confirm') "
-                          "group by program, against, kind, case_index having count(*) > 1")
+    twice = query(
+        folder,
+        "select program, kind, case_index from race where kind in ('screen','race','confirm') "
+        "group by program, against, kind, case_index having count(*) > 1",
+    )
     assert not twice, f'{folder}: stored twice: {twice[:5]}'
-    twice = query(folder, "select sha, flags from program join proposal using (id) where same_as is null or same_as = 0 "
-                          "group by sha, flags having count(*) > 1")
+    twice = query(
+        folder,
+        "select sha, flags from program join proposal using (id) where same_as is null or same_as = 0 "
+        "group by sha, flags having count(*) > 1",
+    )
     assert not twice, f'{folder}: one source was judged twice: {twice[:5]}'
-    assert not query(folder, "select 1 from measurement where kind = 'demotion'"), f'{folder}: a program that had been right failed later'
+    assert not query(
+        folder, "select 1 from measurement where kind = 'demotion'"
+    ), f'{folder}: a program that had been right failed later'
 
 
 def run_as_text(folder):
-    lines = [' '.join(map(str, r)) for r in query(
-        folder, "select seq, id, proposer, origin, island, parent1, parent2, sha, flags, incumbent, same_as, state, stage, reason, promoted, "
-                "score, score_low, cell from program join proposal using (id) order by seq")]
+    lines = [
+        ' '.join(map(str, r))
+        for r in query(
+            folder,
+            "select seq, id, proposer, origin, island, parent1, parent2, sha, flags, incumbent, same_as, state, stage, "
+            "reason, promoted, "
+            "score, score_low, cell from program join proposal using (id) order by seq",
+        )
+    ]
     lines += [' '.join(map(str, r)) for r in query(folder, 'select seq, island, key, program from cell order by n')]
-    lines += [' '.join(map(str, r)) for r in query(folder, 'select seq, from_island, to_island, program from migration order by n')]
+    lines += [
+        ' '.join(map(str, r))
+        for r in query(folder, 'select seq, from_island, to_island, program from migration order by n')
+    ]
     return lines
 
 
@@ -273,9 +378,16 @@ def same_run(a, b):
 
 def same_words(a, b):
     """Right or wrong, and why, by source; of right ones only that."""
+
     def words(folder):
-        return {(sha, flags): 'right' if correct else f'{stage} {reason}' for sha, flags, correct, stage, reason in query(
-            folder, 'select sha, flags, correct, stage, reason from program join proposal using (id) order by seq desc')}
+        return {
+            (sha, flags): 'right' if correct else f'{stage} {reason}'
+            for sha, flags, correct, stage, reason in query(
+                folder,
+                'select sha, flags, correct, stage, reason from program join proposal using (id) order by seq desc',
+            )
+        }
+
     x, y = words(a), words(b)
     assert set(x) == set(y), f'{len(set(x) ^ set(y))} sources stand in one run only'
     other = {k: (x[k], y[k]) for k in x if x[k] != y[k]}
@@ -284,6 +396,7 @@ def same_words(a, b):
 
 
 # ---- two kinds ----
+
 
 def kinds(o, slurm):
     only_clang, worker, initial = (os.path.join(o.dir, name) for name in ('only-clang', 'worker.sh', 'poor.c'))
@@ -303,8 +416,20 @@ def kinds(o, slurm):
         text = re.sub(rf'#define {knob} +[0-9]+', f'#define {knob} {value}', text)
     with open(initial, 'w') as f:
         f.write(text)
-    run = Run(o, 'kinds', slurm, '--executor', 'slurm', '--set', 'executor.options=--exclusive', '--set', f'executor.worker={worker}', '--set',
-              'evolve.shipped=false', initial)
+    run = Run(
+        o,
+        'kinds',
+        slurm,
+        '--executor',
+        'slurm',
+        '--set',
+        'executor.options=--exclusive',
+        '--set',
+        f'executor.worker={worker}',
+        '--set',
+        'evolve.shipped=false',
+        initial,
+    )
     run.go()
     others = os.listdir(os.path.join(run.folder, 'machines'))
     assert len(others) == 1, others
@@ -312,24 +437,48 @@ def kinds(o, slurm):
     compilers, champions, met = [], [], []
     for folder in folders:
         judged_once(folder, o.iterations)
-        (compiler,), = query(folder, "select value from meta where key = 'identity.compiler'")
+        ((compiler,),) = query(folder, "select value from meta where key = 'identity.compiler'")
         built_by = query(folder, "select distinct compiler from program where same_as is null or same_as = 0")
         assert built_by == [(compiler,)], f'{folder}: built by {built_by}, not {compiler} alone'
-        assert not query(folder, 'select 1 from program a where incumbent > 0 and not exists (select 1 from program b '
-                                 "where b.id = a.incumbent and b.seq < a.seq and (b.promoted or b.id = 1))"), f'{folder}: raced against a stranger'
+        assert not query(
+            folder,
+            'select 1 from program a where incumbent > 0 and not exists (select 1 from program b '
+            "where b.id = a.incumbent and b.seq < a.seq and (b.promoted or b.id = 1))",
+        ), f'{folder}: raced against a stranger'
         assert not query(folder, 'select 1 from race where against not in (select id from program)')
         with open(os.path.join(folder, 'portfolio', 'dispatch.txt')) as f:
             assert compiler in f.read(), f'{folder}: the portfolio is not that of {compiler}'
         compilers.append(compiler)
-        champions.append({sha for sha, in query(folder, "select sha from program join proposal using (id) where promoted and proposer != 'start' "
-                                                        "and proposer != 'immigrant'")})
-        met.append({r[0]: r[1:] for r in query(folder, "select sha, stage, reason, incumbent, (select count(*) from race where program = p.id) "
-                                                       "from program p join proposal using (id) where proposer = 'immigrant'")})
+        champions.append(
+            {
+                sha
+                for sha, in query(
+                    folder,
+                    "select sha from program join proposal using (id) where promoted and proposer != 'start' "
+                    "and proposer != 'immigrant'",
+                )
+            }
+        )
+        met.append(
+            {
+                r[0]: r[1:]
+                for r in query(
+                    folder,
+                    "select sha, stage, reason, incumbent, (select count(*) from race where program = p.id) "
+                    "from program p join proposal using (id) where proposer = 'immigrant'",
+                )
+            }
+        )
     assert len(set(compilers)) == 2, compilers
     for i in 0, 1:
-        assert set(met[i]) <= champions[1 - i], f'an immigrant of {compilers[i]} was no champion of {compilers[1 - i]}'
-        print(f'{compilers[i]}: {o.iterations} candidates, {len(champions[i])} times a new best, best {best(folders[i]):.2f}x; immigrants: '
-              f'{"; ".join(f"{stage} {reason} against #{against}, {n} races" for stage, reason, against, n in met[i].values()) or "none"}')
+        assert (
+            set(met[i]) <= champions[1 - i]
+        ), f'an immigrant of {compilers[i]} was no champion of {compilers[1 - i]}'
+        print(
+            f'{compilers[i]}: {o.iterations} candidates, {len(champions[i])} times a new best, '
+            f'best {best(folders[i]):.2f}x; immigrants: '
+            + ('; '.join(f'{m[0]} {m[1]} against #{m[2]}, {m[3]} races' for m in met[i].values()) or 'none')
+        )
     assert met[0] or met[1], 'no champion travelled'
     raced = [m for side in met for m in side.values() if m[3] > 0]
     assert raced, 'no immigrant was raced'
@@ -362,8 +511,16 @@ def main():
             killed = Run(o, 'killed', slurm, *over_slurm)
             plan = plan_of(o, slurm)
             killed.go(plan)
-            answers = Run(o, 'answers', slurm, '--executor', 'exec', '--set', f"executor.options=exec '{sys.executable}' '{__file__}' pilot "
-                          f"'{o.attune}' '{killed.folder}/run.db'")
+            answers = Run(
+                o,
+                'answers',
+                slurm,
+                '--executor',
+                'exec',
+                '--set',
+                f"executor.options=exec '{sys.executable}' '{__file__}' pilot "
+                f"'{o.attune}' '{killed.folder}/run.db'",
+            )
             answers.go()
             anew = Run(o, 'anew', slurm, *over_slurm, '--proposer', 'replay', '--set', f'replay.run={killed.folder}')
             anew.go()
@@ -372,16 +529,24 @@ def main():
         sys.exit(75)
     assert len(killed.state['kills']) == len(plan), f'only {killed.state["kills"]} before the run was over'
     judged_once(killed.folder, o.iterations)
-    print(f'killed: {o.iterations} candidates, each with one verdict, nothing stored twice; {killed.state["controllers"]} controllers in '
-          f'{killed.state["seconds"]:.0f} s; best {best(killed.folder):.2f}x')
+    print(
+        f'killed: {o.iterations} candidates, each with one verdict, nothing stored twice; '
+            f'{killed.state["controllers"]} controllers in '
+        f'{killed.state["seconds"]:.0f} s; best {best(killed.folder):.2f}x'
+    )
     for text in killed.state['kills']:
         print(f'  {text}')
     judged_once(answers.folder, o.iterations)
-    print(f'answers: the same run line by line with nobody killed ({same_run(killed.folder, answers.folder)} lines of programs, cells, migrations)')
+    print(
+        f'answers: the same run line by line with nobody killed '
+            f'({same_run(killed.folder, answers.folder)} lines of programs, cells, migrations)'
+    )
     judged_once(anew.folder, o.iterations)
     words = same_words(killed.folder, anew.folder)
-    print(f'anew: the same words for each source: {", ".join(f"{n} {w}" for w, n in words.most_common())}; '
-          f'{anew.state["seconds"]:.0f} s; best {best(anew.folder):.2f}x')
+    print(
+        f'anew: the same words for each source: {", ".join(f"{n} {w}" for w, n in words.most_common())}; '
+        f'{anew.state["seconds"]:.0f} s; best {best(anew.folder):.2f}x'
+    )
 
 
 main()
