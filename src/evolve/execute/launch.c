@@ -163,6 +163,7 @@ void pilot_launch(atn_fleet *f, fleet_pilot *p)
     char *log = f->x.logs ? file_join(f->x.logs, name) : NULL, slot[16];
     snprintf(slot, sizeof slot, "%d", p->index);
     setenv("ATTUNE_SLOT", slot, 1);
+    setenv("ATTUNE_OWN_JOB", launch_makes_jobs(f) ? "1" : "", 1); /* for one whose srun dies before it is spoken to */
     pid_t pid = fork();
     if (pid == 0) shell(command, log, to[0], from[1]);
     close(to[0]);

@@ -479,6 +479,8 @@ int pilot_run(const pilot_options *o)
     struct sigaction a = {.sa_handler = on_terminate};
     p->o = o;
     p->beat_s = 2;
+    const char *own = getenv("ATTUNE_OWN_JOB");
+    p->own_job = own && *own;
     sigemptyset(&a.sa_mask);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGCONT, &a, NULL); /* it was suspended in the midst of something, or is about to be told to end */
