@@ -17,7 +17,8 @@
 
 enum { SPINS = 4000 }; /* some 20 to 60 us */
 
-static int n_threads = 1, first_cpu = -1;
+static int n_threads = 1;
+static const int32_t *thread_cpus;
 static int (*prepare_thread)(void);
 static pool_work work;
 static int phase, n_tasks;
@@ -113,8 +114,7 @@ static void pin(int cpu)
 static void *thread_main(void *arg)
 {
     int me = (int)(intptr_t)arg;
-    long cpus = sysconf(_SC_NPROCESSORS_CONF);
-    if (first_cpu >= 0) pin((int)((first_cpu + me) % (cpus > 0 ? cpus : 1)));
+    if (thread_cpus[me] >= 0) pin(thread_cpus[me]);
     if (prepare_thread() != 0) return NULL;
     uint32_t seen = 0;
     atomic_fetch_add(&ready, 1);
@@ -135,12 +135,12 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-int pool_start(int threads, int cpu, int (*prepare)(void))
+int pool_start(int threads, const int32_t *cpus, int (*prepare)(void))
 {
     n_threads = threads;
-    first_cpu = cpu;
+    thread_cpus = cpus;
     prepare_thread = prepare;
-    if (cpu >= 0) pin(cpu);
+    if (cpus[0] >= 0) pin(cpus[0]);
     if (prepare() != 0) return -1;
     pthread_attr_t attr;
     pthread_attr_init(&attr);

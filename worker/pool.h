@@ -4,6 +4,8 @@
 #ifndef ATN_WORKER_POOL_H
 #define ATN_WORKER_POOL_H
 
+#include <stdint.h>
+
 #include "attune/kernel.h"
 
 enum { POOL_THREADS_MAX = 256 };
@@ -16,9 +18,9 @@ typedef struct {
     void *const *scratch; /* one block per thread */
 } pool_work;
 
-/* Starts threads - 1 threads, pinned to the CPUs after `cpu` (< 0: not). `prepare` runs on each first (signal stacks).
- */
-int pool_start(int threads, int cpu, int (*prepare)(void));
+/* Starts threads - 1 threads, each pinned to its own of `cpus`, the caller to the first (< 0: not). `prepare` runs on each
+ * first (signal stacks). */
+int pool_start(int threads, const int32_t *cpus, int (*prepare)(void));
 /* Runs all phases of one call. */
 void pool_call(const pool_work *w);
 /* Returns when all other threads sleep. After the last call of a command. */

@@ -253,7 +253,7 @@ static void lock_down(void)
     if (prctl(PR_SET_DUMPABLE, 0) != 0) fail("dumpable");
     if (lock_no_new_privs() != 0) fail("no-new-privileges");
     if ((layers & LAYER_LANDLOCK) && lock_landlock(NULL, 0) != 0) fail("Landlock");
-    if (pool_start(threads, c->cpu, prepare_thread) != 0) fail("threads");
+    if (pool_start(threads, (const int32_t *)((char *)ctl + c->cpus_at), prepare_thread) != 0) fail("threads");
     if (lock_limit(RLIMIT_NPROC, 1) != 0) fail("limit of processes");
     catch_faults();
     if ((layers & LAYER_SECCOMP) && lock_filter(FILTER_LOAD) != 0) fail("seccomp");

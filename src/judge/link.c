@@ -624,6 +624,20 @@ static bool give_up(atn_worker *w, wait_result r, double timeout_s, atn_verdict 
 
 /* --- starting --- */
 
+/* The CPU of each thread: the given one, and those that follow it among the caller's own, round and round. */
+static void choose_cpus(int first, int32_t *cpus, int n)
+{
+    cpu_set_t own = caller_cpus;
+    if (pinned_workers == 0 && sched_getaffinity(0, sizeof own, &own) != 0) CPU_ZERO(&own);
+    for (int i = 0, cpu = first; i < n; i++) {
+        cpus[i] = first < 0 ? -1 : cpu;
+        for (int tries = 0; first >= 0 && tries < CPU_SETSIZE; tries++) {
+            cpu = (cpu + 1) % CPU_SETSIZE;
+            if (CPU_ISSET(cpu, &own)) break;
+        }
+    }
+}
+
 static atn_status fill_ctl(atn_worker *w, const worker_options *o, bool null_worker, int *fd, atn_error *err)
 {
     const atn_arena *a = w->arena;
@@ -644,7 +658,8 @@ static atn_status fill_ctl(atn_worker *w, const worker_options *o, bool null_wor
     c.jobs_at = at;
     c.slots_at = (c.jobs_at + (int64_t)sizeof(wire_job) * a->n_jobs + 63) & -64;
     c.regions_at = (c.slots_at + (int64_t)sizeof(atn_args) * a->n_slots + 63) & -64;
-    c.ctl_bytes = whole_pages(c.regions_at + (int64_t)sizeof(wire_region) * a->n_places);
+    c.cpus_at = c.regions_at + (int64_t)sizeof(wire_region) * a->n_places;
+    c.ctl_bytes = whole_pages(c.cpus_at + (int64_t)sizeof(int32_t) * w->threads);
     buffer b;
     atn_status st = buffer_make(&b, "attune-control", c.ctl_bytes, err);
     if (st != ATN_OK) return st;
@@ -656,6 +671,7 @@ static atn_status fill_ctl(atn_worker *w, const worker_options *o, bool null_wor
     if (a->n_slots) memcpy(b.map + c.slots_at, a->wire_args, sizeof(atn_args) * (size_t)a->n_slots);
     wire_region *regions = (wire_region *)(b.map + c.regions_at);
     for (int i = 0; i < a->n_places; i++) regions[i] = a->places[i].where;
+    choose_cpus(o->cpu, (int32_t *)(b.map + c.cpus_at), w->threads);
     return ATN_OK;
 }
 

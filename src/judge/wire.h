@@ -70,6 +70,7 @@ typedef struct {
     int64_t ctl_bytes; /* of this whole file */
     int64_t jobs_at, slots_at,
         regions_at; /* offsets of wire_job[], atn_args[] (pointers are reservation offsets), wire_region[] */
+    int64_t cpus_at; /* of int32_t[threads], the CPU of each thread, -1: any; locked down, a worker cannot ask for them */
 } wire_config;
 
 typedef struct {

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,6 +252,52 @@ static void the_caller_gets_its_cpus_back(void **state)
     tear_down(&b);
 }
 
+/* The CPUs of a worker's threads: each has one, and no two the same. */
+static void check_cpus(bench *b, int threads, int first, cpu_set_t *seen)
+{
+    atn_worker *w;
+    worker_options o = {.threads = threads, .cpu = first};
+    assert_int_equal(worker_start(&o, b->built.so_fd, b->arena, &w, &b->v, NULL), ATN_OK);
+    assert_non_null(w);
+    char path[40];
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)worker_pid(w));
+    DIR *d = opendir(path);
+    CPU_ZERO(seen);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        cpu_set_t set;
+        if (e->d_name[0] == '.') continue;
+        assert_int_equal(sched_getaffinity(atoi(e->d_name), sizeof set, &set), 0);
+        assert_int_equal(CPU_COUNT(&set), 1);
+        CPU_OR(seen, seen, &set);
+        found++;
+    }
+    if (d) closedir(d);
+    worker_free(w);
+    assert_int_equal(found, threads);
+    assert_int_equal(CPU_COUNT(seen), threads);
+}
+
+/* Two threads on one CPU would be timed as if the kernel did not scale: locked down, a worker cannot ask how many CPUs
+ * there are. From the first CPU on, and from the last, which the first follows. */
+static void every_thread_has_its_cpu(void **state)
+{
+    (void)state;
+    cpu_set_t own, seen;
+    assert_int_equal(sched_getaffinity(0, sizeof own, &own), 0);
+    int threads = ATN_MIN(CPU_COUNT(&own), 4), first = 0, last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(first, &own)) first++;
+    while (!CPU_ISSET(last, &own)) last--;
+    bench b;
+    set_up(&b, honest_source(), "f32 h1 s16 d32", 1, 1);
+    for (int i = 0; i < 2; i++) {
+        check_cpus(&b, threads, i ? last : first, &seen);
+        CPU_OR(&seen, &seen, &own);
+        assert_true(CPU_EQUAL(&seen, &own));
+    }
+    tear_down(&b);
+}
+
 static void isolation_says_what_it_has(void **state)
 {
     (void)state;
@@ -299,6 +346,7 @@ int main(void)
         cmocka_unit_test(the_hand_shake_is_small),
         cmocka_unit_test(foreign_signals_only_delay),
         cmocka_unit_test(the_caller_gets_its_cpus_back),
+        cmocka_unit_test(every_thread_has_its_cpu),
         cmocka_unit_test(isolation_says_what_it_has),
         cmocka_unit_test(costs),
     };
