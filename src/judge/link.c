@@ -589,6 +589,9 @@ static wait_result command(atn_worker *w, wire_command c, int job, int first, in
     int64_t c0 = clock_of_ns(w->clock), t0 = clock_ns();
     w->stopped = false;
     kill(w->pid, SIGCONT);
+    /* The worker shares this CPU and has most often ended a short command by now. Where it has not, it gets the CPU at
+     * once: to go to sleep and be woken takes 12 us more (the 90th percentile of one thread was 28 us, now 16). */
+    if (w->pinned && __atomic_load_n(&w->ctl->done, __ATOMIC_ACQUIRE) != w->sequence) sched_yield();
     wait_result r = wait_word(w, &w->ctl->done, w->sequence, false, c0, timeout_s);
     int64_t t1 = clock_ns();
     if (r != WAIT_OK) return r;
