@@ -97,7 +97,7 @@ struct atn_worker {
     int64_t late_free, late_max;
     atn_rng chance;
     int calls, cpu;
-    bool pinned;
+    bool pinned, reuses_outputs;
 };
 
 /* The caller's own CPUs, to go back to when the last pinned worker ends. */
@@ -888,6 +888,17 @@ static bool holds(const char *p, int64_t n, unsigned char value, int64_t *at)
     return true;
 }
 
+void worker_reuse_outputs(atn_worker *w, bool on)
+{
+    w->reuses_outputs = on;
+}
+
+/* The sign is the last bit of every type that outputs have. */
+static void turn_signs(char *p, int64_t bytes, int element)
+{
+    for (int64_t i = element - 1; i < bytes; i += element) p[i] = (char)(p[i] ^ 0x80);
+}
+
 /* Visits the outputs of slots first .. first + n - 1: poisons them, or verifies the slack around them. */
 static bool outputs(atn_worker *w, int job, int first, int n, bool check, atn_verdict *v)
 {
@@ -900,7 +911,9 @@ static bool outputs(atn_worker *w, int job, int first, int n, bool check, atn_ve
         int64_t before = x->offset, after = x->where.bytes - x->offset - x->bytes, at;
         if (!check) {
             memset(region, CANARY, (size_t)before);
-            poison_fill(region + before, x->bytes);
+            if (w->reuses_outputs)
+                turn_signs(region + before, x->bytes, element_bytes(&a->jobs[job].problem, x->tensor));
+            else poison_fill(region + before, x->bytes);
             memset(end, CANARY, (size_t)after);
         } else if (!holds(region, before, CANARY, &at)) {
             verdict_fail(v, ATN_REASON_OUT_OF_BOUNDS, "wrote %lld bytes before the begin of %s",

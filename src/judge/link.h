@@ -66,6 +66,10 @@ typedef struct {
  * which the worker went on computing are made again, up to a verdict or to one that is not late. */
 bool worker_call(atn_worker *w, int job, int first, int n, double timeout_s, worker_time *t, atn_verdict *v);
 
+/* While on, a call finds in its outputs not poison but what the call before it left there, every sign turned: memory as
+ * a program has it, so that no kernel tells its judge by what it finds. */
+void worker_reuse_outputs(atn_worker *w, bool on);
+
 /* While on, no worker is waited for: whoever waits, or begins to, is told that it ran out of time. Any thread. */
 void link_give_up(bool on);
 bool link_given_up(void);

@@ -28,9 +28,12 @@ enum { SLOTS_MAX = 16, CANDIDATE = 0, INCUMBENT = 1 };
 static const double SLICE_NS = 250e3; /* 0.2 to 0.4 ms: shorter is lost in the hand-shake, longer sees neighbours */
 static const int64_t JOB_BYTES_MAX = 48 << 20;
 static const double PEAKED_SHARE = 0.15; /* of slices have a slot with dominating keys */
+static const double REUSED_SHARE = 0.25; /* of pairs find outputs as a program would, not poison */
+static const double SUSPECT = 0.5;       /* tolerances between the two sides' rows, from where the reference is asked */
 static const double CHECK_SHARE = 0.25;  /* of a pair's own time may go to reference rows */
 static const double IMPOSSIBLE = 0.9;    /* of the physical minimum */
 enum { ALARM_PAIRS = 12 };
+enum { FEW_VALUES = 8 }; /* of so few the norm is now and then, among all rows, as small as their error */
 static const double ALARM_PEAK_SECONDS = 0.02;
 
 typedef struct {
@@ -362,6 +365,12 @@ typedef struct {
     int slot, b, h, i;
 } row_name;
 
+static double lse_error(const atn_args *a, row_name r, double want)
+{
+    double got = (double)a->lse[((int64_t)r.b * a->Hq + r.h) * a->Sq + r.i];
+    return got == want ? 0 : fabs(got - want) / fmax(1, fabs(want)); /* NaN where one of them is no number */
+}
+
 /* Relative L2 of one output row against t->row. */
 static double row_error(const atn_timing *t, const atn_args *a, row_name r)
 {
@@ -379,20 +388,24 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
 {
     const atn_args *in = arena_args(t->arena, k->job, r.slot);
     int64_t start = clock_ns();
-    reference_row(in, r.b, r.h, r.i, t->row, NULL, t->work);
+    double lse;
+    reference_row(in, r.b, r.h, r.i, t->row, &lse, t->work);
     double macs = (double)in->Skv * (in->D + in->Dv + 16);
     t->row_ns_per_mac = 0.9 * t->row_ns_per_mac + 0.1 * (double)(clock_ns() - start) / macs;
     int kind = r.slot == peaked ? ATN_DATA_NEEDLE : ATN_DATA_NORMAL;
     atn_tolerance tol = tolerance_for(&k->spec.problem, kind, t->c.tolerance);
     for (int side = 0; side < 2 && t->worker[side]; side++) {
-        double e = row_error(t, worker_args(t->worker[side], k->job, r.slot), r);
+        const atn_args *out = worker_args(t->worker[side], k->job, r.slot);
+        double e = row_error(t, out, r), l = out->lse ? lse_error(out, r, lse) : 0;
         if (side == CANDIDATE && !(e <= k->s.error)) k->s.error = e;
-        if (e <= tol.row_worst) continue;
+        if (e <= tol.row_worst && l <= tol.lse) continue;
+        bool of_lse = e <= tol.row_worst;
         atn_verdict other = {0};
         k->item.data = (atn_data)kind;
         check_fail(side == CANDIDATE ? v : &other, t->stage, ATN_REASON_WRONG, &t->c, &k->item,
-                   "wrong while timed: b%d h%d row %d of call %d in a slice is off by %.3g relative L2 (allowed %.3g)",
-                   r.b, r.h, r.i, r.slot, e, tol.row_worst);
+                   "wrong while timed: %sb%d h%d row %d of call %d in a slice is off by %.3g%s (allowed %.3g)",
+                   of_lse ? "the log-sum-exp of " : "", r.b, r.h, r.i, r.slot, of_lse ? l : e,
+                   of_lse ? "" : " relative L2", of_lse ? tol.lse : tol.row_worst);
         if (side == INCUMBENT) *s = blame_incumbent(t, k, &other, "gave a wrong row", err);
         return false;
     }
@@ -414,15 +427,24 @@ static bool check_outputs(atn_timing *t, case_state *k, int calls, int peaked, d
     /* With prescribed calls the last hand-shake used fewer slots than the first: only those hold fresh outputs. */
     for (int side = 0; side < 2 && k->spec.calls[side]; side++) calls = ATN_MIN(calls, k->spec.calls[side] / k->rounds);
     if (peaked >= calls) peaked = -1;
+    row_name suspect = {0};
+    double apart = 0;
     for (int slot = 0; slot < calls; slot++) {
-        int64_t poison = poison_count(worker_args(t->worker[CANDIDATE], k->job, slot));
+        const atn_args *out = worker_args(t->worker[CANDIDATE], k->job, slot);
+        int64_t poison = poison_count(out);
         k->s.outputs_checked++;
         if (poison > 0) {
             check_fail(v, t->stage, ATN_REASON_UNWRITTEN, &t->c, &k->item,
                        "left %lld output elements unwritten in call %d of a timed slice", (long long)poison, slot);
             return false;
         }
+        if (!t->worker[INCUMBENT] || k->spec.problem.Dv < FEW_VALUES) continue;
+        atn_tolerance tol = tolerance_for(&k->spec.problem, slot == peaked ? ATN_DATA_NEEDLE : ATN_DATA_NORMAL,
+                                          t->c.tolerance);
+        atn_apart far = outputs_apart(out, worker_args(t->worker[INCUMBENT], k->job, slot), &tol);
+        if (far.tolerances > apart) apart = far.tolerances, suspect = (row_name){slot, far.b, far.h, far.i};
     }
+    if (apart > SUSPECT && !check_row(t, k, suspect, peaked, v, err, s)) return false;
     int rows = rows_to_check(t, k, pair_ns);
     const atn_problem *p = &k->spec.problem;
     for (int i = 0; i < rows; i++) {
@@ -444,10 +466,12 @@ static bool one_pair(atn_timing *t, case_state *k, int calls, double times[2], a
 {
     atn_verdict other = {0};
     int peaked = fill_inputs(t, k, calls), first = race_order(k->s.n);
+    bool reused = k->warm && rng_f64(&t->rng) < REUSED_SHARE; /* what is left unwritten shows under poison first */
     double total = 0;
     for (int i = 0; i < 2; i++) {
         int side = i ^ first;
         if (!t->worker[side]) continue;
+        worker_reuse_outputs(t->worker[side], reused);
         times[side] = run_slice(t, k, side, calls, side == CANDIDATE ? v : &other);
         if (times[side] < 0 && side == INCUMBENT) {
             *s = blame_incumbent(t, k, &other, "failed while timed", err);

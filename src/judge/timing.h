@@ -8,9 +8,10 @@
  * A slice is 1 to 16 calls, each on inputs never seen before, the same for both sides of a pair; the order
  * alternates from pair to pair. One thread is timed by the kernel's CPU clock of the worker process (preemption does
  * not count, and nothing that the candidate does can move it: it cannot sleep or hand work to others), more threads
- * by wall clock. The hand-shake's own cost is subtracted. Every timed output is scanned for unwritten elements and
- * random rows of it are compared with fp64; part of the inputs have few dominating keys, so that skipping keys
- * shows. */
+ * by wall clock. The hand-shake's own cost is subtracted. Every timed output is scanned for unwritten elements, every
+ * row of it is compared with the incumbent's; the one that lies farthest off and some at random are compared with fp64,
+ * so that who leaves out one row of a thousand, or one head in some calls, is seen. Part of the inputs have few
+ * dominating keys, so that skipping keys shows; part of the outputs hold old results instead of poison. */
 #ifndef ATN_JUDGE_TIMING_H
 #define ATN_JUDGE_TIMING_H
 

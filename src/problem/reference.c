@@ -346,3 +346,49 @@ void reference_compare(const atn_args *a, int64_t rows_max, atn_rng *rng, atn_co
     free(work);
     free(rows);
 }
+
+/* ---- two outputs of the same inputs ------------------------------------------------------------------------------ */
+
+typedef float v8f __attribute__((vector_size(32)));
+
+/* Relative L2 in f32: what overflows here is far off, and what is not a number stays so. */
+static double rows_apart(const float *x, const float *y, int n)
+{
+    v8f diff = {0}, norm = {0};
+    float diff2 = 0, norm2 = 0;
+    int d = 0;
+    for (; d + 8 <= n; d += 8) {
+        v8f p, q;
+        memcpy(&p, x + d, sizeof p);
+        memcpy(&q, y + d, sizeof q);
+        p -= q;
+        diff += p * p;
+        norm += q * q;
+    }
+    for (int k = 0; k < 8; k++) diff2 += diff[k], norm2 += norm[k];
+    for (; d < n; d++) diff2 += (x[d] - y[d]) * (x[d] - y[d]), norm2 += y[d] * y[d];
+    return norm2 > 0 ? sqrt((double)diff2 / (double)norm2) : sqrt((double)diff2);
+}
+
+atn_apart outputs_apart(const atn_args *x, const atn_args *y, const atn_tolerance *t)
+{
+    atn_apart worst = {0};
+    float *room = atn_alloc(2 * sizeof *room * (size_t)x->Dv);
+    for (int b = 0; b < x->B; b++)
+        for (int h = 0; h < x->Hq; h++)
+            for (int i = 0; i < x->Sq; i++) {
+                const float *p = row_f32(row_at(&x->o, b, h, i), x->o.dtype, x->Dv, room);
+                const float *q = row_f32(row_at(&y->o, b, h, i), y->o.dtype, y->Dv, room + x->Dv);
+                double far = rows_apart(p, q, x->Dv) / t->row_worst;
+                if (isnan(far)) far = INFINITY;
+                if (x->lse) {
+                    int64_t at = ((int64_t)b * x->Hq + h) * x->Sq + i;
+                    double got = (double)x->lse[at], other = (double)y->lse[at];
+                    double l = difference(got, other) / (isfinite(other) ? fmax(1, fabs(other)) : 1) / t->lse;
+                    far = fmax(far, l); /* difference knows no NaN */
+                }
+                if (far > worst.tolerances) worst = (atn_apart){far, b, h, i};
+            }
+    free(room);
+    return worst;
+}

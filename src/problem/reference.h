@@ -41,6 +41,14 @@ typedef struct {
 } atn_tolerance;
 atn_tolerance tolerance_for(const atn_problem *p, int data_kind, double factor);
 
+/* The row in which two outputs of the same inputs lie farthest apart, and how far, in tolerances (of a row, or of its
+ * log-sum-exp). Quick, and no judge: where two differ by half a tolerance or more, reference_row says who is right. */
+typedef struct {
+    double tolerances; /* infinite where only one is a number */
+    int b, h, i;
+} atn_apart;
+atn_apart outputs_apart(const atn_args *x, const atn_args *y, const atn_tolerance *t);
+
 /* NULL if within tolerance, else a static word for what failed: "unwritten", "nonfinite", "error", "row", "lse". Every
  * test is !(x <= tol). */
 const char *tolerance_verdict(const atn_compare *c, const atn_tolerance *t);

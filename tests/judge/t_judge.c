@@ -102,12 +102,20 @@ static void expect_while_timed(const atn_verdict *v, atn_reason reason)
     assert_false(v->promoted);
 }
 
-/* On a busy machine a copy may look slower in screening; what it may never do is win. */
+/* What is no better may look slower in screening on a busy machine, and may win once in 200 races (race.h); twice in a
+ * row, once in 40,000, is what it must not do. */
+static void judge_no_better(void **state, const char *body, const char *incumbent, atn_verdict *v)
+{
+    *v = (atn_verdict){0};
+    for (int i = 0; i < 2 && (i == 0 || v->promoted); i++)
+        judge_bodies(state, NULL, body, incumbent, ATN_STAGE_RACE, v);
+    expect_while_timed(v, v->stage == ATN_STAGE_SCREEN ? ATN_REASON_SLOWER : ATN_REASON_NOT_BETTER);
+}
+
 static void own_copy_is_not_better(void **state)
 {
     atn_verdict v;
-    judge_bodies(state, NULL, HONEST, HONEST, ATN_STAGE_RACE, &v);
-    expect_while_timed(&v, v.stage == ATN_STAGE_SCREEN ? ATN_REASON_SLOWER : ATN_REASON_NOT_BETTER);
+    judge_no_better(state, HONEST, HONEST, &v);
     assert_true(v.correct);
     assert_true(v.stage == ATN_STAGE_SCREEN || v.n_cases == 3);
     assert_true(v.checks > 80 && v.checks_passed == v.checks && v.stability > 10);
@@ -183,14 +191,61 @@ static void skipped_keys_while_timed(void **state)
 }
 
 /* Pushing what the incumbent will need out of the caches costs more than it takes from the incumbent; now and then, so
- * that medians do not see the cost, it costs the incumbent as rarely. */
+ * that medians do not see the cost, it costs the incumbent as rarely. Then both have the same code, which alone is
+ * worth percents: spare is -1 everywhere, so the one sweeps in every 16th task and the other never. */
 static void slow_for_the_incumbent(void **state)
 {
     atn_verdict v;
     judge_bodies(state, NULL, HONEST SWEEP, HONEST, ATN_STAGE_RACE, &v);
     expect(&v, ATN_STAGE_SCREEN, ATN_REASON_SLOWER);
-    judge_bodies(state, NULL, HONEST "if (++*spare % 16 == 0) " SWEEP, HONEST, ATN_STAGE_RACE, &v);
-    expect_while_timed(&v, v.stage == ATN_STAGE_SCREEN ? ATN_REASON_SLOWER : ATN_REASON_NOT_BETTER);
+    judge_no_better(state, HONEST "if (++*spare % 16 - spare[2] == 1) " SWEEP,
+                    HONEST "if (++*spare % 16 - spare[2] == 0) " SWEEP, &v);
+}
+
+/* `pairs` pairs of two kernels on one case. */
+static void time_pairs(const char *text, const build_result *a, const build_result *b, int pairs, atn_verdict *v)
+{
+    atn_error err = {0};
+    atn_timing *t;
+    timing_case one = {0};
+    const atn_peaks unknown = {0};
+    check_context c = {.tolerance = 1, .threads = 1, .cpu = judge_cpu(), .seed = rng_secret(), .program = "spoiled.c"};
+    *v = (atn_verdict){0};
+    assert_int_equal(problem_parse(text, &one.problem, &err), ATN_OK);
+    if (timing_open(&c, ATN_STAGE_RACE, &unknown, &one, 1, a->so_fd, b->so_fd, &t, v, &err) != ATN_OK)
+        fail_msg("%s", err.text);
+    if (!t) fail_msg("%s", v->evidence);
+    if (timing_pairs(t, 0, pairs, INFINITY, v, &err) != ATN_OK) fail_msg("%s", err.text);
+    timing_close(t);
+}
+
+/* Every row of every timed output is looked at, and every log-sum-exp: one of 151 is found in the first pair. A kernel
+ * that works only where it finds a judge's poison falls when a pair has none, one in four. */
+static void one_row_of_many_while_timed(void **state)
+{
+    (void)state;
+    static const char plain[] = "f32 h1 s151 d64", lse[] = "f32 h1 s151 d64 lse";
+    atn_verdict v;
+    build_result honest, row, polite;
+    build_kernel(honest_source(), &honest);
+    build_spoiled("a->D > 0", HONEST "*(a->lse ? &a->lse[77] : (float *)((char *)a->o.ptr + 77 * a->o.sr)) += 0.01f;",
+                  &row);
+    build_spoiled("a->D > 0",
+                  "float *last = (float *)((char *)a->o.ptr + (a->Sq - 1) * a->o.sr); if (*last != *last) " HONEST,
+                  &polite);
+    time_pairs(lse, &honest, &honest, 64, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_OK);
+    time_pairs(plain, &row, &honest, 1, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_WRONG);
+    if (!strstr(v.evidence, " row 77 ")) fail_msg("%s", v.evidence);
+    time_pairs(lse, &row, &honest, 1, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_WRONG);
+    if (!strstr(v.evidence, "log-sum-exp") || !strstr(v.evidence, " row 77 ")) fail_msg("%s", v.evidence);
+    time_pairs(plain, &polite, &honest, 64, &v);
+    expect(&v, ATN_STAGE_RACE, ATN_REASON_WRONG);
+    build_release(&honest);
+    build_release(&row);
+    build_release(&polite);
 }
 
 static void refusing_plain_attention(void **state)
@@ -392,6 +447,7 @@ int main(void)
         cmocka_unit_test(wrong_only_while_timed),
         cmocka_unit_test(unwritten_only_while_timed),
         cmocka_unit_test(skipped_keys_while_timed),
+        cmocka_unit_test(one_row_of_many_while_timed),
         cmocka_unit_test(slow_for_the_incumbent),
 #ifdef WRAPS_PEAK
         cmocka_unit_test(impossible_is_measured_twice),

@@ -253,6 +253,38 @@ static void comparison_names_what_is_wrong(void **state)
     inputs_release(&in);
 }
 
+/* Two outputs side by side: equal, one row off, one log-sum-exp off, one element no number; each type. */
+static void rows_apart_are_found(void **state)
+{
+    (void)state;
+    static const char *const problems[] = {"f32 b2 h2 s9 d20 causal lse", "bf16 h3 s5 d64 lse", "f16 h3 s5 d8 lse"};
+    for (int i = 0; i < ATN_COUNT(problems); i++) {
+        atn_problem p = problem_of(problems[i]);
+        inputs x = inputs_of(&p), y = inputs_of(&p);
+        atn_rng rng = rng_make(1, 0, 0), same = rng;
+        data_fill(&p, &x.l, &x.a, ATN_DATA_NORMAL, &rng);
+        data_fill(&p, &y.l, &y.a, ATN_DATA_NORMAL, &same);
+        write_reference(&x);
+        write_reference(&y);
+        atn_tolerance t = tolerance_for(&p, ATN_DATA_NORMAL, 1);
+        assert_true(outputs_apart(&x.a, &y.a, &t).tolerances == 0);
+        int b = p.B - 1, h = p.Hq - 1;
+        double was = tensor_get(&x.a.o, b, h, 3, 5);
+        write1(&x.a, b, h, 3, 5, (float)was + 1);
+        atn_apart far = outputs_apart(&x.a, &y.a, &t);
+        assert_true(far.tolerances > 1 && far.b == b && far.h == h && far.i == 3);
+        write1(&x.a, b, h, 3, 5, NAN);
+        assert_true(isinf(outputs_apart(&x.a, &y.a, &t).tolerances));
+        assert_true(isinf(outputs_apart(&y.a, &x.a, &t).tolerances));
+        write1(&x.a, b, h, 3, 5, (float)was);
+        x.a.lse[p.Sq] += 0.5f;
+        far = outputs_apart(&x.a, &y.a, &t);
+        assert_true(far.tolerances > 1 && far.b == 0 && far.h == 1 && far.i == 0);
+        inputs_release(&x);
+        inputs_release(&y);
+    }
+}
+
 static void poison_is_nan_in_every_type(void **state)
 {
     (void)state;
@@ -576,6 +608,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(forbidden_rows_give_zero),
     cmocka_unit_test(reference_is_quick),
     cmocka_unit_test(comparison_names_what_is_wrong),
+    cmocka_unit_test(rows_apart_are_found),
     cmocka_unit_test(poison_is_nan_in_every_type),
     cmocka_unit_test(data_is_what_it_says),
     cmocka_unit_test(data_is_for_ever),
