@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ENTRIES = 64, USES = 32 };
+enum { ENTRIES = 64, USES = 32, POOLS = 8 };
 
 typedef struct {                   /* a kernel for a kind of problem */
     char kernel[64], kind[32];
@@ -34,6 +34,8 @@ struct planner {
     atomic_int repeat;
     uint64_t clock;
     planner_counts counts;
+    atn_pool *pools[POOLS];        /* own_pools */
+    int pool_threads[POOLS], n_pools;
     planned *recent;               /* used last: what the next layer wants */
     planned entries[ENTRIES];
 };
@@ -64,6 +66,7 @@ void planner_free(planner *p)
 {
     if (!p) return;
     for (int i = 0; i < ENTRIES; i++) atn_plan_free(p->entries[i].plan);
+    for (int i = 0; i < p->n_pools; i++) atn_pool_free(p->pools[i]);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }
@@ -163,6 +166,23 @@ static planned *choose(planner *p, const atn_args *key, int threads, int *like)
     return best ? best : spare;
 }
 
+/* A host asks for one number of threads, or for two (prompt and decoding); past POOLS the last pool serves, with its own. */
+static atn_status pool_for(planner *p, int threads, atn_pool **out, atn_error *err)
+{
+    int i = 0;
+    *out = p->o.pool;
+    if (!p->o.own_pools || threads < 2) return ATN_OK;
+    while (i < p->n_pools && p->pool_threads[i] != threads) i++;
+    if (i == POOLS) i--;
+    if (i == p->n_pools) {
+        const atn_status s = atn_pool_create(&(atn_pool_options){.threads = threads}, &p->pools[i], err);
+        if (s != ATN_OK) return s;
+        p->pool_threads[p->n_pools++] = threads;
+    }
+    *out = p->pools[i];
+    return ATN_OK;
+}
+
 static atn_status make(planner *p, planned *e, const atn_args *args, int threads, atn_error *err)
 {
     atn_plan_options o = {0};
@@ -170,7 +190,8 @@ static atn_status make(planner *p, planned *e, const atn_args *args, int threads
     o.flags = p->o.host_workspace ? ATN_PLAN_HOST_WORKSPACE : 0;
     o.parallel_for = p->o.parallel_for;
     o.host = p->o.host;
-    o.pool = p->o.pool;
+    const atn_status s = pool_for(p, threads, &o.pool, err);
+    if (s != ATN_OK) return s;
     o.table = p->o.table;
     o.kernel = p->kernel[0] ? p->kernel : NULL;
     atn_plan_free(e->plan);

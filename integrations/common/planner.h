@@ -25,6 +25,7 @@ typedef struct {
     void *host;
     atn_pool *pool;
     int host_workspace;            /* 1: the host gives workspaces (planner_acquire only) */
+    int own_pools;                 /* 1: pools of the planner's own, one for each number of threads asked for */
 } planner_options;
 
 typedef struct {                   /* read by Python: 8-byte fields only */
