@@ -1,6 +1,6 @@
 /* What the plug-in must know of ggml's memory layout, declared anew so that no ggml header is needed: one binary serves the
  * plug-in API versions 2 (ggml 0.10 and later) and 3. Each number that may differ between hosts is checked or searched
- * at run time (attune_ggml.c); what is written here has been so since ggml 0.10. */
+ * at run time; what is written here has been so since ggml 0.10. */
 #ifndef ATN_GGML_LAYOUT_H
 #define ATN_GGML_LAYOUT_H
 
@@ -43,6 +43,13 @@ typedef struct host_reg {
     void *(*get_proc_address)(struct host_reg *reg, const char *name);
     void *context;
 } host_reg;
+
+/* What a device says of itself; more follows, which the host has set to zero. */
+typedef struct {
+    const char *name, *description;
+    size_t memory_free, memory_total;
+    int kind;
+} host_properties;
 
 /* std::vector of pointers, as libstdc++ and libc++ both lay it out. */
 typedef struct {
