@@ -201,11 +201,17 @@ class Llama:
             loaded = ggml.ggml_backend_load(so.encode())
         if not loaded:
             raise AttuneError("the ggml plug-in refused this host; its line above says why")
-        self.version = f"llama-cpp-python {llama_cpp.__version__}"
         self.binding = _GgmlBinding(so, program)
+        route = self.binding.lib.attune_ggml_route
+        route.restype = ctypes.c_char_p
+        self.version = f"llama-cpp-python {llama_cpp.__version__}, by a {route().decode()}"
         make = lambda **k: llama_cpp.Llama(o.model, n_ctx=o.context, n_batch=2048, n_ubatch=512, n_threads=o.threads,
                                            n_threads_batch=o.threads, verbose=False, **k)
-        self.contexts = {"flash": make(flash_attn=True), "plain": make(flash_attn=False)}
+        self.contexts = {"patched": make(flash_attn=True), "plain": make(flash_attn=False)}
+        self.contexts["flash"] = self.contexts["patched"]
+        if route() == b"device":  # which part of a graph is whose is settled when the graph is made, and graphs are kept
+            self.binding.lib.attune_ggml_enable(0)
+            self.contexts["flash"] = make(flash_attn=True)
         # Logits: what attention in f32 would give, and what the runtime's own flash attention makes of it.
         self.make_exact = lambda: make(flash_attn=False, type_k=0, type_v=0, logits_all=True)
         self.make_flash = lambda: make(flash_attn=True, logits_all=True)
@@ -215,8 +221,9 @@ class Llama:
         return self.contexts["flash"].tokenize(text.encode())
 
     def arm(self, name, every=False):
-        self.binding.lib.attune_ggml_enable(int(name == "patched"))
-        self.context = self.contexts["plain" if name == "plain" else "flash"]
+        mine = name in ("patched", "nothing")
+        self.binding.lib.attune_ggml_enable(int(mine))
+        self.context = self.contexts["patched" if mine else name]
 
     def start(self):
         self.context.reset()
@@ -229,7 +236,7 @@ class Llama:
         self.context.n_tokens = n  # eval drops what lies beyond
 
     def own_cache(self, arm):
-        return arm == "plain"      # V lies transposed there
+        return self.contexts[arm] is not self.contexts["patched"]  # V lies transposed in the plain one
 
     def _scores(self, make, ids, on):
         self.binding.lib.attune_ggml_enable(on)
