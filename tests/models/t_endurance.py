@@ -9,28 +9,8 @@ import gc
 import threading
 
 CYCLES, TOKENS = (100, 10000) if LONG else (8, 240)
-SLACK_MB = 48  # allocators keep what was freed
 SIZES = dict(hidden_size=96, num_hidden_layers=2, intermediate_size=128, num_attention_heads=6, num_key_value_heads=2,
              vocab_size=128)
-
-
-def status(field):
-    with open("/proc/self/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
-
-
-def steady(cycle, n, what):
-    """Runs cycle n times; memory and threads at the end are those after the first quarter."""
-    for _ in range(max(2, n // 4)):
-        cycle()
-    gc.collect()
-    memory, threads = status("VmRSS"), status("Threads")
-    for _ in range(n - max(2, n // 4)):
-        cycle()
-    gc.collect()
-    grown = (status("VmRSS") - memory) / 1024
-    check(grown <= SLACK_MB and status("Threads") <= threads,
-          f"{what}: {n} times, {grown:+.1f} MB, {status('Threads') - threads:+d} threads")
 
 
 def side_by_side(*functions):

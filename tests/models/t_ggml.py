@@ -1,9 +1,12 @@
 """ggml's FLASH_ATTN_EXT, operator by operator, in an unmodified ggml with the plug-in: shapes, layouts, types, masks,
 windows, softcap, sinks, ALiBi. Each result is compared with attention in f64 of the same rounded inputs, and may be no
-further from it than ggml's own kernel is; what the plug-in declines must be ggml's own, bit for bit."""
+further from it than ggml's own kernel is; what the plug-in declines must be ggml's own, bit for bit.
+
+The plug-in is loaded twice, as two files: one takes the hook, the other is a device, which must give the hook's bits."""
 from common import *
 
 import ctypes
+import shutil
 
 import numpy as np
 
@@ -18,10 +21,48 @@ sys.path.append(os.path.join(ROOT, "tools", "peers"))
 import ggml_functions
 from ggml_functions import BF16, F16, F32, Q8_0, InitParams
 
+from ggml_functions import F, I, N, P
 ggml = ggml_functions.load()
-plugin = ctypes.CDLL(PLUGIN)
+ggml_functions.bind(ggml, (
+    ("ggml_backend_unload", None, [P]), ("ggml_backend_reg_dev_get", P, [P, N]), ("ggml_backend_dev_init", P, [P, P]),
+    ("ggml_backend_dev_supports_op", ctypes.c_bool, [P, P]), ("ggml_backend_reg_get_proc_address", P, [P, ctypes.c_char_p]),
+    ("ggml_backend_reg_name", ctypes.c_char_p, [P]), ("ggml_backend_init_by_type", P, [I, P]), ("ggml_backend_free", None, [P]),
+    ("ggml_backend_graph_compute", I, [P, P]), ("ggml_backend_sched_new", P, [P, P, I, N, ctypes.c_bool, ctypes.c_bool]),
+    ("ggml_backend_sched_free", None, [P]), ("ggml_backend_sched_alloc_graph", ctypes.c_bool, [P, P]),
+    ("ggml_backend_sched_graph_compute", I, [P, P]), ("ggml_backend_sched_get_n_splits", I, [P]),
+    ("ggml_backend_sched_get_tensor_backend", P, [P, P]), ("ggml_new_graph_custom", P, [P, N, ctypes.c_bool]),
+    ("ggml_scale", P, [P, P, F]), ("ggml_add", P, [P, P, P]), ("ggml_set_input", None, [P]),
+    ("ggml_backend_cpu_set_n_threads", None, [P, I]), ("ggml_log_set", None, [P, P]),
+))
+silent = ctypes.CFUNCTYPE(None, I, ctypes.c_char_p, P)(lambda level, text, user: None)
+ggml.ggml_log_set(silent, None)
 PRECISE = 10                           # enum ggml_prec
-check(bool(ggml.ggml_backend_load(PLUGIN.encode())), "ggml takes the plug-in")
+
+
+def load(path, route):
+    """(ggml's registration, the plug-in's functions)"""
+    os.environ["ATTUNE_GGML_ROUTE"] = route
+    reg, lib = ggml.ggml_backend_load(path.encode()), ctypes.CDLL(path)
+    lib.attune_ggml_route.restype = ctypes.c_char_p
+    return reg, lib
+
+
+if len(sys.argv) > 1:                  # a host without extra buffer types: a list of none
+    extra = ggml._Z39ggml_backend_cpu_get_extra_buffer_typesv
+    extra.restype = ctypes.POINTER(P * 3)
+    extra().contents[1] = extra().contents[0]
+    print(load(PLUGIN, sys.argv[1])[1].attune_ggml_route())
+    sys.exit(0)
+hooked, plugin = load(PLUGIN, "")
+check(bool(hooked) and plugin.attune_ggml_route() == b"hook" and ggml.ggml_backend_reg_name(hooked) == b"attune-hook",
+      "ggml takes the plug-in, which hooks itself in")
+folder = tempfile.TemporaryDirectory()
+DEVICE = shutil.copy(PLUGIN, folder.name)
+registered, by_device = load(DEVICE, "device")
+check(bool(registered) and by_device.attune_ggml_route() == b"device", "ggml takes the plug-in, which is a device")
+device = ggml.ggml_backend_reg_dev_get(registered, 0)
+set_threads = ctypes.CFUNCTYPE(None, P, I)(ggml.ggml_backend_reg_get_proc_address(registered, b"ggml_backend_set_n_threads"))
+stream = ggml.ggml_backend_dev_init(device, None)
 
 
 def rounded(a, kind):
@@ -69,7 +110,8 @@ class Case:
         self.m = None if mask is None else np.broadcast_to(m, (B if mask == "streams" else 1, 1, Sq, Skv)).astype(np.float16)
         self.s = r.standard_normal(Hq).astype(np.float32) if sinks else None
 
-    def run(self, on):
+    def run(self, on, stream=None):
+        """None: the device declined it."""
         plugin.attune_ggml_enable(int(on))
         c = ggml.ggml_init(InitParams(64 << 20, None, False))
         rows = lambda a, kind, s, heads, d: ggml.ggml_permute(c, tensor(c, a, kind, (self.B, s, heads, d)), 0, 2, 1, 3)
@@ -81,7 +123,13 @@ class Case:
             ggml.ggml_flash_attn_ext_add_sinks(o, tensor(c, self.s, F32, (1, 1, 1, self.Hq)))
         graph = ggml.ggml_new_graph(c)
         ggml.ggml_build_forward_expand(graph, o)
-        assert ggml.ggml_graph_compute_with_ctx(c, graph, self.threads) == 0
+        if stream is None:
+            assert ggml.ggml_graph_compute_with_ctx(c, graph, self.threads) == 0
+        elif ggml.ggml_backend_dev_supports_op(device, o):
+            set_threads(stream, self.threads)
+            assert ggml.ggml_backend_graph_compute(stream, graph) == 0
+        else:
+            return ggml.ggml_free(c)
         out = np.empty((self.B, self.Sq, self.Hq, self.Dv), np.float32)
         ctypes.memmove(out.ctypes.data, ggml.ggml_get_data(o), out.nbytes)
         ggml.ggml_free(c)
@@ -103,7 +151,7 @@ class Case:
         return ((e / np.where(total == 0, 1, total)) @ v).transpose(0, 2, 1, 3)
 
 
-def calls():
+def calls(plugin=plugin):
     c, d, name = Counts(), ctypes.c_longlong(), ctypes.create_string_buffer(64)
     plugin.attune_ggml_counts(ctypes.byref(c), ctypes.byref(d), name, 64)
     return c.calls, d.value, name.value.decode()
@@ -134,17 +182,102 @@ CASES = [
     Case("quantised keys and values", kv=Q8_0, Sq=5, taken=False), Case("quantised, decode", kv=Q8_0, taken=False),
 ]
 for c in CASES:
-    before = calls()
-    mine, own = c.run(True), c.run(False)
+    before, there = calls(), calls(by_device)
+    mine, own, other = c.run(True), c.run(False), c.run(False, stream)
     n, declined = (y - x for x, y in zip(before[:2], calls()[:2]))
+    n_there, declined_there = (y - x for x, y in zip(there[:2], calls(by_device)[:2]))
     if c.taken:
         exact = c.exact()
         e, o, limit = error(mine, exact), error(own, exact), 1e-5 if c.kv == BF16 else 1e-6
-        check(n == 1 and e <= limit and e <= max(o, 1e-11),
-              f"{c.name}: error {e:.1e}, ggml's own {o:.1e}, {n} call by {calls()[2]}")
+        check(n == 1 and e <= limit and e <= max(o, 1e-11) and n_there == 1 and np.array_equal(other, mine),
+              f"{c.name}: error {e:.1e}, ggml's own {o:.1e}, {n} call by {calls()[2]}; the device's: "
+              f"{n_there} call, {'-' if other is None else float(abs(other - mine).max())} from it")
     else:
-        check(n == 0 and declined > 0 and np.array_equal(mine, own), f"{c.name}: declined, the bits are ggml's")
+        check(n == 0 and declined > 0 and np.array_equal(mine, own) and other is None and declined_there > 0,
+              f"{c.name}: declined by both, the bits are ggml's")
 
+for route, answer, line in (("", "device", "no extra buffer types"), ("hook", "None", "no extra buffer types"),
+                            ("sideways", "None", "ATTUNE_GGML_ROUTE is 'sideways'; it must be hook or device")):
+    r = subprocess.run([sys.executable, __file__, route], capture_output=True, text=True)
+    said = [l for l in r.stderr.splitlines() if l.startswith("attune: ")]
+    check(r.returncode == 0 and answer in r.stdout and len(said) == 1 and line in said[0],
+          f"no hook to be placed, route '{route}': {answer}: {said}")
+
+
+class Scheduled:
+    """Attention by the device in a graph that ggml's scheduler cuts: n times q = scale(attention(q, k, v)); then, where
+    asked for, one attention more with keys and values that nobody but ggml takes."""
+
+    def __init__(self, n, quantised=False, streams=(stream,)):
+        self.cpu = ggml.ggml_backend_init_by_type(0, None)
+        ggml.ggml_backend_cpu_set_n_threads(self.cpu, 1)
+        backends = (P * (len(streams) + 1))(*streams, self.cpu)
+        self.sched = ggml.ggml_backend_sched_new(backends, None, len(backends), 4096, False, False)
+        self.c = ggml.ggml_init(InitParams(8 << 20, None, True))
+        self.graph = ggml.ggml_new_graph_custom(self.c, 2048, False)
+        inputs = []
+
+        def given(kind, cells, value):
+            t = ggml.ggml_new_tensor_4d(self.c, kind, 64, cells, 1, 1)
+            ggml.ggml_set_input(t)
+            inputs.append((t, np.ascontiguousarray(rounded(np.full((cells, 64), value) + np.arange(64) / 64, kind)[0])))
+            return t
+        o, k, v = given(F32, 1, 0.1), given(F16, 8, 0.2), given(F16, 8, 0.3)
+        for _ in range(n):
+            self.first = ggml.ggml_flash_attn_ext(self.c, o, k, v, None, 0.125, 0.0, 0.0)
+            o = ggml.ggml_scale(self.c, self.first, 0.5)
+        if quantised:
+            k, v = given(Q8_0, 8, 0.2), given(Q8_0, 8, 0.3)
+            o = self.declined = ggml.ggml_flash_attn_ext(self.c, o, k, v, None, 0.125, 0.0, 0.0)
+        ggml.ggml_build_forward_expand(self.graph, o)
+        assert ggml.ggml_backend_sched_alloc_graph(self.sched, self.graph)
+        for t, a in inputs:
+            ctypes.memmove(ggml.ggml_get_data(t), a.ctypes.data, a.nbytes)
+        self.o = o
+
+    def compute(self):
+        assert ggml.ggml_backend_sched_graph_compute(self.sched, self.graph) == 0
+        return np.array((ctypes.c_float * 64).from_address(ggml.ggml_get_data(self.o)))
+
+    def close(self):
+        ggml.ggml_backend_sched_free(self.sched)
+        ggml.ggml_backend_free(self.cpu)
+        ggml.ggml_free(self.c)
+
+
+plugin.attune_ggml_enable(0)
+before = calls(by_device)[0]
+s, own = Scheduled(3, True), Scheduled(3, True, ())
+at = lambda t: ggml.ggml_backend_sched_get_tensor_backend(s.sched, t)
+a, b, splits = s.compute(), own.compute(), ggml.ggml_backend_sched_get_n_splits(s.sched)
+check(at(s.first) == stream and at(s.declined) == s.cpu and calls(by_device)[0] == before + 3 and abs(a - b).max() <= 1e-3,
+      f"ggml's scheduler: three for the device, the rest and a quantised one for the CPU, in {splits} parts, "
+      f"{abs(a - b).max():.1e} apart")
+s.close(), own.close()
+by_device.attune_ggml_enable(0)
+s = Scheduled(3)
+check(ggml.ggml_backend_sched_get_n_splits(s.sched) == 1 and np.isfinite(s.compute()).all(),
+      "switched off, the device takes nothing")
+s.close()
+by_device.attune_ggml_enable(1)
+
+turn = 0
+
+
+def cycle():
+    """The device's registration given back and taken anew, and a stream of work made, used and given back."""
+    global turn
+    turn += 1
+    ggml.ggml_backend_unload(registered)
+    assert ggml.ggml_backend_load(DEVICE.encode()) == registered
+    stream = ggml.ggml_backend_dev_init(device, None)
+    CASES[turn % 8].run(False, stream)
+    ggml.ggml_backend_free(stream)
+
+
+for _ in range(8):
+    cycle()
+steady(cycle, 400 if LONG else 40, "the device: loaded, used with 1, 2 or 4 threads, unloaded")
 
 
 def microseconds(on, tokens=1, cells=1, Hq=1, Hkv=1, n=300):
@@ -170,10 +303,30 @@ def microseconds(on, tokens=1, cells=1, Hq=1, Hkv=1, n=300):
 for what, shape in (("one key and one head", {}), ("one token in a cache of 256 cells", dict(cells=256, Hq=9, Hkv=3)),
                     ("16 tokens there", dict(tokens=16, cells=256, Hq=9, Hkv=3, n=100))):
     print(f"     a call with {what}: {microseconds(True, **shape):.2f} us, ggml's own {microseconds(False, **shape):.2f} us")
+
+
+def chain(streams, n=200):
+    """Microseconds of an attention and a scaling in a scheduled chain of them, one thread."""
+    s, times = Scheduled(n, streams=streams), []
+    for _ in range(15):
+        t = time.perf_counter()
+        s.compute()
+        times.append((time.perf_counter() - t) / n * 1e6)
+    splits = ggml.ggml_backend_sched_get_n_splits(s.sched)
+    s.close()
+    return min(times), splits
+
+
 plugin.attune_ggml_enable(1)
-plugin.attune_ggml_repeat(0)
+set_threads(stream, 1)
+(there, splits), (here, whole) = chain((stream,)), chain(())
+print(f"     an attention and a scaling, scheduled: the device {there:.2f} us in {splits} parts, the hook {here:.2f} us in "
+      f"{whole}")
 c = Case("nothing", Sq=300, Skv=2048, bias=8.0, Hq=16, Hkv=16, D=32)
-c.run(True)
-plugin.attune_ggml_repeat(1)
-check(error(c.run(True), c.exact()) <= 1e-6, "a kernel that computes nothing, and again one that does")
+for lib, where in ((plugin, None), (by_device, stream)):
+    lib.attune_ggml_repeat(0)
+    c.run(True, where)
+    lib.attune_ggml_repeat(1)
+    check(error(c.run(True, where), c.exact()) <= 1e-6,
+          f"{lib.attune_ggml_route().decode()}: a kernel that computes nothing, and again one that does")
 finish()

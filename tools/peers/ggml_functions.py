@@ -34,11 +34,15 @@ def load():
     if spec is None:
         raise ImportError("No module named 'xllamacpp'")
     lib = ctypes.CDLL(glob.glob(os.path.join(spec.submodule_search_locations[0], "xllamacpp*.so"))[0])
-    for name, answer, asked in FUNCTIONS:
-        f = getattr(lib, name)
-        f.restype, f.argtypes = answer, asked
+    bind(lib, FUNCTIONS)
     lib.ggml_cpu_init()
     return lib
+
+
+def bind(lib, functions):
+    for name, answer, asked in functions:
+        f = getattr(lib, name)
+        f.restype, f.argtypes = answer, asked
 
 
 def tensor(lib, context, a, kind, shape):
