@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ggml_plugin.h"
 
@@ -35,13 +36,13 @@ static struct {
 
 /* ---- computing ---- */
 
-static int threads_by_default(void)
+static int cpus(void)
 {
-    const char *asked = getenv("ATTUNE_THREADS");
-    int n = asked ? atoi(asked) : 0;
-    cpu_set_t cpus;
-    if (n < 1) n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    return n < THREADS_MOST ? n : THREADS_MOST;
+#ifdef __linux__
+    cpu_set_t usable; /* by this process */
+    if (sched_getaffinity(0, sizeof usable, &usable) == 0) return CPU_COUNT(&usable);
+#endif
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 static void set_threads(void *backend, int n)
@@ -143,7 +144,8 @@ static void *new_stream(void *self, const char *params)
     stream *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     memcpy(s->words, stream_words, sizeof s->words);
-    s->threads = threads_by_default();
+    const char *asked = getenv("ATTUNE_THREADS");
+    set_threads(s, asked && atoi(asked) > 0 ? atoi(asked) : cpus());
     return s;
 }
 
