@@ -145,12 +145,24 @@ class Slurm:
 
     def __enter__(self):
         shutil.rmtree(self.dir, ignore_errors=True)
-        self.script('up', self.dir, str(NODES))
+        try:
+            self.script('up', self.dir, str(NODES))
+        except SystemExit:
+            self.sweep()
+            raise
         return self
 
     def __exit__(self, *_):
         subprocess.run(['scancel', '-u', str(os.getuid())], env=self.env, stderr=subprocess.DEVNULL)
         self.script('down', self.dir)
+        self.sweep()
+
+    def sweep(self):
+        """A slurmd waits for its steps before it ends: nothing of ours stays behind."""
+        mine = 'SLURM_CONF=' + self.env['SLURM_CONF']
+        daemons = 'slurmd', 'slurmctld', 'slurmstepd', 'munged'
+        running = [pid for pid, (_, c) in table().items() if c.startswith(daemons)]
+        kill(pid for pid in running if mine in read(pid, 'environ').split('\0'))
 
     def on_node(self, i):
         """slurmd, its step daemons and all that runs below them, workers and compilers included."""
