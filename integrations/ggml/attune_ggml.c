@@ -228,7 +228,7 @@ static const char *enter(const void *caller)
         if (asked) return no_hook;
         snprintf(text, sizeof text, "%s", no_hook);
     }
-    if ((why = device_find(&by_device))) return no_hook ? plugin_why("%s; for the device: %s", text, why) : why;
+    if ((why = device_find(&by_device, !no_hook))) return no_hook ? plugin_why("%s; for the device: %s", text, why) : why;
     if ((why = make_plans(true))) return why;
     fprintf(stderr, "attune: %s; so attention is a device, for which flash attention must be on ('auto' leaves it "
             "off)\n", no_hook ? text : "ATTUNE_GGML_ROUTE=device");

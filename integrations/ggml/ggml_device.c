@@ -15,6 +15,7 @@
 #include "ggml_plugin.h"
 
 enum { WORDS = 64, OPS = 256, THREADS_MOST = 1024 };
+enum { PAYS = 512 * 512 };         /* queries times keys from which cutting the graph for several threads wins (integrations.md) */
 enum { KIND_ACCELERATOR = 3, NODE_COMPUTE = 16, STATUS_OK = 0, STATUS_FAILED = -1, STATUS_NO_MEMORY = -2 };
 
 typedef struct {                   /* of work, one for each context of llama.cpp; begins as the host's backend */
@@ -25,6 +26,8 @@ typedef struct {                   /* of work, one for each context of llama.cpp
 } stream;
 
 static void *device[WORDS], *stream_words[WORDS];
+static bool everything;            /* also what a cut of the graph makes slower */
+static atomic_int threads_asked;   /* for, at last, of any stream */
 static bool passive[OPS];          /* operators that compute nothing: views, and no operator at all */
 
 static struct {
@@ -47,7 +50,7 @@ static int cpus(void)
 
 static void set_threads(void *backend, int n)
 {
-    ((stream *)backend)->threads = n < 1 ? 1 : n < THREADS_MOST ? n : THREADS_MOST;
+    ((stream *)backend)->threads = threads_asked = n < 1 ? 1 : n < THREADS_MOST ? n : THREADS_MOST;
 }
 
 static bool grow(stream *s, int64_t bytes)
@@ -167,10 +170,16 @@ static bool takes_buffers(void *self, void *type)
     return host.in_memory(type);
 }
 
+/* Cut for several threads, a graph costs more than attention wins back in a token or a short prompt. */
+static bool pays(const host_tensor *op)
+{
+    return everything || threads_asked <= 1 || op->src[0]->ne[1] * op->src[1]->ne[1] >= PAYS;
+}
+
 static bool takes(void *self, const host_tensor *op)
 {
     (void)self;
-    return (op->op >= 0 && op->op < OPS && passive[op->op]) || node_taken(op);
+    return (op->op >= 0 && op->op < OPS && passive[op->op]) || (node_taken(op) && pays(op));
 }
 
 size_t device_count(host_reg *reg)
@@ -253,7 +262,7 @@ static bool known_properties(void)
     return u.p.name && u.p.description == say(cpu_device) && u.p.kind == 0 && !strcmp(u.p.name, "CPU");
 }
 
-const char *device_find(host_reg *reg)
+const char *device_find(host_reg *reg, bool all)
 {
     static const char uuid[16] = "attune attention";
     const struct {
@@ -290,6 +299,7 @@ const char *device_find(host_reg *reg)
     const char *why = fill(device, of_device, sizeof of_device / sizeof *of_device);
     if (!why) why = fill(stream_words, of_stream, sizeof of_stream / sizeof *of_stream);
     if (why) return why;
+    everything = all;
     if (!known_properties()) return plugin_why("this ggml lays a device's properties out in an unknown way");
     for (int op = 0; op < plugin.flash_attn; op++) { /* they all come before it */
         const char *of_host = plugin.op_name(op);

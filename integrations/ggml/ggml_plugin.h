@@ -68,7 +68,7 @@ void node_tiles_give_back(const node_tiles *t);
 
 /* Whether this host can be entered so. Changes nothing. NULL: yes; else why not. */
 const char *hook_find(void);
-const char *device_find(host_reg *reg);
+const char *device_find(host_reg *reg, bool all); /* all: calls that it makes slower, too */
 
 /* After plugin.plans was made: the host's CPU backend asks us from now on. NULL: done; else why not. */
 const char *hook_place(void);

@@ -51,7 +51,18 @@ if len(sys.argv) > 1:                  # a host without extra buffer types: a li
     extra = ggml._Z39ggml_backend_cpu_get_extra_buffer_typesv
     extra.restype = ctypes.POINTER(P * 3)
     extra().contents[1] = extra().contents[0]
-    print(load(PLUGIN, sys.argv[1])[1].attune_ggml_route())
+    reg, lib = load(PLUGIN, sys.argv[1])
+    print(lib.attune_ggml_route())
+    if reg and lib.attune_ggml_route() == b"device":   # which calls it takes, by number of threads: a token, a prompt
+        dev = ggml.ggml_backend_reg_dev_get(reg, 0)
+        set_threads = ctypes.CFUNCTYPE(None, P, I)(ggml.ggml_backend_reg_get_proc_address(reg, b"ggml_backend_set_n_threads"))
+        stream, c = ggml.ggml_backend_dev_init(dev, None), ggml.ggml_init(InitParams(8 << 20, None, True))
+        for threads in 1, 2:
+            set_threads(stream, threads)
+            for queries in 1, 512:
+                q, k = (ggml.ggml_new_tensor_4d(c, kind, 64, n, 1, 1) for kind, n in ((F32, queries), (F16, 512)))
+                o = ggml.ggml_flash_attn_ext(c, q, k, k, None, 0.125, 0.0, 0.0)
+                print(threads, queries, bool(ggml.ggml_backend_dev_supports_op(dev, o)))
     sys.exit(0)
 hooked, plugin = load(PLUGIN, "")
 check(bool(hooked) and plugin.attune_ggml_route() == b"hook" and ggml.ggml_backend_reg_name(hooked) == b"attune-hook",
@@ -202,6 +213,9 @@ for route, answer, line in (("", "device", "no extra buffer types"), ("hook", "N
     said = [l for l in r.stderr.splitlines() if l.startswith("attune: ")]
     check(r.returncode == 0 and answer in r.stdout and len(said) == 1 and line in said[0],
           f"no hook to be placed, route '{route}': {answer}: {said}")
+    if answer == "device":
+        check(r.stdout.splitlines()[1:] == ["1 1 True", "1 512 True", "2 1 False", "2 512 True"],
+              "with several threads it takes prompts and leaves tokens, with one both")
 
 
 class Scheduled:
