@@ -1,5 +1,6 @@
 /* Program #21 of an attune run, evolved from champion:xeon_avx512_f32.c. Where it comes from and what was measured:
- * the .json beside it. Compiler: gcc 12.2.0, extra flags -O2. */
+ * the .json beside it; since then, the cut into super-blocks for several threads is that of flash_qvec. Compiler: gcc 12.2.0,
+ * extra flags -O2. */
 /* Champion for Intel Xeon with AVX-512 (Sapphire Rapids class), f32, suite seed+readme: program #67 of an attune run, evolved
  * from flash_qvec.c in 6 steps (its 10.18x over the initial program became 10.46x; 141 candidates, 6.5 minutes).
  * Lineage, machine and figures: the .json beside it. Compiler: gcc 13.3.0, extra flags -mprefer-vector-width=256. */
@@ -36,7 +37,7 @@
 #define FINE_DIAG 1     // knob: 0 1 ; leave out vectors and rows that the causal edge or the window empties
 #define LONGEST_FIRST 1 // knob: 0 1
 #define PREFETCH 3      // knob: 0 1 2 3 ; 1: first K tile while Q is packed, 2: also V, 3: next tiles too
-#define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
+#define TASKS_PER_THREAD 6 // knob: 1 2 3 4 6 8 ; at most
 
 #define BQ (QV * VL)
 #define LOG2E 1.4426950408889634f
@@ -99,18 +100,93 @@ static int can_run(const atn_args *a)
     return a->D <= 4096 && a->Dv <= 4096 && (int64_t)(a->Hq / a->Hkv) * a->Sq < (1 << 28) && a->Skv < (1 << 28);
 }
 
+/* How a head's vectors of rows are cut into super-blocks. */
+typedef struct {
+    int n, tapered;
+    int nqb;                         /* blocks of the largest */
+    double end;                      /* when the last of the threads is done, in vectors times keys */
+} cut;
+
+/* First vector of super-block i. Large ones are whole blocks. Where rows cost the same, they grow ninefold towards the
+ * last, which starts first: threads then end together even if some are slower. (Causal order does it by itself.) */
+static int first_vector(int nvec, int n, int tapered, int i)
+{
+    const int64_t unit = nvec / n >= 4 * QV ? QV : 1, units = (nvec + unit - 1) / unit;
+    const int64_t at = tapered ? units * i * (n + 4 * (int64_t)i) / (5 * (int64_t)n * n) : units * i / n;
+    return (int)MIN(at * unit, nvec);
+}
+
+/* Keys that the first row of vector v may see, by order and window. */
+static int keys_seen(const atn_args *a, int v)
+{
+    const int i = (int)((int64_t)v * VL / (a->Hq / a->Hkv)), shift = a->Skv - a->Sq;
+    const int64_t p = i + (a->causal == ATN_CAUSAL_TOP_LEFT ? 0 : shift);
+    const int64_t right = a->causal != ATN_CAUSAL_NONE ? 0 : a->window_right;
+    const int64_t hi = right >= 0 ? MIN(p + right, a->Skv - 1) : a->Skv - 1;
+    return (int)MAX(hi + 1 - (a->window_left >= 0 ? MAX(p - a->window_left, 0) : 0), 0);
+}
+
+/* What a super-block costs: its rows, 5 % of a vector for each block and 15 % for packing. */
+static double cost(const atn_args *a, int v0, int v1)
+{
+    if (v0 == v1) return 0;
+    const double first = keys_seen(a, v0), last = keys_seen(a, v1 - 1);
+    return (first + last) / 2 * (v1 - v0) + last * (0.05 * ((v1 - v0 + QV - 1) / QV) + 0.15);
+}
+
+/* Takes a cut into n super-blocks where it ends sooner, its tasks being handed out one after the other to whoever is
+ * free; a tenth of the last one stands for how unevenly threads run. load is a heap, the least at its root. */
+static void try_cut(const atn_args *a, int64_t heads, int nvec, int n, int tapered, int threads, cut *best)
+{
+    cut c = {n, tapered, 0, 0};
+    double load[1024] = {0}, last = 0;
+    for (int i = n - 1; i >= 0; i--) {
+        const int v0 = first_vector(nvec, n, tapered, i), v1 = first_vector(nvec, n, tapered, i + 1);
+        c.nqb = MAX(c.nqb, (v1 - v0 + QV - 1) / QV);
+        last = cost(a, v0, v1);
+        for (int64_t h = 0; h < heads; h++) {
+            const double then = load[0] + last;
+            int at = 0;
+            for (int child; (child = 2 * at + 1) < threads; at = child) {
+                if (child + 1 < threads && load[child + 1] < load[child]) child++;
+                if (load[child] >= then) break;
+                load[at] = load[child];
+            }
+            load[at] = then;
+            c.end = MAX(c.end, then);
+        }
+    }
+    c.end += last / 10;
+    if (c.nqb <= NQB && (best->end == 0 || c.end < best->end)) *best = c;
+}
+
+/* One thread's cut is the coarsest; for several, 1 to TASKS_PER_THREAD tasks for each are tried. */
+static cut make_cut(const atn_args *a, int64_t heads, int nvec, int threads)
+{
+    const int nblk = (nvec + QV - 1) / QV, least = (nblk + NQB - 1) / NQB;
+    cut best = {least, 0, (nblk + least - 1) / least, 0};
+    if (threads == 1 || heads * least >= (int64_t)threads * TASKS_PER_THREAD) return best;
+    const int alike = !a->mask.ptr && 2 * keys_seen(a, 0) > keys_seen(a, nvec - 1);
+    for (int each = 1, before = 0; each <= TASKS_PER_THREAD; each++) {
+        int n = (int)MIN(MAX((each * threads + heads - 1) / heads, least), nvec);
+        const int tapered = alike && n > 1 && n <= nvec / 4;
+        if (tapered) n = MAX(n, 2 * least);
+        if (n != before) try_cut(a, heads, nvec, n, tapered, threads, &best);
+        before = n;
+    }
+    return best;
+}
+
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
-    int nvec = (int)((rows + VL - 1) / VL), nblk = (nvec + QV - 1) / QV, nqb = MIN(NQB, nblk);
-    int64_t want = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
-    while (nqb > 1 && heads * ((nblk + nqb - 1) / nqb) < want) nqb--;
-    int nsb = (nblk + nqb - 1) / nqb;
-    if (heads * nsb > INT32_MAX) return -1;
+    const int nvec = (int)((rows + VL - 1) / VL);
+    const cut c = make_cut(a, heads, nvec, threads);
+    if (heads * c.n > INT32_MAX) return -1;
     p->phases = 1;
-    p->tasks[0] = (int32_t)(heads * nsb);
-    p->scratch_bytes = make_layout(a, nqb).bytes;
-    p->user[0] = nqb, p->user[1] = nsb, p->user[2] = nblk, p->user[3] = nvec;
+    p->tasks[0] = (int32_t)(heads * c.n);
+    p->scratch_bytes = make_layout(a, c.nqb).bytes;
+    p->user[0] = c.nqb, p->user[1] = c.n, p->user[2] = c.tapered, p->user[3] = nvec;
     return 0;
 }
 
@@ -548,7 +624,7 @@ static void prefetch_rows(const atn_args *a, const char *k, const char *v, int f
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)phase, (void)shared;
-    int nqb = (int)p->user[0], nsb = (int)p->user[1], nblk = (int)p->user[2], nvec = (int)p->user[3];
+    int nqb = (int)p->user[0], nsb = (int)p->user[1], tapered = (int)p->user[2], nvec = (int)p->user[3];
     int heads = a->B * a->Hkv, bh = task % heads, sb = task / heads;
     if (LONGEST_FIRST) sb = nsb - 1 - sb;
     int b = bh / a->Hkv, kvh = bh % a->Hkv, rows = a->Hq / a->Hkv * a->Sq;
@@ -562,11 +638,12 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
     if (PREFETCH > 0 && a->window_left < 0) prefetch_rows(a, k, v, 0, MIN(BK, a->Skv));
 
-    int first = (int)((int64_t)nblk * sb / nsb), count = (int)((int64_t)nblk * (sb + 1) / nsb) - first;
+    const int first = first_vector(nvec, nsb, tapered, sb), all = first_vector(nvec, nsb, tapered, sb + 1) - first;
+    const int count = (all + QV - 1) / QV;
     int lo = INT32_MAX, hi = -1;
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
-        int v0 = (int)((int64_t)nvec * (first + i) / nblk), v1 = (int)((int64_t)nvec * (first + i + 1) / nblk);
+        const int v0 = first + all * i / count, v1 = first + all * (i + 1) / count;
         x->first = v0 * VL, x->nv = v1 - v0, x->rows = MIN(rows, v1 * VL) - x->first;
         open_block(a, x, b, kvh, qt + i * qsize);
         lo = MIN(lo, x->lo), hi = MAX(hi, x->hi);
