@@ -50,7 +50,9 @@ static int cpus(void)
 
 static void set_threads(void *backend, int n)
 {
-    ((stream *)backend)->threads = threads_asked = n < 1 ? 1 : n < THREADS_MOST ? n : THREADS_MOST;
+    const int threads = n < 1 ? 1 : n < THREADS_MOST ? n : THREADS_MOST;
+    ((stream *)backend)->threads = threads;
+    threads_asked = threads;
 }
 
 static bool grow(stream *s, int64_t bytes)
