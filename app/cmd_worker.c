@@ -52,7 +52,7 @@ static atn_status copy(const char *from, const char *folder, const char *name, a
 /* bundle/attune, bundle/attune-worker, bundle/include/attune: the home that attune finds is the folder itself. */
 static atn_status fill(const char *folder, atn_error *err)
 {
-    static const char *const headers[] = {"attune/kernel.h", "attune/vec.h", "attune/amx.h"};
+    static const char *const headers[] = {"attune/kernel.h", "attune/vec.h", "attune/amx.h", "attune/cut.h"};
     char *include = file_join(folder, "include/attune"), *pilot = file_beside_program("attune-pilot");
     atn_status st = file_mkdirs(include, err);
     if (!st) st = copy(pilot, folder, "attune", err);

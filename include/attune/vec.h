@@ -435,6 +435,24 @@ static __attribute__((noinline, unused)) void mask_look(mask_span *s, const char
     for (j = 0; j < n && s->plain; j += STEP) s->plain = mask_repeats(row + j * elem, (n - j < STEP ? n - j : STEP) * elem, yes);
 }
 
+/* Whether `row` shuts all of n keys but lo <= j <= hi and leaves these as they are: a causal order or a window that came as
+ * a mask. lo > hi: it shuts all. */
+static __attribute__((noinline, unused)) int mask_band(const char *row, int dtype, int n, int *lo, int *hi)
+{
+    const int elem = dtype == 0 ? 4 : dtype == 3 ? 1 : 2;
+    const unsigned shut = dtype == 0 ? 0xff800000u : dtype == 3 ? 0 : 0xfc00u;
+    mask_span s = {n, 0, 0};
+    mask_look(&s, row, dtype, n);
+#define SHUT(j) \
+    ((dtype == 0 ? (unsigned)((const scalar_i32 *)row)[j] : dtype == 3 ? (unsigned char)row[j] \
+      : ((const scalar_u16 *)row)[j]) == shut)
+    while (s.lo < s.hi && SHUT(s.lo)) s.lo++;
+    while (s.lo < s.hi && SHUT(s.hi - 1)) s.hi--;
+#undef SHUT
+    *lo = s.lo < s.hi ? s.lo : 0, *hi = s.hi - 1;
+    return mask_repeats(row + (int64_t)s.lo * elem, (s.hi > s.lo ? s.hi - s.lo : 0) * elem, dtype == 3 ? 0x01010101u : 0);
+}
+
 /* VL elements of type dtype (0 f32, 1 f16, 2 bf16: attune/kernel.h's order), and the first n of them. */
 ATN_INLINE vf vf_load_as(const void *p, int dtype)
 {

@@ -283,7 +283,7 @@ static bool directive(gate *g, size_t at, size_t *end)
     } else if (IS("include")) {
         if (!include_allowed(p, rest))
             ok = bad(g, ATN_REASON_FORBIDDEN, at,
-                     "#include %.60s: a kernel includes attune/kernel.h, attune/vec.h, stdint.h, stddef.h, math.h, "
+                     "#include %.60s: a kernel includes attune/kernel.h, vec.h, amx.h and cut.h, stdint.h, stddef.h, math.h, "
                      "string.h only",
                      p);
     } else if (IS("pragma")) {

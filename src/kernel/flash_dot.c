@@ -13,6 +13,7 @@
  * Ranges of keys begin and end at even offsets of the tile; a key too many is forbidden to every lane, its V is zero.
  * Scores are in units of log2 e, or natural ones under an additive mask, whose -FLT_MAX must stay finite. Invariant:
  * after each tile, O and l of a lane are sums over the keys seen so far of e^(s - m). */
+#include "attune/cut.h"
 #include "attune/kernel.h"
 #include "attune/vec.h"
 
@@ -115,93 +116,16 @@ static int can_run(const atn_args *a)
            && a->Dv <= 4096 && a->scale > 0 && (int64_t)(a->Hq / a->Hkv) * a->Sq < (1 << 28) && a->Skv < (1 << 28);
 }
 
-/* How a head's vectors of rows are cut into super-blocks. */
-typedef struct {
-    int n, tapered;
-    int nqb;                         /* blocks of the largest */
-    double end;                      /* when the last of the threads is done, in vectors times keys */
-} cut;
-
-/* First vector of super-block i. Large ones are whole blocks. Where rows cost the same, they grow ninefold towards the
- * last, which starts first: threads then end together even if some are slower. (Causal order does it by itself.) */
-static int first_vector(int nvec, int n, int tapered, int i)
-{
-    const int64_t unit = nvec / n >= 4 * QV ? QV : 1, units = (nvec + unit - 1) / unit;
-    const int64_t at = tapered ? units * i * (n + 4 * (int64_t)i) / (5 * (int64_t)n * n) : units * i / n;
-    return (int)MIN(at * unit, nvec);
-}
-
-/* Keys that the first row of vector v may see, by order and window. */
-static int keys_seen(const atn_args *a, int v)
-{
-    const int i = (int)((int64_t)v * VL / (a->Hq / a->Hkv)), shift = a->Skv - a->Sq;
-    const int64_t p = i + (a->causal == ATN_CAUSAL_TOP_LEFT ? 0 : shift);
-    const int64_t right = a->causal != ATN_CAUSAL_NONE ? 0 : a->window_right;
-    const int64_t hi = right >= 0 ? MIN(p + right, a->Skv - 1) : a->Skv - 1;
-    return (int)MAX(hi + 1 - (a->window_left >= 0 ? MAX(p - a->window_left, 0) : 0), 0);
-}
-
-/* What a super-block costs: its rows, 5 % of a vector for each block and 15 % for packing. */
-static double cost(const atn_args *a, int v0, int v1)
-{
-    if (v0 == v1) return 0;
-    const double first = keys_seen(a, v0), last = keys_seen(a, v1 - 1);
-    return (first + last) / 2 * (v1 - v0) + last * (0.05 * ((v1 - v0 + QV - 1) / QV) + 0.15);
-}
-
-/* Takes a cut into n super-blocks where it ends sooner, its tasks being handed out one after the other to whoever is
- * free; a tenth of the last one stands for how unevenly threads run. load is a heap, the least at its root. */
-static void try_cut(const atn_args *a, int64_t heads, int nvec, int n, int tapered, int threads, cut *best)
-{
-    cut c = {n, tapered, 0, 0};
-    double load[1024] = {0}, last = 0;
-    for (int i = n - 1; i >= 0; i--) {
-        const int v0 = first_vector(nvec, n, tapered, i), v1 = first_vector(nvec, n, tapered, i + 1);
-        c.nqb = MAX(c.nqb, (v1 - v0 + QV - 1) / QV);
-        last = cost(a, v0, v1);
-        for (int64_t h = 0; h < heads; h++) {
-            const double then = load[0] + last;
-            int at = 0;
-            for (int child; (child = 2 * at + 1) < threads; at = child) {
-                if (child + 1 < threads && load[child + 1] < load[child]) child++;
-                if (load[child] >= then) break;
-                load[at] = load[child];
-            }
-            load[at] = then;
-            c.end = MAX(c.end, then);
-        }
-    }
-    c.end += last / 10;
-    if (c.nqb <= NQB && (best->end == 0 || c.end < best->end)) *best = c;
-}
-
-/* One thread's cut is the coarsest; for several, 1 to TASKS_PER_THREAD tasks for each are tried. */
-static cut make_cut(const atn_args *a, int64_t heads, int nvec, int threads)
-{
-    const int nblk = (nvec + QV - 1) / QV, least = (nblk + NQB - 1) / NQB;
-    cut best = {least, 0, (nblk + least - 1) / least, 0};
-    if (threads == 1 || heads * least >= (int64_t)threads * TASKS_PER_THREAD) return best;
-    const int alike = !a->mask.ptr && 2 * keys_seen(a, 0) > keys_seen(a, nvec - 1);
-    for (int each = 1, before = 0; each <= TASKS_PER_THREAD; each++) {
-        int n = (int)MIN(MAX((each * threads + heads - 1) / heads, least), nvec);
-        const int tapered = alike && n > 1 && n <= nvec / 4;
-        if (tapered) n = MAX(n, 2 * least);
-        if (n != before) try_cut(a, heads, nvec, n, tapered, threads, &best);
-        before = n;
-    }
-    return best;
-}
-
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
     const int nvec = (int)((rows + VL - 1) / VL);
-    const cut c = make_cut(a, heads, nvec, threads);
+    const row_cut c = cut_rows(a, heads, nvec, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD});
     if (heads * c.n > INT32_MAX) return -1;
     p->phases = 1;
     p->tasks[0] = (int32_t)(heads * c.n);
-    p->scratch_bytes = make_layout(a, c.nqb).bytes;
-    p->user[0] = c.nqb, p->user[1] = c.n, p->user[2] = c.tapered, p->user[3] = nvec;
+    p->scratch_bytes = make_layout(a, c.blocks).bytes;
+    p->user[0] = c.blocks, p->user[1] = c.n, p->user[2] = c.tapered, p->user[3] = nvec;
     return 0;
 }
 
@@ -378,30 +302,14 @@ static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
 
 static int mask_elem(const atn_args *a) { return a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2; }
 
-/* Whether a row of the mask shuts all keys but lo <= j <= hi and leaves these as they are. */
-static int band_of(const atn_args *a, const char *row, int *lo, int *hi)
-{
-    const int elem = mask_elem(a), dtype = a->mask.dtype;
-    const unsigned shut = dtype == ATN_F32 ? 0xff800000u : dtype == ATN_BOOL ? 0 : 0xfc00u;
-    mask_span s = {a->Skv, 0, 0};
-    mask_look(&s, row, dtype, a->Skv);
-#define SHUT(j) \
-    ((dtype == ATN_F32 ? (unsigned)((const scalar_i32 *)row)[j] : dtype == ATN_BOOL ? (unsigned char)row[j] \
-      : ((const scalar_u16 *)row)[j]) == shut)
-    while (s.lo < s.hi && SHUT(s.lo)) s.lo++;
-    while (s.lo < s.hi && SHUT(s.hi - 1)) s.hi--;
-#undef SHUT
-    *lo = s.lo < s.hi ? s.lo : 0, *hi = s.hi - 1;
-    return mask_repeats(row + (int64_t)s.lo * elem, MAX(s.hi - s.lo, 0) * elem, dtype == ATN_BOOL ? 0x01010101u : 0);
-}
-
 /* A causal order or a window that comes as a mask is taken for what it is: the lanes' lo and hi are narrowed to it. Not
  * done (0) where a lane is left other keys than a range of them, or the ranges do not ascend. */
 static int take_band(const atn_args *a, block *x, int lanes)
 {
     int32_t lo[BQ], hi[BQ];
     for (int c = 0, from = 0, to = 0; c < lanes; c++) {
-        if ((c == 0 || x->mask[c] != x->mask[c - 1]) && !band_of(a, x->mask[c], &from, &to)) return 0;
+        if ((c == 0 || x->mask[c] != x->mask[c - 1]) && !mask_band(x->mask[c], a->mask.dtype, a->Skv, &from, &to))
+            return 0;
         lo[c] = MAX(from, x->lane_lo[c]), hi[c] = MIN(to, x->lane_hi[c]);
         if (c > 0 && (lo[c] < lo[c - 1] || hi[c] < hi[c - 1])) return 0;
     }
@@ -839,7 +747,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
     ahead soon = {.k = k, .v = v, .left = MIN(BK, a->Skv), .at_once = 4};
 
-    const int first = first_vector(nvec, nsb, tapered, sb), all = first_vector(nvec, nsb, tapered, sb + 1) - first;
+    const int first = cut_first(nvec, nsb, QV, tapered, sb), all = cut_first(nvec, nsb, QV, tapered, sb + 1) - first;
     const int count = (all + QV - 1) / QV;
     int lo = INT32_MAX, hi = -1;
     for (int i = 0; i < count; i++) {

@@ -18,7 +18,7 @@ run bench --kernel flash;           exits 2; says "there are "; says "flash_qvec
 run bench --isa sse9;               exits 2; says "is none of generic|"
 run worker-bundle none/x.tar.gz;    exits 2; says "cannot write 'none/x.tar.gz'"
 run worker-bundle b.tar.gz;         exits 0; prints "b.tar.gz"
-for header in kernel.h vec.h amx.h; do   # what a candidate may include
+for header in kernel.h vec.h amx.h cut.h; do   # what a candidate may include
     tar -tzf b.tar.gz | grep -q "/include/attune/$header\$" || fail "the bundle lacks attune/$header"
 done
 run eval "$root/src/kernel/decode.c" --case "f32 h1 s1/8 d64" --data nedle
