@@ -72,7 +72,8 @@ static double comparison_left(const atn_engine *e)
 {
     bool none = engine_stopping(e) || e->stop == EVOLVE_STOP_DISK_FULL || e->stop == EVOLVE_STOP_FAILED;
     double all = none ? 0 : ATN_MAX(0, e->o->final_seconds);
-    return e->stopped_at > 0 ? ATN_MAX(0, all - (clock_s() - e->stopped_at)) : all;
+    double since = e->t_stopped > 0 ? e->t_base + clock_s() - e->clock_base - e->t_stopped : 0;
+    return ATN_MAX(0, all - since);
 }
 
 /* Share of the limit that comes first, and the seconds until there is a result: until that limit, and what follows it. */
@@ -93,7 +94,7 @@ static void outlook(const atn_engine *e, double now, evolve_event *ev)
         if (left >= 0 && (ev->seconds_left < 0 || left < ev->seconds_left)) ev->seconds_left = left;
     }
     ev->done = ATN_MIN(1, ev->done);
-    if (e->stopped_at > 0) ev->seconds_left = 0;
+    if (e->t_stopped > 0) ev->seconds_left = 0;
     if (ev->seconds_left >= 0) ev->seconds_left += ev->type == EVOLVE_RESULT ? 0 : comparison_left(e);
 }
 

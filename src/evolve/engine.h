@@ -94,7 +94,6 @@ typedef struct {
     evolve_counts counts;
     double t_base, clock_base; /* elapsed before this session; clock at its start */
     double t_stopped;          /* elapsed when evolving ended; 0: still going */
-    double stopped_at;         /* and the clock of that moment */
     int64_t proposals;         /* recorded so far: the last one's id */
     bool store_failed;
     double last_tick;

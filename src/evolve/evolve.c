@@ -184,7 +184,6 @@ atn_status engine_finish(atn_engine *e, atn_status st, evolve_result *r, atn_err
     e->serving = false;
     if (st && e->stop == EVOLVE_STOP_NONE) e->stop = e->disk_full ? EVOLVE_STOP_DISK_FULL : EVOLVE_STOP_FAILED;
     e->t_stopped = engine_now(e); /* what follows is not evolving, and a resumed run has not spent it */
-    e->stopped_at = clock_s();
     engine_beliefs_write(e, true);
     engine_emit(e, &(evolve_event){.type = EVOLVE_STOP, .stop = e->stop, .text = evolve_stop_text(e->stop)});
     for (int i = 0; i < e->n_slots; i++)
