@@ -365,10 +365,9 @@ typedef struct {
     int slot, b, h, i;
 } row_name;
 
-static double lse_error(const atn_args *a, row_name r, double want)
+static double lse_of(const atn_args *a, row_name r)
 {
-    double got = (double)a->lse[((int64_t)r.b * a->Hq + r.h) * a->Sq + r.i];
-    return got == want ? 0 : fabs(got - want) / fmax(1, fabs(want)); /* NaN where one of them is no number */
+    return (double)a->lse[((int64_t)r.b * a->Hq + r.h) * a->Sq + r.i];
 }
 
 /* Relative L2 of one output row against t->row. */
@@ -396,7 +395,7 @@ static bool check_row(atn_timing *t, case_state *k, row_name r, int peaked, atn_
     atn_tolerance tol = tolerance_for(&k->spec.problem, kind, t->c.tolerance);
     for (int side = 0; side < 2 && t->worker[side]; side++) {
         const atn_args *out = worker_args(t->worker[side], k->job, r.slot);
-        double e = row_error(t, out, r), l = out->lse ? lse_error(out, r, lse) : 0;
+        double e = row_error(t, out, r), l = out->lse ? lse_apart(lse_of(out, r), lse) : 0;
         if (side == CANDIDATE && !(e <= k->s.error)) k->s.error = e;
         if (e <= tol.row_worst && l <= tol.lse) continue;
         bool of_lse = e <= tol.row_worst;

@@ -264,6 +264,11 @@ static double difference(double got, double want)
     return isnan(d) ? INFINITY : d;
 }
 
+double lse_apart(double got, double want)
+{
+    return difference(got, want) / (isfinite(want) ? fmax(1, fabs(want)) : 1);
+}
+
 static void compare_row(const atn_args *a, row_result *r, double *ref, double *work, atn_compare *out)
 {
     double lse;
@@ -284,7 +289,7 @@ static void compare_row(const atn_args *a, row_result *r, double *ref, double *w
     if (!a->lse) return;
     double got = (double)a->lse[((int64_t)r->b * a->Hq + r->h) * a->Sq + r->i];
     if (!isfinite(got) && isfinite(lse)) out->nonfinite++;
-    out->lse_worst = fmax(out->lse_worst, difference(got, lse) / (isfinite(lse) ? fmax(1, fabs(lse)) : 1));
+    out->lse_worst = fmax(out->lse_worst, lse_apart(got, lse));
 }
 
 /* Which rows to compare: all of them, or the first and last row of a random head and then any. */
@@ -383,9 +388,7 @@ atn_apart outputs_apart(const atn_args *x, const atn_args *y, const atn_toleranc
                 if (isnan(far)) far = INFINITY;
                 if (x->lse) {
                     int64_t at = ((int64_t)b * x->Hq + h) * x->Sq + i;
-                    double got = (double)x->lse[at], other = (double)y->lse[at];
-                    double l = difference(got, other) / (isfinite(other) ? fmax(1, fabs(other)) : 1) / t->lse;
-                    far = fmax(far, l); /* difference knows no NaN */
+                    far = fmax(far, lse_apart((double)x->lse[at], (double)y->lse[at]) / t->lse); /* it knows no NaN */
                 }
                 if (far > worst.tolerances) worst = (atn_apart){far, b, h, i};
             }

@@ -41,6 +41,10 @@ typedef struct {
 } atn_tolerance;
 atn_tolerance tolerance_for(const atn_problem *p, int data_kind, double factor);
 
+/* How far a log-sum-exp is from what is wanted, relative where that is beyond 1. Infinite where only one is a number, 0 where
+ * both are the same infinity or NaN. */
+double lse_apart(double got, double want);
+
 /* The row in which two outputs of the same inputs lie farthest apart, and how far, in tolerances (of a row, or of its
  * log-sum-exp). Quick, and no judge: where two differ by half a tolerance or more, reference_row says who is right. */
 typedef struct {
