@@ -647,7 +647,6 @@ static atn_status fill_ctl(atn_worker *w, const worker_options *o, bool null_wor
     int64_t at = (int64_t)(sizeof(wire_ctl) + 63) & -64;
     wire_config c = {.magic = WIRE_MAGIC,
                      .threads = w->threads,
-                     .cpu = o->cpu,
                      .uid = sandbox_uid(),
                      .layers = sandbox_layers(),
                      .parent = (int)getpid(),

@@ -59,7 +59,7 @@ typedef struct {
 
 typedef struct {
     uint32_t magic;
-    int32_t threads, cpu, uid; /* uid 0: stay */
+    int32_t threads, uid; /* uid 0: stay */
     int32_t layers;
     int32_t parent; /* the supervisor's pid */
     int32_t jobs, slots, regions;
