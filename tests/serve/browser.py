@@ -94,6 +94,17 @@ def go(b, view):
     wait(b, "!document.querySelector('main').textContent.includes('Reading')")
 
 
+def failing(b, views, picture, script):
+    """Those of the views of which the script says yes, each with a picture."""
+    found = []
+    for v in views:
+        go(b, v)
+        b.save_screenshot(os.path.join(SHOTS, f'{picture}-{v.replace("/", "_")}.png'))
+        if b.execute_script(script):
+            found.append(v)
+    return found
+
+
 def walk(b, views=VIEWS, loading=True):
     slow = 0
     for v in views:
@@ -192,12 +203,7 @@ def finished(b):
     b.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {'width': 390, 'height': 844, 'deviceScaleFactor': 1, 'mobile': True})
     b.refresh()
     wait(b, 'attune.first_ms')
-    wide = []
-    for v in VIEWS + ['program/20', 'cases/9/1']:
-        go(b, v)
-        b.save_screenshot(os.path.join(SHOTS, f'phone-{v.replace("/", "_")}.png'))
-        if b.execute_script('return document.documentElement.scrollWidth > innerWidth'):
-            wide.append(v)
+    wide = failing(b, VIEWS + ['program/20', 'cases/9/1'], 'phone', 'return document.documentElement.scrollWidth > innerWidth')
     check(not wide, 'no view is wider than a phone', ' '.join(wide))
     b.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
     b.refresh()
@@ -235,12 +241,8 @@ def finished(b):
     b.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print', 'features': []})  # A4 and its margins
     b.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {'width': 718, 'height': 1000, 'deviceScaleFactor': 1, 'mobile': False})
     b.execute_script("dispatchEvent(new Event('beforeprint'))")
-    cut = []
-    for v in VIEWS + ['program/20', 'cases/9/1']:
-        go(b, v)
-        b.save_screenshot(os.path.join(SHOTS, f'print-{v.replace("/", "_")}.png'))
-        if b.execute_script("return [...document.querySelectorAll('main table, main svg')].some(e => e.getBoundingClientRect().right > innerWidth + 1)"):
-            cut.append(v)
+    cut = failing(b, VIEWS + ['program/20', 'cases/9/1'], 'print',
+                  "return [...document.querySelectorAll('main table, main svg')].some(e => e.getBoundingClientRect().right > innerWidth + 1)")
     check(not cut, 'nothing is cut off on paper', ' '.join(cut))
     b.execute_script("dispatchEvent(new Event('afterprint'))")
     b.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
