@@ -51,6 +51,15 @@ void *plugin_find(const char *name)
     return f;
 }
 
+const char *plugin_find_all(const plugin_wanted *wanted, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!(*(void **)wanted[i].to = plugin_find(wanted[i].name)))
+            return plugin_why("cannot find '%s' in this ggml (built with hidden symbols, or older than August 2025)",
+                              wanted[i].name);
+    return NULL;
+}
+
 static void *object_at(const void *address)
 {
     Dl_info where;
@@ -68,20 +77,13 @@ static const char *find_host(const void *caller)
     if (!cpu) return plugin_why("ggml's CPU backend is not loaded yet: load the plug-in after it");
     plugin.objects[1] = object_at((const void *)cpu->get_name);
     plugin.objects[2] = object_at((const void *)plugin.reg_by_name);
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {
+    const plugin_wanted wanted[] = {
         {"ggml_op_name", &plugin.op_name},
         {"ggml_version", &plugin.version},
         {"ggml_tensor_overhead", &plugin.tensor_overhead},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (!(*(void **)wanted[i].to = plugin_find(wanted[i].name)))
-            return plugin_why("cannot find '%s' in this ggml (built with hidden symbols, or older than August 2025)",
-                              wanted[i].name);
     plugin.api = cpu->api_version;
-    return NULL;
+    return plugin_find_all(wanted, sizeof wanted / sizeof *wanted);
 }
 
 static const char *check_host(void)

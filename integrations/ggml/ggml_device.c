@@ -267,10 +267,7 @@ static bool known_properties(void)
 const char *device_find(host_reg *reg, bool all)
 {
     static const char uuid[16] = "attune attention";
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {
+    const plugin_wanted wanted[] = {
         {"ggml_graph_n_nodes", &host.graph_nodes},
         {"ggml_graph_node", &host.graph_node},
         {"ggml_backend_cpu_buffer_type", &host.cpu_buffers},
@@ -295,10 +292,8 @@ const char *device_find(host_reg *reg, bool all)
         {"ggml_backend_graph_compute_async", (void *)compute},
         {"ggml_backend_get_device", device},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (!(*(void **)wanted[i].to = plugin_find(wanted[i].name)))
-            return plugin_why("cannot find '%s' in this ggml", wanted[i].name);
-    const char *why = fill(device, of_device, sizeof of_device / sizeof *of_device);
+    const char *why = plugin_find_all(wanted, sizeof wanted / sizeof *wanted);
+    if (!why) why = fill(device, of_device, sizeof of_device / sizeof *of_device);
     if (!why) why = fill(stream_words, of_stream, sizeof of_stream / sizeof *of_stream);
     if (why) return why;
     everything = all;

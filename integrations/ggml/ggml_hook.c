@@ -149,18 +149,13 @@ static void *buffer_type[24];      /* a copy of one of the host's, with our obje
 
 const char *hook_find(void)
 {
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {
+    const plugin_wanted wanted[] = {
         {"ggml_barrier", &host.barrier},
         {"ggml_backend_buft_get_device", &host.buft_device},
         {"_Z39ggml_backend_cpu_get_extra_buffer_typesv", &host.extra_types},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (!(*(void **)wanted[i].to = plugin_find(wanted[i].name)))
-            return plugin_why("cannot find '%s' in this ggml (built with hidden symbols, or older than August 2025)",
-                              wanted[i].name);
+    const char *why = plugin_find_all(wanted, sizeof wanted / sizeof *wanted);
+    if (why) return why;
     const host_vector *v = host.extra_types();
     const long n = v->end - v->begin;
     if (n < 1 || n > 16) return plugin_why("ggml's CPU backend has no extra buffer types to stand beside");

@@ -25,6 +25,13 @@ extern plugin_state plugin;
 /* The function of the host, NULL: it shows none of that name. */
 void *plugin_find(const char *name);
 
+/* Several of them, each put where `to` points. NULL: all were found; else why not. */
+typedef struct {
+    const char *name;
+    void *to;
+} plugin_wanted;
+const char *plugin_find_all(const plugin_wanted *wanted, int n);
+
 /* Why something cannot be done, in the one buffer for that. */
 const char *plugin_why(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
