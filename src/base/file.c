@@ -56,13 +56,21 @@ atn_status file_read_text(const char *path, size_t bytes_max, char **text, atn_e
 
 atn_status file_write(const char *path, const void *data, size_t n, atn_error *err)
 {
-    char *temp = atn_format("%s.%d.tmp", path, (int)gettid());   /* threads may write side by side */
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    struct stat s;
+    char *real = realpath(path, NULL);                          /* the file behind a link is replaced, not the link */
+    const char *to = real ? real : path;
+    const bool straight = stat(to, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode); /* /dev/stdout, a pipe */
+    /* Threads and processes may write side by side, also in containers, whose numbers of threads are the same. */
+    char *temp = straight ? NULL : atn_format("%s.%d-%llx.tmp", to, (int)gettid(), (unsigned long long)clock_ns());
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK; /* a pipe that nobody reads is an error */
+    int fd = open(straight ? to : temp, flags, 0666);
     if (fd < 0) {
         atn_fail(err, ATN_IO, "cannot write '%s': %s; check that the folder exists and may be written", path, strerror(errno));
         free(temp);
+        free(real);
         return ATN_IO;
     }
+    fcntl(fd, F_SETFL, 0);
     const char *p = data;
     size_t left = n;
     int e = 0;
@@ -73,13 +81,14 @@ atn_status file_write(const char *path, const void *data, size_t n, atn_error *e
     }
     if (!e && fsync(fd) != 0 && errno != EINVAL && errno != EROFS) e = errno;
     if (close(fd) != 0 && !e) e = errno;
-    if (!e && rename(temp, path) != 0) e = errno;
+    if (!e && temp && rename(temp, to) != 0) e = errno;
     if (e) {
-        unlink(temp);
-        atn_fail(err, ATN_IO, "cannot write '%s': %s%s; the old file, if any, is untouched", path, strerror(e),
-                 e == ENOSPC ? " (free some space and run again with --resume)" : "");
+        if (temp) unlink(temp);
+        atn_fail(err, ATN_IO, "cannot write '%s': %s%s%s", path, strerror(e), e == ENOSPC ? " (free some space and run again)" : "",
+                 temp ? "; the old file, if any, is untouched" : "");
     }
     free(temp);
+    free(real);
     return e ? ATN_IO : ATN_OK;
 }
 

@@ -12,7 +12,8 @@ atn_status file_read(const char *path, size_t bytes_max, char **data, size_t *n,
 /* The same for text: FORMAT where it holds a zero byte, behind which a reader of strings would see nothing. */
 atn_status file_read_text(const char *path, size_t bytes_max, char **text, atn_error *err);
 
-/* Writes to a temporary name in the same folder, fsyncs, renames: readers see the old file or the new one, never half. */
+/* Writes to a temporary name in the same folder, fsyncs, renames: readers see the old file or the new one, never half.
+ * A link is followed; a device or a pipe is written to as it is. */
 atn_status file_write(const char *path, const void *data, size_t n, atn_error *err);
 
 atn_status file_mkdirs(const char *path, atn_error *err);       /* like mkdir -p */

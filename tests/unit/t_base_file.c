@@ -104,6 +104,32 @@ static void a_failed_write_leaves_the_old_file(void **state)
     free(path);
 }
 
+/* As root, a rename over /dev/full or /dev/stdout would take it from everybody. */
+static void only_files_are_replaced(void **state)
+{
+    char *file = file_join(*state, "x"), *link = file_join(*state, "link"), *pipe = file_join(*state, "pipe"), *data, got[8] = "";
+    struct stat s;
+    atn_error err = {0};
+    assert_int_equal(file_write(file, "old", 3, NULL), ATN_OK);
+    assert_int_equal(symlink("x", link), 0);
+    assert_int_equal(file_write(link, "new", 3, NULL), ATN_OK);
+    assert_true(lstat(link, &s) == 0 && S_ISLNK(s.st_mode));
+    assert_int_equal(file_read(file, 10, &data, NULL, NULL), ATN_OK);
+    assert_string_equal(data, "new");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(file_write(pipe, "x", 1, &err), ATN_IO);    /* nobody reads it: not waited for */
+    assert_non_null(strstr(err.text, pipe));
+    int fd = open(pipe, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(file_write(pipe, "through", 7, NULL), ATN_OK);
+    assert_int_equal(read(fd, got, 7), 7);
+    assert_string_equal(got, "through");
+    close(fd);
+    assert_true(lstat(pipe, &s) == 0 && S_ISFIFO(s.st_mode));
+    assert_int_equal(entries(*state), 3);
+    free(data);
+    free(file), free(link), free(pipe);
+}
+
 static void folders_are_made_and_removed(void **state)
 {
     char *deep = file_join(*state, "a/b//c"), *file = file_join(*state, "a/file"),
@@ -177,7 +203,8 @@ static void home_has_the_contract(void **state)
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter, leave)
 static const struct CMUnitTest tests[] = {
     IN_A_FOLDER(reads_back_what_was_written),   IN_A_FOLDER(failures_say_which_file),
-    IN_A_FOLDER(a_failed_write_leaves_the_old_file), IN_A_FOLDER(folders_are_made_and_removed),
+    IN_A_FOLDER(a_failed_write_leaves_the_old_file), IN_A_FOLDER(only_files_are_replaced),
+    IN_A_FOLDER(folders_are_made_and_removed),
     IN_A_FOLDER(removal_does_not_follow_links), IN_A_FOLDER(a_lock_excludes_until_its_holder_dies),
     cmocka_unit_test(home_has_the_contract),
 };
