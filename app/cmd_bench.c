@@ -7,8 +7,9 @@
  * peer around its library's own entry point, in its process. Every row carries the error of both outputs against fp64: a
  * fast wrong answer shows.
  *
- * Three peers are our own, and run only where they are asked for: "attune", the library's choice (beside PROGRAM.c or
- * --kernel); "single", the same kernel with one thread (ratio / threads is the parallel efficiency); "none", nobody.
+ * Some peers are our own, and run only where they are asked for: "attune", the library's choice (beside PROGRAM.c or
+ * --kernel); a kernel by its name; "single", the same kernel with one thread (ratio / threads is the parallel
+ * efficiency); "none", nobody.
  *
  * The bandwidth beside a row is that of its own K and V: loops that only read them, with as many threads and in the
  * same state of the caches, right after a call of the peer. Small ones come from a cache, large ones from memory, and a
@@ -39,11 +40,11 @@
 #include "problem/suite.h"
 #include "run/run_int.h"
 
-enum { PAIRS_MAX = 128, PAIRS_MIN = 5, ROWS_CHECKED = 48 };
+enum { PAIRS_MAX = 128, PAIRS_MIN = 5, ROWS_CHECKED = 48, PEERS_MAX = 16, PEERS_OTHERS = 6 };
 
 typedef struct {
     atn_problem problem;
-    char text[128], kernel[64], peer[32], version[96], note[128], skipped[320];
+    char text[128], class[160], kernel[64], peer[32], version[96], note[128], skipped[320];
     double ours_ms, peer_ms, ratio, low, high, error, peer_error, peak_fraction, read_gbs, bandwidth_fraction;
     int pairs;
 } bench_row;
@@ -62,7 +63,7 @@ typedef struct {
     atn_suite suite;
     atn_peaks peaks;
     atn_pool *pool;
-    atn_peer peers[16];
+    atn_peer peers[PEERS_MAX];
     int n_peers;
     char path[64];
     int fd;
@@ -268,7 +269,14 @@ static atn_status plan_make(const bench *b, const atn_args *a, const program *wh
     return s ? s : atn_plan_info_get(*out, info, err);
 }
 
-static bool is_own(const char *peer) { return !strcmp(peer, "attune") || !strcmp(peer, "single") || !strcmp(peer, "none"); }
+static const char *const own_names[] = {"attune", "single", "none"};
+
+static bool is_own(const char *peer)
+{
+    for (int i = 0; i < ATN_COUNT(own_names); i++)
+        if (!strcmp(peer, own_names[i])) return true;
+    return registry_find(peer) != NULL;
+}
 
 /* Peers are told sizes, types, scale and causal order, and are asked nothing that they would answer wrongly. */
 static bool peers_can(const atn_problem *p)
@@ -294,7 +302,7 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     } else if (strcmp(peer->name, "none")) {
         const bool single = !strcmp(peer->name, "single");
         s = single ? plan_make(b, a, who, cli_text(b->cli, "kernel", NULL), 1, &own, &info, &err)
-                   : plan_make(b, a, NULL, NULL, b->threads, &own, &info, &err);
+                   : plan_make(b, a, NULL, registry_find(peer->name) ? peer->name : NULL, b->threads, &own, &info, &err);
         if (!s) snprintf(peer->version, sizeof peer->version, "attune %s %s", ATTUNE_VERSION, info.kernel);
         if (single) snprintf(peer->note, sizeof peer->note, "one thread: the ratio is the speedup by threads");
     }
@@ -351,6 +359,7 @@ static void run_kernel(bench *b, const atn_problem *p, const tensors *t, const p
         return;
     }
     snprintf(base.kernel, sizeof base.kernel, "%s", who ? who->name : info.kernel);
+    snprintf(base.class, sizeof base.class, "%s", info.problem);
     time_ours(plan, &t->args);
     base.error = error_of(&t->args);
     for (int i = 0; i < b->n_peers && !interrupted; i++) {
@@ -411,8 +420,8 @@ static void print_json(const bench *b)
         const bench_row *r = &b->rows[i];
         char dtype[16];
         snprintf(dtype, sizeof dtype, "%.*s", (int)strcspn(r->text, " "), r->text);
-        json_t *j = json_pack("{s:s s:s s:i s:s s:s s:s}", "case", r->text, "dtype", dtype, "threads", b->threads, "kernel", r->kernel,
-                              "peer", r->peer, "peer_version", r->version);
+        json_t *j = json_pack("{s:s s:s s:s s:i s:s s:s s:s}", "case", r->text, "class", r->class, "dtype", dtype, "threads", b->threads,
+                              "kernel", r->kernel, "peer", r->peer, "peer_version", r->version);
         if (r->note[0]) json_object_set_new(j, "note", json_string(r->note));
         if (r->skipped[0]) {
             json_object_set_new(j, "skipped", json_string(r->skipped));
@@ -536,32 +545,51 @@ static void pin_caller(void)
     sched_setaffinity(0, sizeof first, &first);
 }
 
+/* The i-th name that --against lists; returns its length, 0 where there is none. */
+static int against(const atn_cli *c, int i, const char **name)
+{
+    for (int k = 0; k < cli_count(c, "against"); k++)
+        for (const char *list = cli_item(c, "against", k); *list;) {
+            const int n = (int)strcspn(list, ",");
+            *name = list;
+            if (n && i-- == 0) return n;
+            list += n + (list[n] == ',');
+        }
+    return 0;
+}
+
+/* "torch": both of torch's. */
+static bool names_peer(const char *name, int n, const char *peer)
+{
+    return !strncmp(peer, name, (size_t)n) && (peer[n] == 0 || peer[n] == '-');
+}
+
 static bool wanted(const atn_cli *c, const char *peer)
 {
+    const char *name;
     if (!cli_count(c, "against")) return !is_own(peer);
-    for (int i = 0; i < cli_count(c, "against"); i++) {
-        const char *list = cli_item(c, "against", i);
-        size_t n;
-        for (; *list; list += n + (list[n] == ',')) {
-            n = strcspn(list, ",");
-            if (n && !strncmp(peer, list, n) && (peer[n] == 0 || peer[n] == '-')) return true;   /* "torch": both of torch's */
-        }
-    }
+    for (int i = 0, n; (n = against(c, i, &name)); i++)
+        if (names_peer(name, n, peer)) return true;
     return false;
+}
+
+/* The linked kernel that the name says: "flash_qvec" or "flash_qvec@avx2". */
+static const registry_kernel *kernel_named(const char *name, int n)
+{
+    char text[64];
+    return snprintf(text, sizeof text, "%.*s", n, name) < (int)sizeof text ? registry_find(text) : NULL;
 }
 
 static atn_status check_names(const atn_cli *c, atn_error *err)
 {
-    for (int i = 0; i < cli_count(c, "against"); i++) {
-        const char *list = cli_item(c, "against", i);
-        size_t n;
-        for (; *list; list += n + (list[n] == ',')) {
-            bool known = false;
-            n = strcspn(list, ",");
-            known = (n == 6 && (!strncmp(list, "attune", n) || !strncmp(list, "single", n))) || (n == 4 && !strncmp(list, "none", n));
-            for (int k = 0; peer_names[k]; k++) known |= !strncmp(peer_names[k], list, n) && (!peer_names[k][n] || peer_names[k][n] == '-');
-            if (!known) return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, mlx, and of our own attune, single, none", (int)n, list);
-        }
+    const char *peer;
+    for (int i = 0, n; (n = against(c, i, &peer)); i++) {
+        bool known = kernel_named(peer, n);
+        for (int k = 0; k < ATN_COUNT(own_names); k++) known |= names_peer(peer, n, own_names[k]);
+        for (int k = 0; peer_names[k]; k++) known |= names_peer(peer, n, peer_names[k]);
+        if (!known)
+            return atn_fail(err, ATN_USAGE, "--against: no peer is called '%.*s'; there are torch, ggml, openvino, onnxruntime, "
+                            "mlx, and of our own attune, single, none and kernels by name", n, peer);
     }
     const char *kernel = cli_text(c, "kernel", NULL), *name;
     const size_t letters = kernel ? strlen(kernel) : 0;
@@ -612,7 +640,6 @@ static void limit_isa(const bench *b)
 
 static atn_status open_all(bench *b, atn_error *err)
 {
-    static const char *const own[] = {"attune", "single", "none"};
     const atn_cli *c = b->cli;
     atn_status s = check_names(c, err);
     for (int i = 0; !s && i < c->n_args; i++) {
@@ -644,8 +671,14 @@ static atn_status open_all(bench *b, atn_error *err)
      * calls again and again sees. A peer of another maker needs their CPUs. */
     const atn_pool_options pool = {.threads = b->threads, .pin = 1, .spin_us = real ? 0 : 2000};
     if (!s && b->threads > 1) s = atn_pool_create(&pool, &b->pool, err);
-    for (int i = 0; i < ATN_COUNT(own); i++)
-        if (wanted(c, own[i])) b->peers[b->n_peers++] = (atn_peer){.name = own[i], .to = -1, .from = -1};
+    for (int i = 0; i < ATN_COUNT(own_names); i++)
+        if (wanted(c, own_names[i])) b->peers[b->n_peers++] = (atn_peer){.name = own_names[i], .to = -1, .from = -1};
+    const char *name;
+    for (int i = 0, n; !s && (n = against(c, i, &name)); i++) {
+        const registry_kernel *k = kernel_named(name, n);
+        if (k && b->n_peers == PEERS_MAX - PEERS_OTHERS) s = atn_fail(err, ATN_USAGE, "--against: too many kernels at once");
+        else if (k) b->peers[b->n_peers++] = (atn_peer){.name = k->name, .to = -1, .from = -1};
+    }
     if (real && !python && !b->n_peers) b->peers[b->n_peers++] = (atn_peer){.name = "none", .to = -1, .from = -1};
     for (int i = 0; !s && python && peer_names[i]; i++)
         if (wanted(c, peer_names[i])) s = peer_start(&b->peers[b->n_peers++], peer_names[i], python, b->threads, err);
