@@ -159,6 +159,8 @@ static atn_status read_header(reader *r, int *rows, atn_error *err)
         if (!next_line(r, line, sizeof line) || !text_starts(line, head[i].key))
             return atn_fail(err, ATN_FORMAT, "line %d: no '%s...': this is not wisdom of attune", i + 1, head[i].key);
         const char *value = line + strlen(head[i].key);
+        if (strchr(value, '\r'))
+            return atn_fail(err, ATN_FORMAT, "line %d: ends in CR LF; wisdom has Unix line ends", i + 1);
         if (strcmp(value, head[i].want) != 0)
             return atn_fail(err, ATN_MISMATCH,
                             "it is of %s '%s', this is '%s': refused whole; remove the file, or measure anew: examples/05_wisdom.c",

@@ -120,6 +120,7 @@ static void foreign_and_damaged_are_refused_whole(void **state)
         const char *word;
     } cases[] = {
         {"attune wisdom 1", "attune wisdom 2", ATN_MISMATCH, "format"},
+        {"attune wisdom 1", "attune wisdom 1\r", ATN_FORMAT, "CR LF"},
         {"attune wisdom 1", "fftw wisdom", ATN_FORMAT, "not wisdom"},
         {"library ", "library 9", ATN_MISMATCH, "library version"},
         {"machine ", "machine Other ", ATN_MISMATCH, "machine"},
