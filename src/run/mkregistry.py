@@ -5,12 +5,15 @@ Usage: mkregistry.py OUT [SYMBOL FAMILY ISA SOURCE]...      in the order of the 
        mkregistry.py --champions FOLDER                     one line each: NAME ISA FLAGS...
 
 Each line of the X-list carries a hash of the kernel's source (BLAKE2b, 128 bits), so that wisdom about an older
-version of the file is noticed. A champion is a source with a .json beside it whose "library" says what it won:
+version of the file is noticed. A champion is a source with a .json beside it whose "library" is its record beside the
+family that it is to go before, written by bench/evolve-champions:
 
-    "library": {"isa": "avx512", "dtype": "f32", "work": "prefill", "cpu": "Intel(R) Xeon(R) Processor",
-                "over": {"kernel": "flash_qvec", "source": "<hash>", "ratio": {"median": ...}}}
+    "library": {"isa": "avx512", "cpu": "Intel(R) Xeon(R) Processor",
+                "over": {"kernel": "flash_qvec", "source": "<hash>",
+                         "rows": [{"class": "f32 g2 s512 d64 causal t1", "ratio": {"median": 1.03, "low": 1.02, ...}, ...}]}}
 
-It is fresh, and so goes before the families, while the kernel it beat is the one that is linked in.
+CHAMPION_ROWS lists those rows: a class, and whether the champion won there for certain (its lower bound). The record of
+a champion is left out where the family linked in is not the one that it was measured beside.
 """
 import glob
 import hashlib
@@ -18,8 +21,6 @@ import json
 import os
 import re
 import sys
-
-TYPES = {'f32': 0, 'f16': 1, 'bf16': 2}
 
 
 def digest(path):
@@ -50,23 +51,33 @@ def champions(folder):
             print(os.path.splitext(os.path.basename(source))[0], won['isa'], *flags_of(source))
 
 
+def rows_of(symbol, won):
+    """Y(champion, words of the class, its lengths and threads, won)"""
+    for row in won['over']['rows']:
+        sq, skv = re.search(r' s(\d+)(?:/(\d+))? ', row['class']).groups()
+        words, threads = re.sub(r' s\d\S*', '', row['class']).rsplit(' t', 1)
+        yield f'    Y({symbol}, "{words}", {sq}, {skv or sq}, {threads}, {int(row["ratio"]["low"] > 1)})'
+
+
 def main(out, *words):
-    lines, hashes = [], {}
+    lines, rows, hashes = [], [], {}
     groups = [words[i:i + 4] for i in range(0, len(words), 4)]
     for symbol, family, isa, source in groups:
         hashes[family] = digest(source)
     for symbol, family, isa, source in groups:
         won = library_of(source)
-        if won:
-            over = won['over']
-            fresh = int(hashes.get(over['kernel']) == over['source'])
-            what = f'{TYPES[won["dtype"]]}, "{won["work"]}", "{won["cpu"]}", {fresh}'
-        else:
-            what = '-1, "", "", 0'
-        lines.append(f'    X({symbol}, "{family}", "{isa}", "{hashes[family]}", {what})')
+        over, cpu = (won['over']['kernel'], won['cpu']) if won else ('', '')
+        lines.append(f'    X({symbol}, "{family}", "{isa}", "{hashes[family]}", "{over}", "{cpu}")')
+        if won and hashes.get(over) == won['over']['source']:
+            rows += rows_of(symbol, won)
+        elif won:
+            print(f'{family} is linked in but not chosen: {over} has changed since they raced; '
+                  f'bench/evolve-champions --again measures anew')
     text = '/* Made by mkregistry.py; do not edit.\n' \
-           ' * X(symbol, family, isa, hash of the source, and of champions: dtype, work, cpu, fresh) */\n'
+           ' * X(symbol, family, isa, hash of the source, of a champion: the family it was measured beside, the CPU)\n' \
+           ' * Y(champion, words of a class, query rows, key rows, threads, whether it won there) */\n'
     text += '#define REGISTRY_LIST(X) \\\n' + ' \\\n'.join(lines) + '\n'
+    text += '#define CHAMPION_ROWS(Y) \\\n' + ' \\\n'.join(rows) + '\n'
     with open(out, 'w') as f:
         f.write(text)
 

@@ -51,16 +51,24 @@ typedef struct {
     const char *source_hash;
     const atn_kernel *table;
     bool usable;               /* this CPU can run it */
-    int dtype;                 /* of a champion: the type it won at; -1: a family or the reference */
-    const char *work, *cpu;    /* "prefill" or "decode"; the machine it was evolved on */
-    bool fresh;                /* what it beat is what is linked in */
+    const char *over, *cpu;    /* of a champion: the family it was measured beside, and where; else "" */
 } registry_kernel;
+
+/* A line of a champion's record: wisdom that ships, about the family that is linked in. */
+typedef struct {
+    const atn_kernel *champion;
+    problem_class class;
+    bool won;                  /* faster there than the family, for certain */
+} champion_row;
 
 int registry_count(void);
 const registry_kernel *registry_at(int i);              /* best ISA first, the reference last */
 const registry_kernel *registry_find(const char *name); /* "family@isa", or "family": the best usable ISA; NULL: none */
 const registry_kernel *registry_reference(void);
 int isa_rank(const char *isa);                          /* 0 generic ..., -1 unknown */
+const champion_row *registry_rows(void);                /* a row without a champion ends them */
+/* Did the champion win in the nearest class that it was measured in? No, where none is near. */
+bool champion_won(const champion_row *rows, const atn_kernel *champion, const problem_class *c);
 /* The order in which rule tries kernels for args: fills list[room], returns how many. */
 int registry_by_rule(const atn_args *a, int threads, int isa_max, const registry_kernel **list, int room);
 

@@ -3,6 +3,7 @@
 
 #include "run_test.h"
 
+#include "base/cpu.h"
 #include "run/run_int.h"
 
 static const char *const TEXTS[] = {
@@ -329,6 +330,65 @@ static void the_rule_chooses(void **state)
     }
 }
 
+static bool won(const champion_row *rows, const atn_kernel *champion, const char *class)
+{
+    problem_class c;
+    assert_true(class_parse(class, &c));
+    return champion_won(rows, champion, &c);
+}
+
+/* The nearest class that was measured decides; where none is near, and where equally near ones disagree, it did not win. */
+static void a_record_is_read_by_class(void **state)
+{
+    (void)state;
+    static const atn_kernel a, b;
+    static const champion_row rows[] = {
+        {&a, {"f32 g2 d64 causal", 128, 128, 1}, true},     {&a, {"f32 g2 d64 causal", 512, 512, 1}, false},
+        {&a, {"f32 g2 d64 causal", 2048, 2048, 1}, true},   {&a, {"f32 g2 d64 causal", 2048, 2048, 1}, false},
+        {&b, {"f32 g2 d64 causal", 512, 512, 1}, true},     {&a, {"f32 g2 d64", 1, 4096, 1}, true}, {0},
+    };
+    assert_true(won(rows, &a, "f32 g2 s128 d64 causal t1"));
+    assert_true(won(rows, &a, "f32 g2 s64 d64 causal t1"));
+    assert_true(won(rows, &a, "f32 g2 s128 d64 causal t2"));
+    assert_false(won(rows, &a, "f32 g2 s32 d64 causal t1"));     /* too far from all */
+    assert_false(won(rows, &a, "f32 g2 s128 d64 causal t16"));
+    assert_false(won(rows, &a, "f32 g2 s128/4096 d64 causal t1"));
+    assert_false(won(rows, &a, "f32 g2 s256 d64 causal t1"));    /* as near to a loss */
+    assert_false(won(rows, &a, "f32 g2 s512 d64 causal t1"));
+    assert_true(won(rows, &b, "f32 g2 s512 d64 causal t1"));
+    assert_false(won(rows, &a, "f32 g2 s2048 d64 causal t1"));   /* two rows, one of them lost */
+    assert_true(won(rows, &a, "f32 g2 s1/2048 d64 t1"));
+    assert_false(won(rows, &a, "f32 g2 s16/4096 d64 t1"));       /* few queries are not one */
+    static const char *const others[] = {"f32 g1 s128 d64 causal t1", "f32 g2 s128 d64 t1", "f32 g2 s128 d128 causal t1",
+                                         "bf16 g2 s128 d64 causal t1", "f32 g2 s128 d64 causal mask=bool t1",
+                                         "f32 g2 s128 d64 causal window t1"};
+    for (int i = 0; i < ATN_COUNT(others); i++) assert_false(won(rows, &a, others[i]));
+    assert_false(won(rows + 6, &a, "f32 g2 s128 d64 causal t1"));
+}
+
+/* With the champions that are linked in: each is taken in the classes where it won, on its own kind of CPU, and nowhere
+ * else. */
+static void champions_are_chosen_where_they_won(void **state)
+{
+    (void)state;
+    for (const champion_row *r = registry_rows(); r->champion; r++) {
+        const registry_kernel *k = NULL;
+        for (int i = 0; i < registry_count(); i++)
+            if (registry_at(i)->table == r->champion) k = registry_at(i);
+        assert_non_null(k);
+        char type[32], head[32], rest[64] = "", text[160];
+        int group;
+        assert_true(sscanf(r->class.words, "%31s g%d d%31s %63[^\n]", type, &group, head, rest) >= 3);
+        snprintf(text, sizeof text, "%s h%d/1 s%d/%d d%s %s", type, group, r->class.sq, r->class.skv, head, rest);
+        atn_plan_info info;
+        choose(text, NULL, r->class.threads, &info);
+        const bool wins = champion_won(registry_rows(), k->table, &r->class);
+        const bool here = k->usable && !strcmp(k->cpu, machine_get()->cpu) && wins;
+        if (here != !strcmp(info.kernel, k->name))
+            fail_with("%s on %s: it %s there, and the plan took %s", k->name, text, wins ? "won" : "did not win", info.kernel);
+    }
+}
+
 /* bf16 goes to the dot products of pairs where the CPU has them and the host allows them; other types never do. */
 static void pairs_of_bf16(void **state)
 {
@@ -359,6 +419,8 @@ int main(void)
         cmocka_unit_test(update_follows_a_growing_cache),
         cmocka_unit_test(the_rule_chooses),
         cmocka_unit_test(pairs_of_bf16),
+        cmocka_unit_test(a_record_is_read_by_class),
+        cmocka_unit_test(champions_are_chosen_where_they_won),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
