@@ -10,6 +10,7 @@
  * lane are sums over the keys seen so far of e^(s - m). P is rounded to bf16, its sum is not. */
 #include "attune/kernel.h"
 #include "attune/amx.h"
+#include "attune/cut.h"
 
 // EVOLVE-BLOCK-START
 #define BK 512          // knob: 64 96 128 192 256 384 512 768 1024 2048 ; keys in a tile
@@ -19,7 +20,7 @@
 #define MAX_UNROLL 8    // knob: 1 2 4 8
 #define LAZY 1          // knob: 0 1 ; rescale O only where a maximum moved
 #define LONGEST_FIRST 1 // knob: 0 1
-#define TASKS_PER_THREAD 3 // knob: 1 2 3 4 6 8
+#define TASKS_PER_THREAD 6 // knob: 1 2 3 4 6 8 ; at most
 #define PACK_CHUNK 512  // knob: 128 256 512 1024 2048 ; keys of a packing task, at most
 
 #define QV 2            /* vectors of rows in a block: two B tiles */
@@ -79,20 +80,18 @@ static int can_run(const atn_args *a)
 static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
-    int nblk = (int)((rows + BQ - 1) / BQ), nqb = MIN(NQB, nblk), chunk = PACK_CHUNK;
+    int nblk = (int)((rows + BQ - 1) / BQ), chunk = PACK_CHUNK;
     while (chunk > 64 && heads * ((a->Skv + chunk - 1) / chunk) < threads) chunk /= 2; /* no thread without work */
     const int chunks = (a->Skv + chunk - 1) / chunk;
-    int64_t want = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
-    while (nqb > 1 && heads * ((nblk + nqb - 1) / nqb) < want) nqb--;
-    int nsb = (nblk + nqb - 1) / nqb;
-    if (heads * nsb > INT32_MAX || heads * chunks > INT32_MAX) return -1;
-    layout y = make_layout(a, nqb);
+    const row_cut c = cut_rows(a, heads, nblk, threads, (cut_limits){1, NQB, TASKS_PER_THREAD, BQ}); /* whole blocks */
+    if (heads * c.n > INT32_MAX || heads * chunks > INT32_MAX) return -1;
+    layout y = make_layout(a, c.blocks);
     p->phases = 2;
-    p->tasks[0] = (int32_t)(heads * chunks), p->tasks[1] = (int32_t)(heads * nsb);
+    p->tasks[0] = (int32_t)(heads * chunks), p->tasks[1] = (int32_t)(heads * c.n);
     p->scratch_bytes = y.bytes;
     p->shared_bytes = y.head * heads;
-    p->user[0] = nqb, p->user[1] = nsb, p->user[2] = nblk, p->user[3] = chunks;
-    p->user[4] = chunk;
+    p->user[0] = c.blocks, p->user[1] = c.n, p->user[2] = nblk, p->user[3] = chunks;
+    p->user[4] = chunk, p->user[5] = c.tapered;
     return 0;
 }
 
@@ -434,7 +433,8 @@ static void attend(const atn_args *a, const atn_plan *p, int task, const char *s
     float *o = (float *)(scratch + y.o), *st = (float *)(scratch + y.st);
     int64_t qsize = (int64_t)y.dp * BQ * 2, osize = (int64_t)y.dvp * BQ;
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh, *vt = shared + y.head * bh;
-    int first = (int)((int64_t)nblk * sb / nsb), count = (int)((int64_t)nblk * (sb + 1) / nsb) - first;
+    const int tapered = (int)p->user[5], first = cut_first(nblk, nsb, 1, tapered, sb);
+    const int count = cut_first(nblk, nsb, 1, tapered, sb + 1) - first;
     int lo = INT32_MAX, hi = -1, edited = a->softcap > 0 || a->alibi || a->mask.ptr;
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
