@@ -10,6 +10,10 @@
  * Some peers are our own, and run only where they are asked for: "attune", the library's choice (beside PROGRAM.c or
  * --kernel); a kernel by its name; "single", the same kernel with one thread (ratio / threads is the parallel
  * efficiency); "none", nobody.
+ * Beside "single" each call follows an untimed one of its own side: workers that sleep while one thread computes would
+ * be measured waking, and a host that calls again and again does not see that. A third thing is timed in each such pair,
+ * FMAs in registers by all threads and by one: CPUs that share a core or slow down together keep those from the count of
+ * threads as well.
  *
  * The bandwidth beside a row is that of its own K and V: loops that only read them, with as many threads and in the
  * same state of the caches, right after a call of the peer. Small ones come from a cache, large ones from memory, and a
@@ -46,6 +50,7 @@ typedef struct {
     atn_problem problem;
     char text[128], class[160], kernel[64], peer[32], version[96], note[128], skipped[320];
     double ours_ms, peer_ms, ratio, low, high, error, peer_error, peak_fraction, read_gbs, bandwidth_fraction;
+    double fma_speedup;        /* by threads, of FMAs alone, beside "single" */
     int pairs;
 } bench_row;
 
@@ -217,6 +222,29 @@ static atn_status read_rate(bench *b, const atn_planned *plan, const atn_args *a
     return ATN_OK;
 }
 
+/* ---- FMAs by threads ---- */
+
+enum { FMA_ROUNDS = 4000, FMA_SLICES = 8 };  /* some 20 us a task, 8 tasks a thread: slower CPUs take fewer */
+
+static void fma_task(void *context, int task, int thread)
+{
+    (void)context, (void)task, (void)thread;
+    machine_fma(FMA_ROUNDS);
+}
+
+/* How many times as fast all threads do FMAs as one of them. */
+static double fma_speedup(const bench *b)
+{
+    const int tasks = b->threads * FMA_SLICES;
+    pool_run(b->pool, tasks, b->threads, fma_task, NULL);
+    const int64_t t0 = clock_ns();
+    pool_run(b->pool, tasks, b->threads, fma_task, NULL);
+    const int64_t t1 = clock_ns();
+    for (int i = 0; i < FMA_SLICES; i++) fma_task(NULL, i, 0);
+    const int64_t t2 = clock_ns();
+    return (double)(t2 - t1) * b->threads / (double)(t1 - t0);
+}
+
 /* Nobody beside us: medians of ours alone. */
 static atn_status run_alone(bench *b, const atn_planned *plan, const atn_args *a, bench_row *row, atn_error *err)
 {
@@ -235,15 +263,19 @@ static atn_status run_alone(bench *b, const atn_planned *plan, const atn_args *a
 static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a, atn_peer *peer, const atn_planned *own,
                             bench_row *row, atn_error *err)
 {
-    double ours[PAIRS_MAX], theirs[PAIRS_MAX], d[PAIRS_MAX], ns = 0;
+    double ours[PAIRS_MAX], theirs[PAIRS_MAX], d[PAIRS_MAX], fma[PAIRS_MAX], ns = 0;
+    const bool by_threads = b->pool && !strcmp(peer->name, "single");
     int n = 0;
     atn_status s = ATN_OK;
     time_ours(plan, a);
     if ((s = time_theirs(peer, own, a, &ns, err))) return s;
     for (double until = clock_s() + b->seconds_pair; n < PAIRS_MAX && !interrupted && (n < PAIRS_MIN || clock_s() < until); n++) {
+        if (by_threads) time_ours(plan, a);
         ours[n] = time_ours(plan, a);
+        if (by_threads) time_ours(own, a);
         if ((s = time_theirs(peer, own, a, &theirs[n], err))) return s;
         d[n] = log(theirs[n] / ours[n]);
+        if (by_threads) fma[n] = fma_speedup(b);
     }
     if (n == 0) return atn_fail(err, ATN_CANCELLED, "interrupted");
     race_bounds(d, n, 0.025, &row->ratio, &row->low, &row->high);
@@ -251,6 +283,7 @@ static atn_status race_peer(bench *b, const atn_planned *plan, const atn_args *a
     row->pairs = n;
     row->ours_ms = median(ours, n) * 1e-6;
     row->peer_ms = median(theirs, n) * 1e-6;
+    if (by_threads) row->fma_speedup = median(fma, n);
     return ATN_OK;
 }
 
@@ -336,9 +369,10 @@ static void print_row(const bench *b, const bench_row *row)
         printf("%-38s %-26s %9.3f  %-12s %9s  %-18s  %4.0f%% %4.0f%%  %.1e\n", row->text, row->kernel, row->ours_ms, "", "", "",
                100 * row->peak_fraction, 100 * row->bandwidth_fraction, row->error);
     } else {
-        printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e\n", row->text, row->kernel, row->ours_ms,
+        printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e", row->text, row->kernel, row->ours_ms,
                row->peer, row->peer_ms, row->ratio, row->low, row->high, 100 * row->peak_fraction, 100 * row->bandwidth_fraction,
                row->error, row->peer_error);
+        printf(row->fma_speedup > 0 ? "  FMAs alone %.2f\n" : "\n", row->fma_speedup);
     }
     fflush(stdout);
 }
@@ -423,6 +457,7 @@ static void print_json(const bench *b)
         json_t *j = json_pack("{s:s s:s s:s s:i s:s s:s s:s}", "case", r->text, "class", r->class, "dtype", dtype, "threads", b->threads,
                               "kernel", r->kernel, "peer", r->peer, "peer_version", r->version);
         if (r->note[0]) json_object_set_new(j, "note", json_string(r->note));
+        if (r->fma_speedup > 0) json_object_set_new(j, "fma_speedup", json_real(r->fma_speedup));
         if (r->skipped[0]) {
             json_object_set_new(j, "skipped", json_string(r->skipped));
         } else {
@@ -476,7 +511,9 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
         if (isnan(r->ratio)) text_add(&t, ",,,,,,,");
         else text_addf(&t, "%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,", r->peer, r->version, r->peer_ms, r->peer_error, r->ratio,
                        r->low, r->high);
-        text_addf(&t, "%d,%.3f,%.1f,%.3f,\"%s\"\n", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
+        text_addf(&t, "%d,%.3f,%.1f,%.3f,\"%s", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
+        if (r->fma_speedup > 0) text_addf(&t, "; FMAs alone %.2f", r->fma_speedup);
+        text_add(&t, "\"\n");
     }
     atn_status s = file_write(path, t.s, t.n, err);
     text_free(&t);
@@ -667,9 +704,7 @@ static atn_status open_all(bench *b, atn_error *err)
     snprintf(b->path, sizeof b->path, "/dev/shm/attune-bench-%d", (int)getpid());
     b->fd = open(b->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (b->fd < 0) s = atn_fail(err, ATN_IO, "cannot make '%s'", b->path);
-    /* Beside a peer of one thread our workers would sleep, and the race would measure their waking, which no host that
-     * calls again and again sees. A peer of another maker needs their CPUs. */
-    const atn_pool_options pool = {.threads = b->threads, .pin = 1, .spin_us = real ? 0 : 2000};
+    const atn_pool_options pool = {.threads = b->threads, .pin = 1};
     if (!s && b->threads > 1) s = atn_pool_create(&pool, &b->pool, err);
     for (int i = 0; i < ATN_COUNT(own_names); i++)
         if (wanted(c, own_names[i])) b->peers[b->n_peers++] = (atn_peer){.name = own_names[i], .to = -1, .from = -1};

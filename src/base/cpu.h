@@ -35,6 +35,9 @@ typedef struct {
 void machine_measure(double seconds, atn_peaks *out);
 double machine_fma_peak(double seconds); /* fma_peak_gflops again, on the CPU that this thread runs on */
 
+/* A loop of FMAs in registers and nothing else, 12 of the widest vectors a round. */
+void machine_fma(int64_t rounds);
+
 /* Reads n bytes and does nothing else. `way` is one of several loops, of which one or another is the fastest. */
 enum { READ_WAYS = 3 };
 void memory_read(const void *p, size_t n, int way);

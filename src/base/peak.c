@@ -49,6 +49,16 @@ DEFINE_PEAK(peak_128, 128, __attribute__((noinline)))
 DEFINE_PEAK(peak_128, 128, __attribute__((noinline)))
 #endif
 
+void machine_fma(int64_t rounds)
+{
+    double (*f)(int64_t) = peak_128;
+#if defined(__x86_64__)
+    if (machine_has("avx512f")) f = peak_512;
+    else if (machine_has("avx2") && machine_has("fma")) f = peak_256;
+#endif
+    (void)f(rounds);
+}
+
 /* A machine that is stolen from for all the seconds says nothing of its peak: so a least number of bursts. */
 static double best_rate(double (*f)(int64_t), double seconds)
 {
