@@ -18,14 +18,13 @@
  * The bandwidth beside a row is that of its own K and V: loops that only read them, with as many threads and in the
  * same state of the caches, right after a call of the peer. Small ones come from a cache, large ones from memory, and a
  * kernel is measured by what reading takes there. The machine's is that of memory, measured on data that is in no cache. */
-#include <fcntl.h>
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -70,8 +69,8 @@ typedef struct {
     atn_pool *pool;
     atn_peer peers[PEERS_MAX];
     int n_peers;
-    char path[64];
-    int fd;
+    char path[64];             /* of fd, for the peers */
+    int fd;                    /* memory without a name: nothing of it is left, however we end */
     char *map;
     int64_t room;
     bench_row *rows;
@@ -87,6 +86,16 @@ typedef struct {
     float *o32;                /* peer's result, dense f32 */
 } tensors;
 
+/* Bytes that can be had without driving others out; -1: unknown. */
+static int64_t memory_available(void)
+{
+    char *text = NULL;
+    const char *at = file_read("/proc/meminfo", 1 << 16, &text, NULL, NULL) ? NULL : strstr(text, "MemAvailable:");
+    const int64_t bytes = at ? strtoll(at + strlen("MemAvailable:"), NULL, 10) * 1024 : -1;
+    free(text);
+    return bytes;
+}
+
 static int64_t page_up(int64_t n) { return (n + 4095) & ~4095LL; }
 
 static atn_status tensors_make(bench *b, const atn_problem *p, tensors *t, atn_error *err)
@@ -98,10 +107,14 @@ static atn_status tensors_make(bench *b, const atn_problem *p, tensors *t, atn_e
     int64_t o32 = at;
     at += page_up((int64_t)p->B * p->Hq * p->Sq * p->Dv * 4);
     if (at > b->room) {
+        const int64_t available = memory_available();
+        if (available >= 0 && at - b->room > available / 2) /* peers hold copies */
+            return atn_fail(err, ATN_MEMORY, "its tensors take %.1f GB, and only %.1f GB are available; take a smaller case",
+                            (double)at * 1e-9, (double)available * 1e-9);
         if (b->map) munmap(b->map, (size_t)b->room);
         b->map = NULL;
         if (ftruncate(b->fd, at) != 0 || (b->map = mmap(NULL, (size_t)at, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0)) == MAP_FAILED)
-            return atn_fail(err, ATN_MEMORY, "cannot map %lld bytes in /dev/shm; free some memory", (long long)at);
+            return atn_fail(err, ATN_MEMORY, "cannot map %lld bytes; free some memory", (long long)at);
         b->room = at;
     }
     atn_args *a = &t->args;
@@ -315,6 +328,7 @@ static bool is_own(const char *peer)
 static bool peers_can(const atn_problem *p)
 {
     if (p->token_major || p->cache_rows || p->misalign) return false;
+    if (p->causal == ATN_CAUSAL_TOP_LEFT && p->Sq != p->Skv) return false;
     return p->mask < 0 && p->window_left < 0 && p->window_right < 0 && p->softcap == 0 && !p->sinks && !p->alibi && !p->lse;
 }
 
@@ -328,10 +342,10 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     atn_plan_info info;
     atn_status s = ATN_OK;
     if (!is_own(peer->name) && !peers_can(p)) {
-        s = atn_fail(&err, ATN_UNSUPPORTED, "peers are measured on dense head-major tensors, without masks, windows, softcap, sinks, ALiBi and lse");
+        s = atn_fail(&err, ATN_UNSUPPORTED, "peers are measured on dense head-major tensors, causal order from the last key, without masks, windows, softcap, sinks, ALiBi and lse");
     } else if (!is_own(peer->name)) {
         s = peer->pid > 0 ? peer_open(peer, p, b->threads, b->path, t->offset, &err)
-                          : atn_fail(&err, ATN_PROCESS, "not running");
+                          : atn_fail(&err, ATN_PROCESS, "not running%s%s", *peer->note ? ": " : "", peer->note);
     } else if (strcmp(peer->name, "none")) {
         const bool single = !strcmp(peer->name, "single");
         s = single ? plan_make(b, a, who, cli_text(b->cli, "kernel", NULL), 1, &own, &info, &err)
@@ -345,9 +359,14 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     if (!s) s = read_rate(b, plan, a, peer, own, alone, &row->read_gbs, &err);
     if (!s && !is_own(peer->name)) s = peer_store(peer, &err);
     snprintf(row->version, sizeof row->version, "%s", peer->version);
-    snprintf(row->note, sizeof row->note, "%s", peer->note);
+    snprintf(row->note, sizeof row->note, "%s", peer->pid || is_own(peer->name) ? peer->note : "");
     if (s) {
-        snprintf(row->skipped, sizeof row->skipped, "%.*s", (int)sizeof row->skipped - 1, err.text);
+        atn_text why = {0};
+        text_add_visible(&why, err.text, false);                                   /* a stranger's words */
+        snprintf(row->skipped, sizeof row->skipped, "%.*s", (int)sizeof row->skipped - 1, why.s);
+        text_free(&why);
+        row->ours_ms = row->peer_ms = row->peer_error = row->ratio = row->low = row->high = NAN;
+        row->peak_fraction = row->read_gbs = row->bandwidth_fraction = NAN;
     } else {
         atn_args peer_args = *a;
         int64_t r = (int64_t)p->Dv * 4;
@@ -447,32 +466,36 @@ static json_t *machine_json(const bench *b)
                      "fma_peak_gflops", b->peaks.fma_peak_gflops, "read_bandwidth_gbs", b->peaks.read_bandwidth_gbs);
 }
 
-static void print_json(const bench *b)
+/* Whatever it holds, the JSON is valid: the name of a program need not be UTF-8, and a peer's words may be cut. */
+static json_t *words(const char *s)
+{
+    atn_text t = {0};
+    text_add_visible(&t, s, false);
+    json_t *j = json_string(t.s ? t.s : "");
+    text_free(&t);
+    return j;
+}
+
+static json_t *figure(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+/* Every row has every field; what was not measured is null. failed: what went wrong after the rows, "": nothing. */
+static void print_json(const bench *b, const char *failed)
 {
     json_t *rows = json_array(), *geo = json_object(), *worst = json_object();
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
         char dtype[16];
         snprintf(dtype, sizeof dtype, "%.*s", (int)strcspn(r->text, " "), r->text);
-        json_t *j = json_pack("{s:s s:s s:s s:i s:s s:s s:s}", "case", r->text, "class", r->class, "dtype", dtype, "threads", b->threads,
-                              "kernel", r->kernel, "peer", r->peer, "peer_version", r->version);
-        if (r->note[0]) json_object_set_new(j, "note", json_string(r->note));
-        if (r->fma_speedup > 0) json_object_set_new(j, "fma_speedup", json_real(r->fma_speedup));
-        if (r->skipped[0]) {
-            json_object_set_new(j, "skipped", json_string(r->skipped));
-        } else {
-            json_t *figures = json_pack("{s:f s:f s:i s:f s:f s:f}", "ours_ms", r->ours_ms, "error", r->error, "pairs",
-                                        r->pairs, "peak_fraction", r->peak_fraction, "read_gbs", r->read_gbs,
-                                        "bandwidth_fraction", r->bandwidth_fraction);
-            json_object_update(j, figures);
-            json_decref(figures);
-            if (!isnan(r->ratio)) {
-                figures = json_pack("{s:f s:f s:{s:f s:f s:f}}", "peer_ms", r->peer_ms, "peer_error", r->peer_error, "ratio",
-                                    "median", r->ratio, "low", r->low, "high", r->high);
-                json_object_update(j, figures);
-                json_decref(figures);
-            }
-        }
+        json_t *j = json_pack(
+            "{s:s s:s s:s s:i s:o s:o s:o s:s s:o s:o s:o s:{s:o s:o s:o} s:i s:o s:o s:o}", "case", r->text, "class", r->class,
+            "dtype", dtype, "threads", b->threads, "kernel", words(r->kernel), "ours_ms", figure(r->ours_ms), "error",
+            figure(r->error), "peer", r->peer, "peer_version", words(r->version), "peer_ms", figure(r->peer_ms), "peer_error", figure(r->peer_error), "ratio", "median",
+            figure(r->ratio), "low", figure(r->low), "high", figure(r->high), "pairs", r->pairs, "peak_fraction",
+            figure(r->peak_fraction), "read_gbs", figure(r->read_gbs), "bandwidth_fraction", figure(r->bandwidth_fraction));
+        ATN_CHECK(j);
+        if (r->note[0]) json_object_set_new(j, "note", words(r->note));
+        if (r->fma_speedup > 0) json_object_set_new(j, "fma_speedup", figure(r->fma_speedup));
+        if (r->skipped[0]) json_object_set_new(j, "skipped", words(r->skipped));
         json_array_append_new(rows, j);
     }
     for (int i = 0; i < b->n_peers; i++) {
@@ -485,6 +508,7 @@ static void print_json(const bench *b)
     }
     json_t *all = json_pack("{s:s s:o s:o s:o s:o}", "version", ATTUNE_VERSION, "machine", machine_json(b), "rows", rows, "geomean", geo,
                             "worst", worst);
+    if (*failed) json_object_set_new(all, "error", words(failed));
     json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(all);
@@ -501,19 +525,23 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
              "peak_fraction,read_gbs,bandwidth_fraction,note\n");
     for (int i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        const char *quote = strchr(r->text, ',') ? "\"" : "";                      /* window=127,0 */
-        text_addf(&t, "%s%s%s,%d,%s,", quote, r->text, quote, b->threads, r->kernel);
-        if (r->skipped[0]) {
-            text_addf(&t, ",,%s,%s,,,,,,,,,,\"skipped: %s\"\n", r->peer, r->version, r->skipped);
-            continue;
-        }
-        text_addf(&t, "%.4f,%.2e,", r->ours_ms, r->error);
-        if (isnan(r->ratio)) text_add(&t, ",,,,,,,");
-        else text_addf(&t, "%s,%s,%.4f,%.2e,%.3f,%.3f,%.3f,", r->peer, r->version, r->peer_ms, r->peer_error, r->ratio,
-                       r->low, r->high);
-        text_addf(&t, "%d,%.3f,%.1f,%.3f,\"%s", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction, r->note);
-        if (r->fma_speedup > 0) text_addf(&t, "; FMAs alone %.2f", r->fma_speedup);
-        text_add(&t, "\"\n");
+        char note[sizeof r->skipped + 32];
+        text_add_csv(&t, r->text);                                                /* window=127,0 */
+        text_addf(&t, ",%d,", b->threads);
+        text_add_csv(&t, r->kernel);
+        if (r->skipped[0]) text_add(&t, ",,,");
+        else text_addf(&t, ",%.4f,%.2e,", r->ours_ms, r->error);
+        text_add(&t, isnan(r->ratio) && !r->skipped[0] ? "" : r->peer);
+        text_add(&t, ",");
+        text_add_csv(&t, r->version);
+        if (isnan(r->ratio)) text_add(&t, ",,,,,,");
+        else text_addf(&t, ",%.4f,%.2e,%.3f,%.3f,%.3f,", r->peer_ms, r->peer_error, r->ratio, r->low, r->high);
+        if (r->skipped[0]) text_add(&t, ",,,,");
+        else text_addf(&t, "%d,%.3f,%.1f,%.3f,", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction);
+        snprintf(note, sizeof note, "%s%s", r->skipped[0] ? "skipped: " : "", r->skipped[0] ? r->skipped : r->note);
+        if (r->fma_speedup > 0 && !r->skipped[0]) snprintf(note, sizeof note, "%s; FMAs alone %.2f", r->note, r->fma_speedup);
+        text_add_csv(&t, note);
+        text_add(&t, "\n");
     }
     atn_status s = file_write(path, t.s, t.n, err);
     text_free(&t);
@@ -620,6 +648,7 @@ static const registry_kernel *kernel_named(const char *name, int n)
 static atn_status check_names(const atn_cli *c, atn_error *err)
 {
     const char *peer;
+    if (cli_count(c, "against") && !against(c, 0, &peer)) return atn_fail(err, ATN_USAGE, "--against: expected PEERS, got nothing");
     for (int i = 0, n; (n = against(c, i, &peer)); i++) {
         bool known = kernel_named(peer, n);
         for (int k = 0; k < ATN_COUNT(own_names); k++) known |= names_peer(peer, n, own_names[k]);
@@ -696,14 +725,17 @@ static atn_status open_all(bench *b, atn_error *err)
         if (cli_count(c, "against")) fprintf(stderr, "attune bench: %s\n", why.text);
         else fprintf(stderr, "attune bench: alone: %s\n", why.text);
     }
+    const int cpus = machine_get()->cpus;
+    if (b->threads > cpus && !c->quiet)
+        fprintf(stderr, "attune bench: %d threads for %d CPU%s: they wait for each other, on both sides\n", b->threads, cpus, cpus > 1 ? "s" : "");
     pin(b->threads);
     machine_measure(0.6, &b->peaks);
     limit_isa(b);
     if (cli_has(c, "isa") && !strcmp(cli_text(c, "isa", ""), "avx2") && b->peaks.fma_peak_256_gflops > 0)
         b->peaks.fma_peak_gflops = b->peaks.fma_peak_256_gflops;
-    snprintf(b->path, sizeof b->path, "/dev/shm/attune-bench-%d", (int)getpid());
-    b->fd = open(b->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (b->fd < 0) s = atn_fail(err, ATN_IO, "cannot make '%s'", b->path);
+    b->fd = memfd_create("attune-bench", MFD_CLOEXEC);
+    if (b->fd < 0) s = atn_fail(err, ATN_IO, "cannot make a file in memory: %s", strerror(errno));
+    snprintf(b->path, sizeof b->path, "/proc/%d/fd/%d", (int)getpid(), b->fd);
     const atn_pool_options pool = {.threads = b->threads, .pin = 1};
     if (!s && b->threads > 1) s = atn_pool_create(&pool, &b->pool, err);
     for (int i = 0; i < ATN_COUNT(own_names); i++)
@@ -716,7 +748,11 @@ static atn_status open_all(bench *b, atn_error *err)
     }
     if (real && !python && !b->n_peers) b->peers[b->n_peers++] = (atn_peer){.name = "none", .to = -1, .from = -1};
     for (int i = 0; !s && python && peer_names[i]; i++)
-        if (wanted(c, peer_names[i])) s = peer_start(&b->peers[b->n_peers++], peer_names[i], python, b->threads, err);
+        if (wanted(c, peer_names[i])) {
+            atn_peer *peer = &b->peers[b->n_peers++];
+            if (peer_start(peer, peer_names[i], python, b->threads, &why))
+                snprintf(peer->note, sizeof peer->note, "%.*s", (int)sizeof peer->note - 1, why.text);
+        }
     free(python);
     if (!s && b->threads > 1) pin_caller();              /* after the peers were started, which inherit all CPUs */
     return s;
@@ -758,17 +794,20 @@ int cmd_bench(const atn_cli *c)
             for (int k = 0; k < ATN_COUNT(types); k++)
                 if (!strcmp(types[k].name, cli_item(c, "dtype", d))) run_dtype(&b, *p, types[k].type);
     }
-    if (!s && c->json) print_json(&b);
-    if (!s && !c->json) print_summary(&b);
-    if (!s && cli_has(c, "csv")) s = write_csv(&b, cli_text(c, "csv", ""), &err);
+    const bool ran = !s;
+    if (ran && cli_has(c, "csv")) s = write_csv(&b, cli_text(c, "csv", ""), &err);
     if (!s && cli_has(c, "svg")) s = write_svg(&b, cli_text(c, "svg", ""), &err);
+    if (ran && c->json) print_json(&b, s ? err.text : "");
+    if (ran && !c->json) print_summary(&b);
     for (int i = 0; i < b.n_peers; i++) peer_stop(&b.peers[i]);
-    if (b.fd >= 0) unlink(b.path), close(b.fd);
+    if (b.fd >= 0) close(b.fd);
     atn_pool_free(b.pool);
     suite_free(&b.suite);
     free(b.rows);
     free(b.programs);
-    if (s) return cli_fail(c, &err);
+    atn_cli speaker = *c;
+    speaker.json &= !ran;                                                          /* one object, which has the error */
+    if (s) return cli_fail(&speaker, &err);
     if (interrupted) return EXIT_INTERRUPTED;
     return b.n_rows || !b.failed ? EXIT_VALID : b.failed == ATN_USAGE ? EXIT_USAGE : EXIT_INVALID;
 }

@@ -207,6 +207,7 @@ atn_status cli_parse(const atn_command *command, int argc, char **argv, atn_cli 
     }
     table[n] = (struct option){"help", no_argument, NULL, 'h'};
     strcat(letters, "h");
+    for (int i = 1; i < argc && option_find(command->name, "json"); i++) out->json |= !strcmp(argv[i], "--json"); /* for errors, too */
     opterr = 0;
     optind = 1;
     for (int got; (got = getopt_long(argc, argv, letters, table, NULL)) != -1;) {

@@ -84,7 +84,7 @@ atn_status peer_start(atn_peer *p, const char *name, const char *python, int thr
     p->to = to[1];
     p->from = from[0];
     if (!e) return ATN_OK;
-    p->pid = 0;
+    p->pid = 0; /* bench goes on, and says so in this peer's rows */
     peer_stop(p);
     return atn_fail(err, ATN_PROCESS, "cannot start '%s': %s", python, strerror(e));
 }

@@ -86,6 +86,15 @@ void text_add_html(atn_text *t, const char *s)
     }
 }
 
+void text_add_csv(atn_text *t, const char *s)
+{
+    const bool quoted = strpbrk(s, ",\"\r\n\t") || (*s && strchr("=+-@ ", *s));
+    if (quoted) text_add(t, "\"");
+    if (*s && strchr("=+-@\t\r", *s)) text_add(t, "'");
+    for (; *s; s++) text_addf(t, *s == '"' ? "\"\"" : "%c", (unsigned char)*s < 32 ? ' ' : *s);
+    if (quoted) text_add(t, "\"");
+}
+
 size_t text_utf8(const char *text, size_t n)
 {
     const unsigned char *s = (const unsigned char *)text;

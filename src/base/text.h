@@ -22,6 +22,9 @@ void text_free(atn_text *t);
 
 /* Escapes for a place in HTML text or attribute. */
 void text_add_html(atn_text *t, const char *s);
+/* A field of a CSV, quoted where it must be, on one line. A spreadsheet runs what begins with = + - @ as a formula, so that
+ * gets an apostrophe. */
+void text_add_csv(atn_text *t, const char *s);
 /* Bytes of the valid UTF-8 sequence at s[0..n), 0 where there is none. */
 size_t text_utf8(const char *s, size_t n);
 /* Text of strangers for a terminal or a page: what moves a cursor, turns the direction of text around or shows as

@@ -93,15 +93,6 @@ static void add_url(atn_text *t, const char *s)
     }
 }
 
-/* A text as one field; a spreadsheet runs what begins with = + - @ as a formula, so that gets an apostrophe. */
-static void csv_text(atn_text *t, const char *s)
-{
-    text_add(t, "\"");
-    if (*s && strchr("=+-@\t\r", *s)) text_add(t, "'");
-    for (; *s; s++) text_addf(t, *s == '"' ? "\"\"" : "%c", (unsigned char)*s < 32 ? ' ' : *s);
-    text_add(t, "\"");
-}
-
 static void csv_real(atn_text *t, double x)
 {
     text_add(t, ",");
@@ -147,7 +138,7 @@ static void data_cases(atn_text *t, const run_view *v)
     text_add(t, "case,speedup,low,high,best_ms,gflops,peak_fraction,error,workspace_bytes\n");
     for (int i = 0; i < v->n_cases; i++) {
         const view_case *c = &v->cases[i];
-        csv_text(t, c->label);
+        text_add_csv(t, c->label);
         const double x[] = {c->speedup.median, c->speedup.low,   c->speedup.high, c->best_ms,
                             c->gflops,         c->peak_fraction, c->error,        (double)c->workspace_bytes};
         for (int k = 0; k < ATN_COUNT(x); k++) csv_real(t, x[k]);
@@ -165,7 +156,7 @@ static void data_programs(atn_text *t, const run_view *v)
         const char *texts[] = {p->made.origin, p->made.note, p->state, p->stage, p->reason};
         for (int k = 0; k < ATN_COUNT(texts); k++) {
             if (k) text_add(t, ",");
-            csv_text(t, texts[k] ? texts[k] : "");
+            text_add_csv(t, texts[k] ? texts[k] : "");
         }
         const double x[] = {p->t, exp(p->score), exp(p->score_low), exp(p->score_high)};
         for (int k = 0; k < ATN_COUNT(x); k++) csv_real(t, x[k]);
@@ -178,7 +169,7 @@ static void data_progress(atn_text *t, const run_view *v)
     data_programs(t, v);
     for (int i = 0; i < v->n_lines; i++) {
         text_add(t, ",,,");
-        csv_text(t, v->lines[i].name);
+        text_add_csv(t, v->lines[i].name);
         text_add(t, ",,,,,");
         csv_real(t, v->lines[i].y);
         csv_real(t, v->lines[i].low);

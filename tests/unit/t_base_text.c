@@ -59,6 +59,21 @@ static void take_hands_over_and_empties(void **state)
     free(s);
 }
 
+static void csv_has_one_field_for_one_text(void **state)
+{
+    (void)state;
+    static const char *const in[] = {"", "f32 h2 s64 d64", "a, b", "say \"no\"\n", "=1+1", "-3", "v1;2"},
+                             *const out[] = {"", "f32 h2 s64 d64", "\"a, b\"", "\"say \"\"no\"\" \"", "\"'=1+1\"",
+                                             "\"'-3\"", "v1;2"};
+    for (int i = 0; i < ATN_COUNT(in); i++) {
+        atn_text t = {0};
+        text_add(&t, "");
+        text_add_csv(&t, in[i]);
+        assert_string_equal(t.s, out[i]);
+        text_free(&t);
+    }
+}
+
 static void html_cannot_break_out(void **state)
 {
     (void)state;
@@ -113,6 +128,7 @@ static void numbers_are_whole_strings(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(grows_and_stays_terminated),         cmocka_unit_test(take_hands_over_and_empties),
     cmocka_unit_test(strangers_text_is_made_visible),
+    cmocka_unit_test(csv_has_one_field_for_one_text),
     cmocka_unit_test(html_cannot_break_out),              cmocka_unit_test(distance_is_a_metric_of_typos),
     cmocka_unit_test(nearest_suggests_only_what_is_near), cmocka_unit_test(numbers_are_whole_strings),
 };
