@@ -150,6 +150,8 @@ class OpenVino:
         same_types(p, "openvino")
         if p["causal"] and p["Sq"] != p["Skv"] and p["Sq"] > 1:
             raise NotImplementedError("causal with Sq != Skv")
+        if abs(p["scale"] - p["D"] ** -0.5) > 1e-6:
+            raise NotImplementedError("a scale of its own asks for a mask as well")
         kind = {"f32": ov.Type.f32, "f16": ov.Type.f16, "bf16": ov.Type.bf16}[p["dtype"]]
         g = p["Hq"] // p["Hkv"]
         inputs, self.feed = [], []
@@ -248,6 +250,8 @@ class Mlx:
         import mlx.core as mx
         p = x.p
         same_types(p, "mlx")
+        if p["causal"] and p["Sq"] > p["Skv"]:
+            raise NotImplementedError("rows without keys are undefined")
         mx.set_default_device(mx.cpu)
         kind = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}[p["dtype"]]
         self.mx, self.x = mx, x
