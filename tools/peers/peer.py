@@ -144,6 +144,7 @@ class Ggml:
 
 class OpenVino:
     def __init__(self, x):
+        sys.modules["openvino_telemetry"] = None   # else it calls its makers, in a process that outlives us
         import openvino as ov
         from openvino import opset13 as op
         p = x.p
