@@ -8,7 +8,7 @@
 
 #include "report/svg.h"
 
-enum { WIDTH = 960, LEFT = 330, RIGHT = 70, TOP = 58, ROW = 17, GAP = 7 };
+enum { WIDTH = 960, LEFT = 330, RIGHT = 70, TOP = 58, ROW = 17, GAP = 7, NAME_MOST = 34 }; /* letters beside a peer */
 
 static const char style[] =
     "svg{background:#fff;font:12px system-ui,sans-serif}text{fill:#1d2733}.soft{fill:#66717d;font-size:11px}"
@@ -21,15 +21,17 @@ static const char style[] =
 void svg_bench(atn_text *t, const char *heading, const bench_bar *bars, int n)
 {
     double low = 0, high = 1; /* in doublings */
-    int groups = 0;
+    int groups = 0, lines = 0;
     for (int i = 0; i < n; i++) {
         low = fmin(low, log2(fmin(bars[i].ratio, bars[i].low)));
         high = fmax(high, log2(fmax(bars[i].ratio, bars[i].high)));
-        groups += i == 0 || strcmp(bars[i].name, bars[i - 1].name);
+        const bool first = i == 0 || strcmp(bars[i].name, bars[i - 1].name);
+        groups += first;
+        lines += first && strlen(bars[i].name) > NAME_MOST;
     }
     low = floor(low), high = ceil(high);
     const double unit = (WIDTH - LEFT - RIGHT) / (high - low), one = LEFT - low * unit;
-    const int height = TOP + n * ROW + groups * GAP + 16;
+    const int height = TOP + (n + lines) * ROW + groups * GAP + 16;
     text_addf(t,
               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\"><style>%s</style>\n<title>",
               WIDTH, height, style);
@@ -48,6 +50,7 @@ void svg_bench(atn_text *t, const char *heading, const bench_bar *bars, int n)
         if (i == 0 || strcmp(b->name, bars[i - 1].name)) {
             y += i ? GAP : 0;
             svg_label(t, 12, y + 11, "start", "name", b->name);
+            if (strlen(b->name) > NAME_MOST) y += ROW; /* a line of its own */
         }
         const double x = one + log2(b->ratio) * unit, from = one + log2(b->low) * unit, to = one + log2(b->high) * unit;
         char s[300];
