@@ -143,6 +143,7 @@ static const struct {
     {"ATTUNE_LOCK", "The lock of those that time on this machine (/tmp/attune-timing.lock)."},
     {"ATTUNE_WISDOM", "The wisdom file that libattune reads (~/.cache/attune/wisdom.txt); empty: none."},
     {"ATTUNE_PEERS", "The virtual environment of bench and workloads (~/.cache/attune/peers)."},
+    {"ATTUNE_PEERS_VERBOSE", "What the peers of bench write on stderr is shown when set."},
     {"ATTUNE_MODELS", "Folder of models; the demo takes the smallest ($ATTUNE_PEERS/models)."},
     {"ATTUNE_SCRATCH", "Folder for builds of candidates; else /dev/shm, $TMPDIR or /tmp, the first with 48 MiB free."},
 };

@@ -118,7 +118,8 @@ static atn_status ask(atn_peer *p, json_t *request, json_t **answer, atn_error *
         ssize_t got = ready > 0 ? read(p->from, line + n, sizeof line - 1 - n) : 0;
         if (got <= 0) {
             peer_stop(p);
-            return atn_fail(err, ATN_PROCESS, "%s %s", p->name, ready > 0 ? "died" : "did not answer in time");
+            return atn_fail(err, ATN_PROCESS, "%s %s; ATTUNE_PEERS_VERBOSE=1 lets its own messages through", p->name,
+                            ready > 0 ? "died" : "did not answer in time");
         }
         n += (size_t)got;
     }
