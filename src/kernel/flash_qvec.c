@@ -10,7 +10,7 @@
  *   tile   = S^T [BK][BQ], exponentiated in place
  *   packed = K tile as [BK / KU][D][KU], V tile as [Dv / PU][BK][PU]: the broadcasts are one stream. On a Xeon: 0.90
  *            of the FMA peak in the register tile, against 0.86 from rows; worth it where several blocks share it.
- *            Where few do, f16 and bf16 are widened to rows of floats.
+ *            f16 and bf16 are widened to rows of floats first.
  *
  * Scores are in units of log2 e (so that exp is exp2), or natural ones under an additive mask, whose -FLT_MAX must stay
  * finite. Invariant: after each tile, O and l of a lane are sums over the keys seen so far of e^(s - m). */
@@ -93,10 +93,10 @@ typedef struct {
 } tile;
 
 typedef struct {
-    int64_t qt, o, st, kp, vp;       /* byte offsets into scratch, blocks first */
+    int64_t qt, o, st, kp, vp, wide; /* byte offsets into scratch, blocks first */
     int64_t bytes;
     int k_packed, v_packed;
-    int k_row, v_row;                /* f16 and bf16 that are not packed: bytes of a widened row, else 0 */
+    int k_row, v_row;                /* f16 and bf16: bytes of a widened row, else 0 */
     int vrows;                       /* keys that a group of packed V has room for */
 } layout;
 
@@ -106,8 +106,8 @@ static layout make_layout(const atn_args *a, int nqb)
     int bk = MIN(BK, a->Skv), dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
     y.k_packed = nqb >= PACK_MIN;
     y.v_packed = nqb >= PACK_MIN || a->Dv % PU != 0;
-    y.k_row = y.k_packed || a->k.dtype == ATN_F32 ? 0 : ROUND_UP(a->D * 4, 64) + 64;   /* rows a power of two apart */
-    y.v_row = y.v_packed || a->v.dtype == ATN_F32 ? 0 : ROUND_UP(a->Dv * 4, 64) + 64;  /* would meet in the L1 cache */
+    y.k_row = a->k.dtype == ATN_F32 ? 0 : ROUND_UP(a->D * 4, 64) + 64;     /* rows a power of two apart would meet in */
+    y.v_row = a->v.dtype == ATN_F32 ? 0 : ROUND_UP(a->Dv * 4, 64) + 64;    /* the first-level cache */
     y.vrows = bk + (VL + PU - 1) / PU;
     int64_t at = ROUND_UP((int64_t)sizeof(block) * nqb, 64);
     y.qt = at, at += (int64_t)nqb * a->D * BQ * 4;
@@ -117,6 +117,7 @@ static layout make_layout(const atn_args *a, int nqb)
                                 : (int64_t)bk * y.k_row;
     y.vp = at, at += y.v_packed ? ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4
                                 : (int64_t)bk * y.v_row;
+    y.wide = at, at += (int64_t)bk * MAX(y.k_packed ? y.k_row : 0, y.v_packed ? y.v_row : 0);
     y.bytes = at;
     return y;
 }
@@ -365,38 +366,55 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
     }
 }
 
-/* Q^T of a block, scaled. */
-ATN_INLINE void load_q_as(const int dtype, const atn_args *a, const block *x, float *qt)
+/* w elements of VL rows, from `at` (bytes) on, as a vector for each. All but whole vectors of f32 come by way of `spare`,
+ * VL * VL floats, which takes little code: unrolled conversions were half of what a compiler had to do here. */
+ATN_INLINE void load_rows(const char *const *row, int at, int dtype, int w, float *spare, vf *t)
 {
-    int elem = dtype == ATN_F32 ? 4 : 2;
-    float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a);
+    if (w == VL && dtype == ATN_F32) {
+        ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(row[c] + at);
+        return;
+    }
+    if (w < VL) {
+        ATN_UNROLL(1) for (int c = 0; c < VL; c++) vf_store(spare + c * VL, vf_load_as_n(row[c] + at, dtype, w));
+    } else if (dtype == ATN_F16) {
+        ATN_UNROLL(4) for (int c = 0; c < VL; c++) vf_store(spare + c * VL, vf_load_as(row[c] + at, ATN_F16));
+    } else {
+        ATN_UNROLL(4) for (int c = 0; c < VL; c++) vf_store(spare + c * VL, vf_load_as(row[c] + at, ATN_BF16));
+    }
+    ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load(spare + c * VL);
+}
+
+/* Q^T of a block, scaled. */
+static void load_q(const atn_args *a, const block *x, float *qt)
+{
+    int elem = a->q.dtype == ATN_F32 ? 4 : 2;
+    float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale * unit(a), spare[VL * VL];
     for (int first = 0; first < x->nv * VL; first += VL)
         for (int d = 0; d < a->D; d += VL) {
-            const char *const *row = x->q + first;
             vf t[VL];
             int w = MIN(VL, a->D - d);
-            if (w == VL) {
-                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) t[c] = vf_load_as(row[c] + d * elem, dtype);
-            } else {
-                for (int c = 0; c < VL; c++) t[c] = vf_load_as_n(row[c] + d * elem, dtype, w);
-            }
+            load_rows(x->q + first, d * elem, a->q.dtype, w, spare, t);
             vf_transpose(t);
             ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++)
                 if (c < w) vf_store(qt + (d + c) * BQ + first, t[c] * scale);
         }
 }
 
-static void load_q(const atn_args *a, const block *x, float *qt)
+/* w elements of each of n rows of O, from `at` (bytes) on; as load_rows. */
+ATN_INLINE void store_rows(char *const *row, int n, int at, int dtype, int w, float *spare, const vf *t)
 {
-    if (a->q.dtype == ATN_F32) load_q_as(ATN_F32, a, x, qt);
-    else if (a->q.dtype == ATN_F16) load_q_as(ATN_F16, a, x, qt);
-    else load_q_as(ATN_BF16, a, x, qt);
-}
-
-/* A vector for each of VL rows of O. */
-ATN_INLINE void store_rows(const int dtype, char *const *row, int at, const vf *t)
-{
-    ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store_as(row[c] + at, t[c], dtype);
+    if (w == VL && n == VL && dtype == ATN_F32) {
+        ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store(row[c] + at, t[c]);
+        return;
+    }
+    ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) vf_store(spare + c * VL, t[c]);
+    if (w < VL || dtype == ATN_F32) {
+        ATN_UNROLL(1) for (int c = 0; c < n; c++) vf_store_as_n(row[c] + at, vf_load(spare + c * VL), dtype, w);
+    } else if (dtype == ATN_F16) {
+        ATN_UNROLL(4) for (int c = 0; c < n; c++) vf_store_as(row[c] + at, vf_load(spare + c * VL), ATN_F16);
+    } else {
+        ATN_UNROLL(4) for (int c = 0; c < n; c++) vf_store_as(row[c] + at, vf_load(spare + c * VL), ATN_BF16);
+    }
 }
 
 /* The score of one lane and key, as the tiles compute it; for repair. */
@@ -430,7 +448,7 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
 }
 
 /* Sinks, 1 / l, log-sum-exp, and O^T out; spare has room for a row. */
-static void close_block(const atn_args *a, block *x, int b, int kvh, const float *qt, const float *o, float *spare)
+static void close_block(const atn_args *a, block *x, int b, int kvh, const float *qt, float *o, float *spare)
 {
     int exact = x->all_lo <= x->lo && x->all_hi >= x->hi && !a->mask.ptr, elem = a->o.dtype == ATN_F32 ? 4 : 2;
     float up = natural(a) ? LOG2E : 1.0f, down = natural(a) ? 1.0f : LN2, factor[BQ], m[BQ], l[BQ];
@@ -439,6 +457,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         vf_store(factor + v * VL, vf_sel(none, vf_zero(), 1.0f / vf_sel(none, vf_splat(1.0f), x->l[v])));
         vf_store(m + v * VL, x->m[v]), vf_store(l + v * VL, x->l[v]);
     }
+    for (int c = 0; c < a->Dv * BQ && x->fresh; c++) o[c] = 0;
     for (int c = 0; c < x->rows && (a->sinks || a->lse); c++) {
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
@@ -461,24 +480,12 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
         for (int d = 0; d < a->Dv; d += VL) {
             vf t[VL];
             int w = MIN(VL, a->Dv - d);
-            if (x->fresh) {
-                for (int c = 0; c < VL; c++) t[c] = vf_zero();
-            } else {                                     /* rows of O^T beyond Dv are there, and are not stored */
-                ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {
-                    t[c] = vf_load(o + (d + c) * BQ + first) * f;
-                    if (c < w) bad |= vf_nonfinite(t[c]);
-                }
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {    /* rows of O^T beyond Dv are there, and are not stored */
+                t[c] = vf_load(o + (d + c) * BQ + first) * f;
+                if (c < w) bad |= vf_nonfinite(t[c]);
             }
             vf_transpose(t);
-            if (w == VL && lanes == VL) {
-                if (a->o.dtype == ATN_F32) store_rows(ATN_F32, out, d * 4, t);
-                else if (a->o.dtype == ATN_F16) store_rows(ATN_F16, out, d * 2, t);
-                else store_rows(ATN_BF16, out, d * 2, t);
-            } else if (w == VL) {
-                for (int c = 0; c < lanes; c++) vf_store_as(out[c] + d * elem, t[c], a->o.dtype);
-            } else {
-                for (int c = 0; c < lanes; c++) vf_store_as_n(out[c] + d * elem, t[c], a->o.dtype, w);
-            }
+            store_rows(out, lanes, d * elem, a->o.dtype, w, spare, t);
         }
         if (exact || !mask_any(bad)) continue;
         for (int c = 0; c < lanes; c++) {
@@ -666,23 +673,18 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, const float *q
 
 /* n rows of K as [n / KU][D][KU] floats; a last group is filled up with the last key. Where a group is half a vector,
  * two at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
-ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int n, int D, float *to)
+NOINLINE void pack_k(const char *from, int64_t stride, int n, int D, float *to)
 {
     enum { PAIR = KU * 2 == VL, PARTS = PAIR ? 1 : (KU + VL - 1) / VL, STEP = PAIR ? VL : KU };
-    int elem = dtype == ATN_F32 ? 4 : 2;
+    float spare[VL * VL];
     for (int j = 0; j < n; j += STEP, to += (int64_t)D * STEP) {
+        const char *row[PARTS][VL];
+        for (int r = 0; r < PARTS * VL; r++) row[r / VL][r % VL] = from + MIN(j + MIN(r, STEP - 1), n - 1) * stride;
         for (int d = 0; d < D; d += VL) {
             int w = MIN(VL, D - d);
             vf t[PARTS][VL];
             ATN_UNROLL_ALL(8) for (int g = 0; g < PARTS; g++) {
-                ATN_UNROLL_ALL(16) for (int r = 0; r < VL; r++) {
-                    if (g * VL + r >= STEP) {
-                        t[g][r] = vf_zero();
-                        continue;
-                    }
-                    const char *at = from + MIN(j + g * VL + r, n - 1) * stride + d * elem;
-                    t[g][r] = w == VL ? vf_load_as(at, dtype) : vf_load_as_n(at, dtype, w);
-                }
+                load_rows(row[g], d * 4, ATN_F32, w, spare, t[g]);
                 vf_transpose(t[g]);
             }
             ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {
@@ -695,41 +697,34 @@ ATN_INLINE void pack_k_as(const int dtype, const char *from, int64_t stride, int
     }
 }
 
-NOINLINE void pack_k(const char *from, int64_t stride, int dtype, int n, int D, float *to)
-{
-    if (dtype == ATN_F32) pack_k_as(ATN_F32, from, stride, n, D, to);
-    else if (dtype == ATN_F16) pack_k_as(ATN_F16, from, stride, n, D, to);
-    else pack_k_as(ATN_BF16, from, stride, n, D, to);
-}
-
 /* n rows of V as [Dv / PU][vrows][PU] floats, columns beyond Dv zero; a vector's surplus is overwritten by the next
  * row's. Row by row: group by group, rows a power of two apart push each other out of the first-level cache. */
-ATN_INLINE void pack_v_as(const int dtype, const char *from, int64_t stride, int n, int Dv, float *to, int vrows)
+NOINLINE void pack_v(const char *from, int64_t stride, int n, int Dv, float *to, int vrows)
 {
-    int elem = dtype == ATN_F32 ? 4 : 2;
     for (int j = 0; j < n; j++, from += stride, to += PU) {
         float *at = to;
-        for (int c = 0; c < Dv; c += PU, at += (int64_t)vrows * PU) {
-            if (dtype == ATN_F32 && c + PU <= Dv) {
-                __builtin_memcpy(at, from + c * 4, PU * 4);
-                continue;
-            }
-            ATN_UNROLL_ALL(4) for (int r = 0; r < PU; r += VL) {
-                int w = MIN(VL, Dv - c - r);
-                vf x = vf_zero();
-                if (w == VL) x = vf_load_as(from + (c + r) * elem, dtype);
-                else if (w > 0) x = vf_load_as_n(from + (c + r) * elem, dtype, w);
-                vf_store(at + r, x);
-            }
-        }
+        int c = 0;
+        for (; c + PU <= Dv; c += PU, at += (int64_t)vrows * PU) __builtin_memcpy(at, from + c * 4, PU * 4);
+        if (c == Dv) continue;
+        ATN_UNROLL_ALL(4) for (int r = 0; r < PU; r += VL)
+            vf_store(at + r, vf_load_n(from + (c + r) * 4, MAX(Dv - c - r, 0)));
     }
 }
 
-NOINLINE void pack_v(const char *from, int64_t stride, int dtype, int n, int Dv, float *to, int vrows)
+/* n rows of f16 or bf16 as rows of floats, `row` bytes apart: for packing, or instead of it. */
+ATN_INLINE void widen_as(const int dtype, const char *from, int64_t stride, int n, int width, char *to, int row)
 {
-    if (dtype == ATN_F32) pack_v_as(ATN_F32, from, stride, n, Dv, to, vrows);
-    else if (dtype == ATN_F16) pack_v_as(ATN_F16, from, stride, n, Dv, to, vrows);
-    else pack_v_as(ATN_BF16, from, stride, n, Dv, to, vrows);
+    for (int j = 0; j < n; j++, from += stride, to += row)
+        for (int d = 0; d < width; d += VL) {
+            const int w = MIN(VL, width - d);
+            vf_store(to + d * 4, w == VL ? vf_load_as(from + d * 2, dtype) : vf_load_as_n(from + d * 2, dtype, w));
+        }
+}
+
+NOINLINE void widen(const char *from, int64_t stride, int dtype, int n, int width, float *to, int row)
+{
+    if (dtype == ATN_F16) widen_as(ATN_F16, from, stride, n, width, (char *)to, row);
+    else widen_as(ATN_BF16, from, stride, n, width, (char *)to, row);
 }
 
 /* What the mask leaves of the keys [j0, j1) to each block, and how many of them to any. Rows of heads that share a mask
@@ -750,22 +745,6 @@ static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int
     return any;
 }
 
-/* n rows of f16 or bf16 as rows of floats, `row` bytes apart: where few blocks share a tile, packing costs more. */
-ATN_INLINE void widen_as(const int dtype, const char *from, int64_t stride, int n, int width, char *to, int row)
-{
-    for (int j = 0; j < n; j++, from += stride, to += row)
-        for (int d = 0; d < width; d += VL) {
-            const int w = MIN(VL, width - d);
-            vf_store(to + d * 4, w == VL ? vf_load_as(from + d * 2, dtype) : vf_load_as_n(from + d * 2, dtype, w));
-        }
-}
-
-NOINLINE void widen(const char *from, int64_t stride, int dtype, int n, int width, float *to, int row)
-{
-    if (dtype == ATN_F16) widen_as(ATN_F16, from, stride, n, width, (char *)to, row);
-    else widen_as(ATN_BF16, from, stride, n, width, (char *)to, row);
-}
-
 static void run(const atn_args *a, const atn_plan *p, int phase, int task, void *shared, void *scratch)
 {
     (void)phase, (void)shared;
@@ -778,6 +757,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     float *qt = (float *)((char *)scratch + y.qt), *o = (float *)((char *)scratch + y.o);
     float *st = (float *)((char *)scratch + y.st);
     float *kp = (float *)((char *)scratch + y.kp), *vp = (float *)((char *)scratch + y.vp);
+    float *wide = (float *)((char *)scratch + y.wide);
     int qsize = a->D * BQ, osize = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL)) * BQ;
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
@@ -800,19 +780,23 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
         int j1 = a->mask.ptr ? j0 + look_at_mask(a, blocks, count, j0, after) : after, groups = (j1 - j0 + KU - 1) / KU;
         if (j1 == j0) continue;
         tile t = {k + j0 * a->k.sr, v + j0 * a->v.sr, a->k.sr, a->v.sr, y.k_packed, y.v_packed, j0, j1, j0, j1, &soon};
+        if (y.k_row) {
+            float *to = y.k_packed ? wide : kp;
+            widen(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, to, y.k_row);
+            t.k = (const char *)to, t.ks = y.k_row;
+        }
         if (y.k_packed) {
-            pack_k(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, kp);
+            pack_k(t.k, t.ks, j1 - j0, a->D, kp);
             t.k = (const char *)kp, t.ks = (int64_t)a->D * KU * 4;
-        } else if (y.k_row) {
-            widen(t.k, a->k.sr, a->k.dtype, j1 - j0, a->D, kp, y.k_row);
-            t.k = (const char *)kp, t.ks = y.k_row;
+        }
+        if (y.v_row) {
+            float *to = y.v_packed ? wide : vp;
+            widen(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, to, y.v_row);
+            t.v = (const char *)to, t.vs = y.v_row;
         }
         if (y.v_packed) {
-            pack_v(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, vp, y.vrows);
+            pack_v(t.v, t.vs, j1 - j0, a->Dv, vp, y.vrows);
             t.v = (const char *)vp, t.vs = (int64_t)y.vrows * PU * 4;
-        } else if (y.v_row) {
-            widen(t.v, a->v.sr, a->v.dtype, j1 - j0, a->Dv, vp, y.v_row);
-            t.v = (const char *)vp, t.vs = y.v_row;
         }
         soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
         soon.at_once = (soon.left + count * groups - 1) / (count * groups);
