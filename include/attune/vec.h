@@ -157,18 +157,10 @@ ATN_INLINE vf vf_max(vf a, vf b)                                 /* b where eith
 ATN_INLINE vf vf_min(vf a, vf b) { return vf_sel((vi)(a < b), a, b); }
 ATN_INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
-/* 2^x for x <= 127, relative error 1.7e-3, 7.5e-5, 2.6e-6, 2e-7, 1e-7 for degree 2, 3, 4, 5, 6 (minimax polynomials on
- * [-1/2, 1/2]). Exactly 0 for x <= -127, also for -inf; NaN stays NaN. The 127 of the exponent bias sits in `magic`, so
- * that the low bits of t, shifted up, are the float 2^n. */
-ATN_INLINE vf vf_exp2(vf x, int degree)
+/* 2^f for -1/2 <= f <= 1/2, relative error 1.7e-3, 7.5e-5, 2.6e-6, 2e-7, 1e-7 for degree 2, 3, 4, 5, 6 (minimax). */
+ATN_INLINE vf vf_exp2_part(vf f, int degree)
 {
-    const vf magic = vf_splat(12582912.0f + 127.0f);
-    x = vf_max(vf_splat(-127.0f), x);
-    vf t = x + magic;
-    VF_OPAQUE(t);
-    vf n = t - magic;
-    VF_OPAQUE(n);
-    vf f = x - n, p;
+    vf p;
     if (degree <= 2) {
         p = vf_splat(0.2384289355f);
         p = vf_fma(p, f, vf_splat(0.703448006f));
@@ -200,7 +192,21 @@ ATN_INLINE vf vf_exp2(vf x, int degree)
         p = vf_fma(p, f, vf_splat(0.6931472057f));
         p = vf_fma(p, f, vf_splat(1.000000001f));
     }
-    return p * (vf)((vi)t << 23);
+    return p;
+}
+
+/* 2^x for x <= 127, with the error of vf_exp2_part. Exactly 0 for x <= -127, also for -inf; NaN stays NaN. The 127 of
+ * the exponent bias sits in the constant that rounds, so that the low bits of t, shifted up, are the float 2^n. */
+#define VF_EXP2_MAGIC (12582912.0f + 127.0f)
+ATN_INLINE vf vf_exp2(vf x, int degree)
+{
+    const vf magic = vf_splat(VF_EXP2_MAGIC);
+    x = vf_max(vf_splat(-127.0f), x);
+    vf t = x + magic;
+    VF_OPAQUE(t);
+    vf n = t - magic;
+    VF_OPAQUE(n);
+    return vf_exp2_part(x - n, degree) * (vf)((vi)t << 23);
 }
 
 /* tanh, relative error below 3e-7: an odd polynomial near 0, where 1 - 2 / (1 + e^2x) would cancel. */

@@ -32,7 +32,8 @@
 #define NQB 16          // knob: 1 2 3 4 6 8 12 16 24 ; row blocks that share a visit of a tile
 #define PACK_MIN 8      // knob: 1 2 3 4 6 8 12 99 ; row blocks from which on tiles of K and V are packed
 #define EXP_DEG 5       // knob: 4 5 6 ; degree of the polynomial for 2^x
-#define EXP_UNROLL 2    // knob: 1 2 4 8
+#define EXP_UNROLL 3    // knob: 1 2 3 4 6 ; keys in lockstep: chains of one after the other fill the scheduler
+#define LAZY 6          // knob: 0 3 6 10 ; doublings by which the maximum may be exceeded before O and l are rescaled
 #define QK_UNROLL 4     // knob: 1 2 4 8 ; steps of D at once
 #define PV_UNROLL 4     // knob: 1 2 4 8 ; keys at once
 #define MAX_FUSED 1     // knob: 0 1 ; take the maximum while S^T is still in registers
@@ -62,8 +63,7 @@ typedef struct {
     int fresh;                       /* no tile added yet */
     int banded;                      /* lanes' lo and hi are all that the mask says */
     mask_span seen;                  /* what the mask leaves of the tile at hand */
-    vf m[QV], l[QV];
-    vf alpha[QV];                    /* what the tile at hand rescales O by */
+    vf m[QV], l[QV];                 /* m: the maximum, or up to LAZY below it; a whole number where it can be one */
     int32_t lane_lo[BQ], lane_hi[BQ]; /* ascending; empty where lo > hi */
     int32_t i[BQ], h[BQ];            /* token and query head of each lane */
     float pos[BQ], slope[BQ];        /* ALiBi */
@@ -197,23 +197,26 @@ ATN_INLINE void qk_tile(const int nv, const int packed, const atn_args *a, int n
     ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) mx[v] = top[v];
 }
 
-/* o[c][v] = o[c][v] * alpha[v] + sum_j x[j][c] p[j][v] for all columns; alpha NULL: from zero. */
-ATN_INLINE void pv_tile(const int nv, const int packed, int n, int columns, const char *x, int64_t xs, const float *p,
-                        float *o, const vf *alpha)
+/* o[c][v] += sum_j x[j][c] p[j][v] for all columns, or from zero (fresh). Vector v takes the first n[v] keys, and later
+ * vectors no fewer: under causal order the edge of a tile is a staircase, and O is read and written once for all of it.
+ * xk and xc: bytes from key to key and from PU columns to the next. */
+ATN_INLINE void pv_tile(const int nv, const int *n, int columns, const char *x, int64_t xk, int64_t xc, const float *p,
+                        float *o, int fresh)
 {
-    for (int c = 0; c < columns; c += PU, o += PU * BQ, x += packed ? xs : PU * 4) {
+    for (int c = 0; c < columns; c += PU, o += PU * BQ, x += xc) {
         vf acc[PU][QV];
-        if (alpha) {
-            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
-                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_load(o + r * BQ + v * VL) * alpha[v];
-        } else {
+        if (fresh) {
             ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
                 ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
+        } else {
+            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
+                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_load(o + r * BQ + v * VL);
         }
         const char *xj = x;
         const float *pj = p;
+        int j = 0;
         ATN_UNROLL(PV_UNROLL)
-        for (int j = 0; j < n; j++, xj += packed ? PU * 4 : xs, pj += BQ) {
+        for (; j < n[0]; j++, xj += xk, pj += BQ) {
             vf y[QV];
             ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) y[v] = vf_load(pj + v * VL);
             ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++) {
@@ -221,6 +224,15 @@ ATN_INLINE void pv_tile(const int nv, const int packed, int n, int columns, cons
                 ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(z, y[v], acc[r][v]);
             }
         }
+        ATN_UNROLL_ALL(8) for (int from = 1; from < nv; from++)
+            for (; j < n[from]; j++, xj += xk, pj += BQ) {
+                vf y[QV];
+                ATN_UNROLL_ALL(8) for (int v = from; v < nv; v++) y[v] = vf_load(pj + v * VL);
+                ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++) {
+                    vf z = vf_splat(((const scalar_f32 *)xj)[r]);
+                    ATN_UNROLL_ALL(8) for (int v = from; v < nv; v++) acc[r][v] = vf_fma(z, y[v], acc[r][v]);
+                }
+            }
         ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
             ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) vf_store(o + r * BQ + v * VL, acc[r][v]);
     }
@@ -233,11 +245,10 @@ ATN_INLINE void pv_tile(const int nv, const int packed, int n, int columns, cons
         if (packed) qk_tile(NV, 1, a, n, k, ks, q, s, mx, soon); \
         else qk_tile(NV, 0, a, n, k, ks, q, s, mx, soon); \
     } \
-    NOINLINE void pv_##NV(int packed, int n, int columns, const char *x, int64_t xs, const float *p, float *o, \
-                          const vf *alpha) \
+    NOINLINE void pv_##NV(const int *n, int columns, const char *x, int64_t xk, int64_t xc, const float *p, float *o, \
+                          int fresh) \
     { \
-        if (packed) pv_tile(NV, 1, n, columns, x, xs, p, o, alpha); \
-        else pv_tile(NV, 0, n, columns, x, xs, p, o, alpha); \
+        pv_tile(NV, n, columns, x, xk, xc, p, o, fresh); \
     }
 TILES(1)
 #if QV >= 2
@@ -298,12 +309,13 @@ static void qk(const atn_args *a, int nv, const tile *t, int ja, int jb, const f
 #undef CALL
 }
 
-static void pv(int nv, const tile *t, int ja, int jb, int columns, const float *st, float *o, const vf *alpha)
+/* O^T of nv vectors and the keys from ja on, n[v] of them for vector v. */
+static void pv(int nv, const tile *t, int ja, const int *n, int columns, const float *st, float *o, int fresh)
 {
-    int off = ja - t->o0, n = jb - ja;
-    const char *v = t->v + (t->v_packed ? off * PU * 4 : off * t->vs);
-    const float *p = st + off * BQ;
-#define CALL(NV) pv_##NV(t->v_packed, n, columns, v, t->vs, p, o, alpha)
+    const int64_t xk = t->v_packed ? PU * 4 : t->vs, xc = t->v_packed ? t->vs : PU * 4;
+    const char *v = t->v + (ja - t->o0) * xk;
+    const float *p = st + (ja - t->o0) * BQ;
+#define CALL(NV) pv_##NV(n, columns, v, xk, xc, p, o, fresh)
     BY_VECTORS(nv, CALL)
 #undef CALL
 }
@@ -571,101 +583,122 @@ static vf max_column(const float *s, int n)
     return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
 }
 
-/* p = e^(s - m) in place for n keys of one vector; the sum. */
-ATN_INLINE vf exp_keys(float *s, int n, vf m, const int is_natural)
+/* p = 2^(s - m) in place for n keys of one vector; the sum. m is whole and below MANY, and goes into the constant that
+ * rounds s: as vf_exp2, but an operation less, and s - m is never rounded. */
+#define MANY 1048576.0f
+#define P(c, step) ATN_UNROLL_ALL(8) for (int e = 0; e < c; e++) { step; }
+#define EXP_STEPS(c) \
+    vf x[c], t[c], p[c]; \
+    P(c, x[e] = vf_max(least, vf_load(s + e * BQ))) \
+    P(c, t[e] = x[e] + magic; VF_OPAQUE(t[e])) \
+    P(c, vf n = t[e] - magic; VF_OPAQUE(n); x[e] = x[e] - n) \
+    P(c, p[e] = vf_exp2_part(x[e], EXP_DEG) * (vf)((vi)t[e] << 23); vf_store(s + e * BQ, p[e])) \
+    P(c, sum[e] += p[e])
+NOINLINE vf exp_whole(float *s, int n, vf m)
+{
+    vf magic = vf_splat(VF_EXP2_MAGIC) - m, least = m - 127.0f, sum[EXP_UNROLL];
+    VF_OPAQUE(magic);
+    P(EXP_UNROLL, sum[e] = vf_zero())
+    int j = 0;
+    for (; j + EXP_UNROLL <= n; j += EXP_UNROLL, s += EXP_UNROLL * BQ) { EXP_STEPS(EXP_UNROLL) }
+    for (; j < n; j++, s += BQ) { EXP_STEPS(1) }
+    vf all = sum[0];
+    for (int e = 1; e < EXP_UNROLL; e++) all += sum[e];
+    return all;
+}
+#undef EXP_STEPS
+#undef P
+
+/* p = e^((s - m) / up) for any m. */
+NOINLINE vf exp_any(float *s, int n, vf m, float up)
 {
     vf sum = vf_zero();
-    ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j++, s += BQ) {
-        vf x = vf_load(s) - m, p = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG);
+        vf p = vf_exp2((vf_load(s) - m) * up, EXP_DEG);
         vf_store(s, p);
         sum += p;
     }
     return sum;
 }
 
-NOINLINE vf exp_log2(float *s, int n, vf m) { return exp_keys(s, n, m, 0); }
-NOINLINE vf exp_natural(float *s, int n, vf m) { return exp_keys(s, n, m, 1); }
-
-/* New maximum of vector v from `top`, sum and maximum updated, P in place, the factor for older sums in alpha. */
-static void softmax_column(const atn_args *a, block *x, int v, vf top, float *s, int n)
+/* P in place for n keys of vector v, whose maximum is `top`; sum and maximum updated, O rescaled where it must be. */
+static void softmax_column(const atn_args *a, block *x, int v, vf top, float *s, int n, float *o)
 {
-    vf m = vf_max(x->m[v], top), safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m);
-    vf alpha = vf_exp2((x->m[v] - safe) * (natural(a) ? LOG2E : 1.0f), 6);
-    x->m[v] = m;
-    x->l[v] = vf_fma(x->l[v], alpha, natural(a) ? exp_natural(s + v * VL, n, safe) : exp_log2(s + v * VL, n, safe));
-    x->alpha[v] = alpha;
+    float up = natural(a) ? LOG2E : 1.0f;
+    vf m = x->m[v];
+    if (mask_any((vi)(top > m + LAZY / up))) {
+        vf whole = top + 12582912.0f;
+        VF_OPAQUE(whole);
+        whole = natural(a) ? top : vf_sel((vi)(vf_abs(top) < vf_splat(MANY)), whole - 12582912.0f, top);
+        m = vf_max(m, whole);
+        vf safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m), alpha = vf_exp2((x->m[v] - safe) * up, 6);
+        x->l[v] *= alpha;
+        for (int c = 0; c < a->Dv && !x->fresh; c++, o += BQ) vf_store(o + v * VL, vf_load(o + v * VL) * alpha);
+        x->m[v] = m;
+    }
+    vf safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m);
+    int any = natural(a) || mask_any(~(vi)(vf_abs(safe) < vf_splat(MANY)));
+    x->l[v] += any ? exp_any(s + v * VL, n, safe, up) : exp_whole(s + v * VL, n, safe);
 }
 
 /* Every lane sees every key of the tile. */
 static void full_tile(const atn_args *a, block *x, const tile *t, const float *qt, float *o, float *st)
 {
-    int n = t->j1 - t->j0, nv = x->nv;
+    int n = t->j1 - t->j0, nv = x->nv, each[QV];
     float *s = st + (t->j0 - t->o0) * BQ;
     vf top[QV];
-    for (int v = 0; v < nv; v++) top[v] = vf_splat(-VF_INF);
+    for (int v = 0; v < nv; v++) top[v] = vf_splat(-VF_INF), each[v] = n;
     qk(a, nv, t, t->j0, t->j1, qt, st, top);
     for (int v = 0; v < nv; v++) {
         if (!MAX_FUSED) top[v] = max_column(s + v * VL, n);
-        softmax_column(a, x, v, top[v], s, n);
+        softmax_column(a, x, v, top[v], s, n, o);
     }
-    pv(nv, t, t->j0, t->j1, a->Dv, st, o, x->fresh ? NULL : x->alpha);
+    pv(nv, t, t->j0, each, a->Dv, st, o, x->fresh);
     x->fresh = 0;
 }
 
-/* The next key after j where the set of vectors in use changes, and that set [va, vb) from j on. */
-static int next_run(int nv, const int *ja, const int *jb, int j, int end, int *va, int *vb)
+/* The vectors [*va, *vb) that take a key of [j, j + step) of a tile, and the first key after them, in steps, where that
+ * set is another; vector v takes [ja[v], jb[v]). */
+static int next_run(int nv, const int *ja, const int *jb, int j, int step, int end, int *va, int *vb)
 {
-    int next = end;
-    *va = nv, *vb = 0;
-    for (int v = 0; v < nv; v++) {
-        if (ja[v] > j) next = MIN(next, ja[v]);
-        if (jb[v] > j) next = MIN(next, jb[v]);
-        if (ja[v] <= j && jb[v] > j) *va = MIN(*va, v), *vb = v + 1;
+    for (int first = 1;; first = 0, j += step) {
+        int a = nv, b = 0;
+        for (int v = 0; v < nv; v++)
+            if (ja[v] < j + step && jb[v] > MAX(j, ja[v])) a = MIN(a, v), b = v + 1;
+        if (first) *va = a, *vb = b;
+        else if (a != *va || b != *vb || j >= end) return MIN(j, end);
     }
-    return next;
 }
 
 /* A tile that some lane sees only in part, or whose scores are edited. */
 static void edge_tile(const atn_args *a, block *x, const tile *t, const float *qt, float *o, float *st)
 {
-    int nv = x->nv, va, vb, ja[QV], jb[QV], both_lo = t->j0, both_hi = t->j1;
-    vf ignored[QV], one[QV];
+    int nv = x->nv, va, vb, ja[QV], jb[QV], all = t->j0, n[QV];
+    vf ignored[QV];
     for (int v = 0; v < nv; v++) {
         ja[v] = FINE_DIAG ? MIN(MAX(t->j0, x->vlo[v]), t->j1) : t->j0;
         jb[v] = FINE_DIAG ? MAX(MIN(t->j1, x->vhi[v] + 1), ja[v]) : t->j1;
-        both_lo = MAX(both_lo, ja[v]), both_hi = MIN(both_hi, jb[v]);
-        ignored[v] = vf_zero(), one[v] = vf_splat(1.0f);
+        all = MAX(all, ja[v]);
+        ignored[v] = vf_zero();
     }
-    for (int j = t->j0, next; j < t->j1; j = next) {
-        next = next_run(nv, ja, jb, j, t->j1, &va, &vb);
+    for (int j = t->j0 - (t->k_packed ? (t->j0 - t->o0) % KU : 0), next; j < t->j1; j = next) {
+        next = next_run(nv, ja, jb, j, KU, t->j1, &va, &vb);
         if (va < vb) qk(a, vb - va, t, j, next, qt + va * VL, st + va * VL, ignored);
     }
     for (int v = 0; v < nv; v++) {
-        int n = jb[v] - ja[v];
         float *s = st + (ja[v] - t->o0) * BQ;
         edit_scores(a, x, v, t->o0, ja[v], jb[v], st);
-        softmax_column(a, x, v, max_column(s + v * VL, n), s, n);
+        softmax_column(a, x, v, max_column(s + v * VL, jb[v] - ja[v]), s, jb[v] - ja[v], o);
     }
-    /* The keys that all vectors take rescale O on the way; where there are none, it is done before. */
-    if (both_lo < both_hi) {
-        pv(nv, t, both_lo, both_hi, a->Dv, st, o, x->fresh ? NULL : x->alpha);
-    } else {
-        both_lo = both_hi = t->j0;
-        for (int c = 0; c < ROUND_UP(a->Dv, PU); c++)
-            for (int v = 0; v < nv; v++) {
-                float *y = o + c * BQ + v * VL;
-                vf_store(y, x->fresh ? vf_zero() : vf_load(y) * x->alpha[v]);
-            }
-    }
+    /* From the first key that all vectors take, in one go; before it, and where there is none, by what takes what. */
+    int together = all < jb[0];
+    for (int v = 0; v < nv; v++) n[v] = together ? jb[v] - all : 0;
+    if (together || x->fresh) pv(nv, t, all, n, a->Dv, st, o, x->fresh);
     x->fresh = 0;
-    for (int j = t->j0, next; j < t->j1; j = next) {
-        if (j == both_lo && both_lo < both_hi) {
-            next = both_hi;
-            continue;
-        }
-        next = next_run(nv, ja, jb, j, t->j1, &va, &vb);
-        if (va < vb) pv(vb - va, t, j, next, a->Dv, st + va * VL, o + va * VL, one);
+    for (int j = t->j0, next, end = together ? all : t->j1; j < end; j = next) {
+        next = next_run(nv, ja, jb, j, 1, end, &va, &vb);
+        for (int v = va; v < vb; v++) n[v - va] = next - j;
+        if (va < vb) pv(vb - va, t, j, n, a->Dv, st + va * VL, o + va * VL, 0);
     }
 }
 
