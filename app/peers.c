@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cmd.h"
 
 const char *const peer_names[] = {"torch-flash", "torch-math", "ggml", "openvino", "onnxruntime", "mlx", NULL};
 
@@ -114,7 +115,11 @@ static atn_status ask(atn_peer *p, json_t *request, json_t **answer, atn_error *
     while (n < sizeof line - 1 && (n == 0 || line[n - 1] != '\n')) {
         struct pollfd f = {.fd = p->from, .events = POLLIN};
         int left = (int)((deadline - clock_ns()) / 1000000), ready = left > 0 ? poll(&f, 1, left) : 0;
-        if (ready < 0 && errno == EINTR) continue;
+        if (ready < 0 && errno == EINTR && !interrupted) continue;
+        if (ready < 0 && interrupted) {
+            peer_stop(p);
+            return atn_fail(err, ATN_CANCELLED, "interrupted");
+        }
         ssize_t got = ready > 0 ? read(p->from, line + n, sizeof line - 1 - n) : 0;
         if (got <= 0) {
             peer_stop(p);

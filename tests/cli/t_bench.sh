@@ -34,6 +34,12 @@ END
 done
 : >absent/bin/python
 ATTUNE_PEERS=$PWD/absent; eval "run bench $one"; exits 0; prints '"skipped": "not running: cannot start'
+# Ctrl-C does not wait for a peer that hangs; what there is of the JSON is whole.
+printf '#!/bin/sh\nexec sleep 60\n' >peers/bin/python
+ATTUNE_PEERS=$PWD/peers
+timeout --foreground -s INT -k 60 3 "$attune" bench --case 'f32 h1 s8 d8' --against torch-flash --json >out.txt 2>err.txt
+code=$? command="attune bench, interrupted"; exits 124
+python3 -c 'import json; json.load(open("out.txt"))' || fail "not JSON after an interrupt: $(cat out.txt)"
 unset ATTUNE_PEERS
 # One JSON object whatever happens, and a device is not replaced by a file.
 eval "run bench --case 'f32 h1 s8 d64' --seconds 0.01 --against none --json --csv missing/b.csv"; exits 2
