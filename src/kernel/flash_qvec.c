@@ -35,7 +35,7 @@
 #define PACK_MIN 8      // knob: 1 2 3 4 6 8 12 99 ; row blocks from which on tiles are packed whose rows meet in L1
 #define PACK_ANY 99     // knob: 3 4 6 8 12 16 99 ; the same for other tiles
 #define EXP_DEG 5       // knob: 4 5 6 ; degree of the polynomial for 2^x
-#define EXP_UNROLL 3    // knob: 1 2 3 4 6 ; keys in lockstep: chains of one after the other fill the scheduler
+#define EXP_UNROLL 4    // knob: 1 2 3 4 6 ; keys in lockstep: chains of one after the other fill the scheduler
 #define LAZY 6          // knob: 0 3 6 10 ; doublings by which the maximum may be exceeded before O and l are rescaled
 #define QK_UNROLL 4     // knob: 1 2 4 8 ; steps of D at once
 #define PV_UNROLL 4     // knob: 1 2 4 8 ; keys at once
@@ -354,12 +354,14 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
     int right = a->window_right >= 0 ? MIN(a->window_right, span) : 2 * span;
     if (a->causal != ATN_CAUSAL_NONE) right = 0;
     const char *q = (const char *)a->q.ptr + b * a->q.sb + kvh * group * a->q.sh;
+    char *out = (char *)a->o.ptr + b * a->o.sb + kvh * group * a->o.sh;
     int i = x->first / group, g = x->first % group;
+    q += i * a->q.sr + g * a->q.sh, out += i * a->o.sr + g * a->o.sh;
     for (int c = 0; c < lanes; c++) {
-        x->i[c] = i, x->h[c] = kvh * group + g;
-        x->q[c] = q + i * a->q.sr + g * a->q.sh;
-        x->out[c] = (char *)a->o.ptr + b * a->o.sb + x->h[c] * a->o.sh + i * a->o.sr;
-        if (c < x->rows - 1 && ++g == group) g = 0, i++;
+        x->i[c] = i, x->h[c] = kvh * group + g, x->q[c] = q, x->out[c] = out;
+        if (c >= x->rows - 1) continue;                  /* lanes without a row repeat the last */
+        q += a->q.sh, out += a->o.sh;
+        if (++g == group) g = 0, i++, q += a->q.sr - group * a->q.sh, out += a->o.sr - group * a->o.sh;
     }
     for (int c = 0; c < lanes; c++) {
         int p = x->i[c] + p_shift;
@@ -634,9 +636,11 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float *s,
         VF_OPAQUE(whole);
         whole = natural(a) ? top : vf_sel((vi)(vf_abs(top) < vf_splat(MANY)), whole - 12582912.0f, top);
         m = vf_max(m, whole);
-        vf safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m), alpha = vf_exp2((x->m[v] - safe) * up, 6);
-        x->l[v] *= alpha;
-        for (int c = 0; c < a->Dv && !x->fresh; c++, o += BQ) vf_store(o + v * VL, vf_load(o + v * VL) * alpha);
+        if (!x->fresh) {
+            vf alpha = vf_exp2((x->m[v] - vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m)) * up, 6);
+            x->l[v] *= alpha;
+            for (int c = 0; c < a->Dv; c++, o += BQ) vf_store(o + v * VL, vf_load(o + v * VL) * alpha);
+        }
         x->m[v] = m;
     }
     vf safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m);
