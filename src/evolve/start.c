@@ -63,11 +63,12 @@ int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
 /* The families, and of the champions those of the nearest machine. */
 static int shipped_for(atn_engine *e, char *paths[EVOLVE_SHIPPED_MAX])
 {
-    int champions, n = shipped(paths, &champions);
+    int champions, n = shipped(paths, &champions), all = champions, left = 0;
+    for (int i = 0; i < n; i++)
+        if (!e->o->serves || e->o->serves(paths[i], e->o->suite)) paths[left++] = paths[i];
+        else free(paths[i]), champions -= i < all; /* decode: 11 s of compiling, for a refusal, before the first candidate */
     int kept = champions_nearest(engine_machine(e), paths, champions, &e->starts_from);
-    for (int i = champions; i < n; i++)
-        if (!e->o->serves || e->o->serves(paths[i], e->o->suite)) paths[kept++] = paths[i];
-        else free(paths[i]); /* decode.c: 11 s of compiling, for a refusal, before the first candidate of a prefill run */
+    for (int i = champions; i < left; i++) paths[kept++] = paths[i];
     return kept;
 }
 
