@@ -115,7 +115,7 @@ static layout make_layout(const atn_args *a, int nqb)
     int64_t at = ROUND_UP((int64_t)sizeof(block) * nqb, 64);
     y.qt = at, at += (int64_t)nqb * a->D * BQ * 4;
     y.o = at, at += (int64_t)nqb * dv * BQ * 4;
-    y.st = at, at += MAX((int64_t)(bk + KU) * BQ, (int64_t)dv) * 4 + 64;
+    y.st = at, at += MAX(MAX((int64_t)(bk + KU) * BQ, (int64_t)VL * VL), (int64_t)dv) * 4 + 64;
     y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * a->D * 4, 64) + VL * 4
                                 : (int64_t)bk * y.k_row;
     y.vp = at, at += y.v_packed ? ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4
@@ -464,7 +464,7 @@ NOINLINE void repair_row(const atn_args *a, const block *x, int c, int b, int kv
     }
 }
 
-/* Sinks, 1 / l, log-sum-exp, and O^T out; spare has room for a row. */
+/* Sinks, 1 / l, log-sum-exp, and O^T out; spare has room for a row, and for VL vectors. */
 static void close_block(const atn_args *a, block *x, int b, int kvh, const float *qt, float *o, float *spare)
 {
     int exact = x->all_lo <= x->lo && x->all_hi >= x->hi && !a->mask.ptr, elem = a->o.dtype == ATN_F32 ? 4 : 2;
