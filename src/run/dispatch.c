@@ -124,12 +124,21 @@ int isa_rank(const char *isa)
  * 0.43 : 0.38, 0.75 : 0.80, 0.43 : 0.31, 0.78 : 0.70. At 2 rows it is 2 to 4 times faster everywhere. */
 enum { DECODE_ROWS = 12 };
 
-/* Threads without a block of rows are idle in the flash families; decode divides keys as well. */
+/* Few keys do not pay for taking them one tile at a time. On a Zen 4, decode over flash_qvec and flash_dot (bf16), h16/8
+ * d64 and d128: 12 rows, 128 keys f32 0.77, 0.96, f16 1.01, 1.11, bf16 0.79, 0.91; 64 keys 0.84, 0.83, 0.88, 1.03, 0.63, 0.83;
+ * 8 rows, 32 keys 1.09, 1.12, 1.17, 1.34, 0.92, 1.02; 8 keys 0.81, 0.90, 0.83, 0.96, 0.69, 0.74; 4 rows, 4 keys 1.41 to 1.77. */
+static int decode_rows(int keys)
+{
+    return keys < 24 ? 4 : keys < 256 ? 8 : DECODE_ROWS;
+}
+
+/* Threads without a block of rows are idle in the flash families; decode divides keys as well, from 512 on. Two threads, 20
+ * or 24 rows, decode over flash_qvec: f32 d64 256 keys 0.46, 512 0.81, 1024 0.85, 4096 1.21; d128 2048 1.05. */
 static bool decode_is_better(const atn_args *a, int threads)
 {
     const int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, blocks = (int64_t)a->B * a->Hkv * ((rows + 47) / 48);
-    const int64_t idle_factor = blocks < threads ? threads / blocks : 1;
-    return rows <= DECODE_ROWS * idle_factor;
+    const int64_t idle_factor = blocks < threads && a->Skv >= 512 ? threads / blocks : 1;
+    return rows <= decode_rows(a->Skv) * idle_factor;
 }
 
 static bool is_decode(const registry_kernel *k)

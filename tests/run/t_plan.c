@@ -325,6 +325,10 @@ static void the_rule_chooses(void **state)
         assert_false(strncmp(info.kernel, "decode@", 7) == 0);
         choose("f32 h1 s20/4096 d64", isas[i], 1, &info);
         assert_false(strncmp(info.kernel, "decode@", 7) == 0);
+        choose("f32 h1 s12/64 d64", isas[i], 1, &info); /* few keys */
+        assert_false(strncmp(info.kernel, "decode@", 7) == 0);
+        choose("f32 h1 s12/4096 d64", isas[i], 1, &info);
+        assert_true(strncmp(info.kernel, "decode@", 7) == 0);
         choose("f32 h1 s20/4096 d64", isas[i], 8, &info);
         assert_true(strncmp(info.kernel, "decode@", 7) == 0);
     }
