@@ -337,7 +337,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
     for (int c = 0; c < x->rows && (a->sinks || a->lse); c++) {
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
-            if (top > -VF_INF) {
+            if (top != -VF_INF) {
                 float older = __builtin_exp2f((m[c] - top) * up);
                 l[c] = l[c] * older + __builtin_exp2f((sink - top) * up);
                 factor[c] = older / l[c];

@@ -1,6 +1,6 @@
 /* attune/cut.h - how the rows of a head are cut into tasks, so that all threads end together.
  *
- *     const row_cut c = cut_rows(a, heads, vectors, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD});
+ *     const row_cut c = cut_rows(a, heads, vectors, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD, VL});
  *     p->tasks[0] = heads * c.n;                     in plan(); scratch is for c.blocks blocks
  *     first = cut_first(vectors, c.n, QV, c.tapered, i);    in run(): vectors first .. of super-block i
  *
@@ -15,7 +15,7 @@ typedef struct {
     int block;                       /* vectors of rows in a block */
     int blocks;                      /* of a super-block, at most */
     int tasks;                       /* for each thread, at most */
-    int rows;                        /* of a vector; 0: VL */
+    int rows;                        /* of a vector */
 } cut_limits;
 
 typedef struct {
@@ -89,7 +89,6 @@ static __attribute__((noinline, unused)) void cut_try(const atn_args *a, int64_t
 static __attribute__((noinline, unused)) row_cut cut_rows(const atn_args *a, int64_t heads, int vectors, int threads,
                                                           cut_limits most)
 {
-    if (!most.rows) most.rows = VL;
     const int blocks = (vectors + most.block - 1) / most.block, least = (blocks + most.blocks - 1) / most.blocks;
     row_cut best = {least, 0, (blocks + least - 1) / least, 0};
     if (threads == 1 || heads * least >= (int64_t)threads * most.tasks) return best;

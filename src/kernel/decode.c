@@ -542,7 +542,7 @@ static void close_row(const atn_args *a, const row_state *x, int b, float m, flo
     float up = natural(a) ? LOG2E : 1.0f, down = natural(a) ? 1.0f : LN2, factor = l == 0 ? 0 : 1 / l;
     if (a->sinks) {
         float sink = a->sinks[x->h] * unit(a), top = m > sink ? m : sink;
-        if (top > -VF_INF) {
+        if (top != -VF_INF) {
             float older = __builtin_exp2f((m - top) * up);
             l = l * older + __builtin_exp2f((sink - top) * up);
             factor = older / l, m = top;

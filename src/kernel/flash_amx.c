@@ -280,7 +280,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
             }
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
-            if (top > -VF_INF) {
+            if (top != -VF_INF) {
                 float older = __builtin_exp2f((m[c] - top) * up);
                 l[c] = l[c] * older + __builtin_exp2f((sink - top) * up);
                 factor[c] = older / l[c];
@@ -366,13 +366,22 @@ static void forbid(const block *x, int v, int j0, int ja, int jb, float *s)
     }
 }
 
-/* P^T in pairs from n scores of one vector, n even: e^(s c - m); the sum. */
-ATN_INLINE vf exp_keys(const float *s, char *p, int n, vf m, float c, const int is_natural)
+/* P^T in pairs from n scores of one vector, n even: e^(s c - m); the sum. From 2^20 on s c is rounded as m was (`far`): what
+ * a fused product leaves may be beyond every exponent. */
+ATN_INLINE vf exp_keys(const float *s, char *p, int n, vf m, float c, const int is_natural, const int far)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
     ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j += 2, s += 2 * BQ, p += BQ * 4) {
-        vf x = vf_fma(vf_load(s), scale, -m), y = vf_fma(vf_load(s + BQ), scale, -m);
+        vf x = vf_load(s), y = vf_load(s + BQ);
+        if (far) {
+            x *= scale, y *= scale;
+            VF_OPAQUE(x);
+            VF_OPAQUE(y);
+            x -= m, y -= m;
+        } else {
+            x = vf_fma(x, scale, -m), y = vf_fma(y, scale, -m);
+        }
         x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
         sum0 += x, sum1 += y;
         vf_store(p, (vf)amx_pair(x, y));
@@ -380,8 +389,9 @@ ATN_INLINE vf exp_keys(const float *s, char *p, int n, vf m, float c, const int 
     return sum0 + sum1;
 }
 
-NOINLINE vf exp_log2(const float *s, char *p, int n, vf m, float c) { return exp_keys(s, p, n, m, c, 0); }
-NOINLINE vf exp_natural(const float *s, char *p, int n, vf m) { return exp_keys(s, p, n, m, 1, 1); }
+NOINLINE vf exp_log2(const float *s, char *p, int n, vf m, float c) { return exp_keys(s, p, n, m, c, 0, 0); }
+NOINLINE vf exp_natural(const float *s, char *p, int n, vf m) { return exp_keys(s, p, n, m, 1, 1, 0); }
+NOINLINE vf exp_far(const float *s, char *p, int n, vf m, float c) { return exp_keys(s, p, n, m, c, 0, 1); }
 
 static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j1, int edited, const char *k,
                      const char *vt, const char *qt, float *o, float *st, char *pt, char *tail)
@@ -413,7 +423,9 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
         vi same = (vi)(alpha[v] == vf_splat(1.0f));
         for (int e = 0; e < VL; e++) moved |= !same[e];
         x->m[v] = m;
-        vf sum = natural(a) ? exp_natural(col, pt + v * 64, padded, safe) : exp_log2(col, pt + v * 64, padded, safe, c);
+        vf sum = natural(a)                                            ? exp_natural(col, pt + v * 64, padded, safe)
+                 : mask_any((vi)(vf_abs(safe) > vf_splat(1048576.0f))) ? exp_far(col, pt + v * 64, padded, safe, c)
+                                                                       : exp_log2(col, pt + v * 64, padded, safe, c);
         x->l[v] = vf_fma(x->l[v], alpha[v], sum);
     }
     if (!x->fresh && (moved || !LAZY))

@@ -120,7 +120,7 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
     const int nvec = (int)((rows + VL - 1) / VL);
-    const row_cut c = cut_rows(a, heads, nvec, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD});
+    const row_cut c = cut_rows(a, heads, nvec, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD, VL});
     if (heads * c.n > INT32_MAX) return -1;
     p->phases = 1;
     p->tasks[0] = (int32_t)(heads * c.n);
@@ -417,7 +417,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
     for (int c = 0; c < x->rows && (a->sinks || a->lse); c++) {
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
-            if (top > -VF_INF) {
+            if (top != -VF_INF) {
                 float older = __builtin_exp2f((m[c] - top) * up);
                 l[c] = l[c] * older + __builtin_exp2f((sink - top) * up);
                 factor[c] = older / l[c];
@@ -545,13 +545,23 @@ static vf max_column(const float *s, int n)
     return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
 }
 
-/* P^T in pairs from n scores of one vector, n even: e^(s c - m), into the rows from `to` on; the sum. */
-ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const int is_natural)
+/* P^T in pairs from n scores of one vector, n even: e^(s c - m), into the rows from `to` on; the sum. What a fused s c - m
+ * leaves of a product that m has rounded is a factor of all weights of a row, but from 2^20 on it may be beyond every
+ * exponent: `far` rounds s c as well. */
+ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const int is_natural, const int far)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
     ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j += 2, s += 2 * BQ, to += BQ) {
-        vf x = vf_fma(vf_load(s), scale, -m), y = vf_fma(vf_load(s + BQ), scale, -m);
+        vf x = vf_load(s), y = vf_load(s + BQ);
+        if (far) {
+            x *= scale, y *= scale;
+            VF_OPAQUE(x);
+            VF_OPAQUE(y);
+            x -= m, y -= m;
+        } else {
+            x = vf_fma(x, scale, -m), y = vf_fma(y, scale, -m);
+        }
         x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
         sum0 += x, sum1 += y;
         vf_store(to, (vf)vf_pair_bf16(x, y));
@@ -559,8 +569,9 @@ ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const in
     return sum0 + sum1;
 }
 
-NOINLINE vf exp_log2(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 0); }
-NOINLINE vf exp_natural(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 1); }
+NOINLINE vf exp_log2(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 0, 0); }
+NOINLINE vf exp_natural(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 1, 1); }
+NOINLINE vf exp_far(const float *s, float *to, int n, vf m, float c) { return exp_keys(s, to, n, m, c, 0, 1); }
 
 /* New maximum of vector v from `top`, both in units of 1 / c; sum and maximum updated, P^T of n scores at row `off` of
  * the tile in their place, the factor for older sums in alpha. */
@@ -571,7 +582,10 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float c, 
     vf m = vf_max(x->m[v], top * c), safe = vf_sel((vi)(m == vf_splat(-VF_INF)), vf_zero(), m);
     vf alpha = vf_exp2((x->m[v] - safe) * (natural(a) ? LOG2E : 1.0f), 6);
     x->m[v] = m;
-    x->l[v] = vf_fma(x->l[v], alpha, natural(a) ? exp_natural(s, to, n, safe, c) : exp_log2(s, to, n, safe, c));
+    vf sum = natural(a)                                          ? exp_natural(s, to, n, safe, c)
+             : mask_any((vi)(vf_abs(safe) > vf_splat(1048576.0f))) ? exp_far(s, to, n, safe, c)
+                                                                 : exp_log2(s, to, n, safe, c);
+    x->l[v] = vf_fma(x->l[v], alpha, sum);
     x->alpha[v] = alpha;
 }
 

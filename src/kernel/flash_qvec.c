@@ -134,7 +134,7 @@ static int plan(const atn_args *a, int threads, atn_plan *p)
 {
     int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, heads = (int64_t)a->B * a->Hkv;
     const int nvec = (int)((rows + VL - 1) / VL);
-    const row_cut c = cut_rows(a, heads, nvec, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD});
+    const row_cut c = cut_rows(a, heads, nvec, threads, (cut_limits){QV, NQB, TASKS_PER_THREAD, VL});
     if (heads * c.n > INT32_MAX) return -1;
     p->phases = 1;
     p->tasks[0] = (int32_t)(heads * c.n);
@@ -478,7 +478,7 @@ static void close_block(const atn_args *a, block *x, int b, int kvh, const float
     for (int c = 0; c < x->rows && (a->sinks || a->lse); c++) {
         if (a->sinks) {
             float sink = a->sinks[x->h[c]] * unit(a), top = m[c] > sink ? m[c] : sink;
-            if (top > -VF_INF) {
+            if (top != -VF_INF) {
                 float older = __builtin_exp2f((m[c] - top) * up);
                 l[c] = l[c] * older + __builtin_exp2f((sink - top) * up);
                 factor[c] = older / l[c];

@@ -1,4 +1,5 @@
 /* Every linked-in kernel, and each way to run it, gives what fp64 gives; plans say what they are. */
+#include <math.h>
 #include <pthread.h>
 
 #include "run_test.h"
@@ -51,6 +52,36 @@ static void every_kernel_is_right(void **state)
             inputs_release(&in);
         }
     assert_true(ran >= ATN_COUNT(TEXTS));
+}
+
+/* What a program knows nothing of must not come out as if it knew: a sink that is NaN makes its head's rows NaN, and no
+ * other's. */
+static void a_sink_that_is_nan_comes_out(void **state)
+{
+    (void)state;
+    atn_error err;
+    static const char *const texts[] = {"f32 h2 s3/40 d64 sinks", "bf16 h2 s40 d64 sinks"};
+    for (int t = 0; t < ATN_COUNT(texts); t++)
+        for (int k = 0; atn_kernel_at(k, NULL, NULL); k++) {
+            int usable;
+            const atn_kernel *table;
+            const char *name = atn_kernel_at(k, &table, &usable);
+            inputs in = data_of(texts[t], 3);
+            if (usable && table->can_run(&in.a)) {
+                ((float *)in.a.sinks)[0] = NAN;
+                atn_planned *p;
+                assert_ok(atn_plan_create(&in.a, &(atn_plan_options){.kernel = name}, &p, &err));
+                assert_ok(atn_execute(p, &in.a, NULL, &err));
+                for (int h = 0; h < 2; h++) {
+                    const void *at = (const char *)in.a.o.ptr + h * in.a.o.sh;
+                    const bool lost = in.a.o.dtype == ATN_F32 ? isnan(*(const float *)at)
+                                                              : (*(const uint16_t *)at & 0x7fff) > 0x7f80;
+                    if (lost != (h == 0)) fail_msg("%s on '%s': head %d", name, texts[t], h);
+                }
+                atn_plan_free(p);
+            }
+            inputs_release(&in);
+        }
 }
 
 /* ---- every way to run ---- */
@@ -414,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_is_right),
+        cmocka_unit_test(a_sink_that_is_nan_comes_out),
         cmocka_unit_test(host_loop),
         cmocka_unit_test(pool),
         cmocka_unit_test(pool_runs_each_task_once),
