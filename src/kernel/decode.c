@@ -1,7 +1,8 @@
 /* decode: attention of few query rows over many keys (one token, or a handful of speculative ones, over a long cache).
  *
  * Bound by reading K and V once, so the G query heads of a kv head and all Sq tokens are rows of one pass, vectors lie
- * along the head, and V of a tile is prefetched while its K is in use. Keys are split among threads; each split leaves
+ * along the head, and a tile of K, then one of V, is read in four streams, each from its first byte to its last: what
+ * the prefetchers of a core follow best, also where a page ends. Keys are split among threads; each split leaves
  * (m, l, O) per row, and a second phase merges them. In a cache whose tokens hold the heads side by side, a task takes
  * all heads of a tile before the next tile, so that memory is walked once, in order.
  *
@@ -19,23 +20,24 @@
 // EVOLVE-BLOCK-START
 #define ROWS_DOT 4      // knob: 1 2 4 ; rows that share a visit of keys, at most
 #define ROWS_SUM 4      // knob: 1 2 4 ; rows that share a visit of V, at most
-#define TILE_BYTES 32768 // knob: 4096 8192 16384 32768 65536 ; of K in a tile
+#define TILE_BYTES 1048576 // knob: 65536 131072 262144 524288 1048576 2097152 ; of K in a tile
+#define TILE_AGAIN 32768 // knob: 16384 32768 65536 131072 262144 ; of K that is visited again, or whose heads take turns
 #define EXP_DEG 5       // knob: 3 4 5 6
-#define PV_UNROLL 2     // knob: 1 2 4
-#define QK_UNROLL 2     // knob: 1 2 4
-#define PAIRS 1         // knob: 0 1 ; bf16 by pairs: even and odd elements of one load, in place of widening
+#define QK_UNROLL 1     // knob: 1 2 4
 #define DOTS 1          // knob: 0 1 ; bf16 throughout by dot products of pairs, where the machine has them
-#define AHEAD_V 1       // knob: 0 1 ; prefetch V of the tile during its K
-#define AHEAD_K 1       // knob: 0 1 ; prefetch K of the next tile during V
-#define SPREAD 0        // knob: 0 1 ; keys of a register tile: neighbours, or as far apart as the tile allows: streams
-#define LEVEL 2         // knob: 2 3 ; cache to prefetch to: 3 all levels, 2 all but the first
+#define TILE_CROSS 65536 // knob: 0 16384 32768 65536 131072 ; where K is fetched beside V and V beside K
+#define NEAR 128        // knob: 0 64 128 256 512 ; rows of so many bytes at most are prefetched
+#define NEAR_AHEAD 1024 // knob: 256 512 1024 2048 4096 ; by so many bytes
+#define FIRST_LINES 32  // knob: 0 16 32 64 ; of V, K that are asked for before their turn comes
+#define BLOCK 32768     // knob: 8192 16384 32768 65536 ; of V whose columns are visited one after the other
 #define CHUNK_MIN 256   // knob: 64 128 256 512 1024 ; keys that a split must have
 #define SPLITS_PER_THREAD 1 // knob: 1 2 3 4
 #define TOGETHER 1      // knob: 0 1 2 ; kv heads in a task: 0 one, 1 all where tokens hold them side by side, 2 all
 
 #define ROWS_MAX 256
-#define BK_MAX 1024
-#define STREAMS 4       /* of V, where SPREAD */
+#define BK_MAX 2048
+#define CACHES (12 << 20) /* what K and V fit in */
+#define STREAMS 4       /* of K and V: quarters of a tile */
 #define WIDE (VF_REGS >= 32 ? 8 : 4) /* vectors of columns in a register tile of one or two rows */
 #define NARROW (VF_REGS >= 32 ? 4 : 2) /* the same of four rows */
 #define LOG2E 1.4426950408889634f
@@ -43,8 +45,6 @@
 #define ROUND_UP(x, m) (((x) + (m) - 1) / (m) * (m))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-
-_Static_assert(ROWS_DOT <= VL, "a register tile has a key at least");
 
 #define NOINLINE static __attribute__((noinline))
 
@@ -63,8 +63,11 @@ typedef struct {
 } row_state;
 
 typedef struct {
-    int heads, rows, qs, os, bk;     /* kv heads of a task, rows of each; floats between rows of Q, O; keys in a tile */
+    int heads, rows, qs, os, ss, bk; /* kv heads of a task, rows of each; floats between rows of Q, O, S; keys in a tile */
+    int once;                        /* V is visited once */
+    int cross;                       /* while K of a tile is read, its V is fetched, and so on */
     int kpairs, vpairs;              /* how K, V are read */
+    int split;                       /* elements of a row of Q that HALVES have in another order */
     float dot_scale;                 /* what PRODUCTS multiply sums by: Q is not scaled, which would round it again */
     int64_t q, s, o;                 /* byte offsets into scratch; row states [heads][rows] first */
     int64_t bytes, part;             /* scratch; bytes of a task's result in shared: [heads][rows][os + 2] floats */
@@ -89,15 +92,30 @@ static layout make_layout(const atn_args *a, int heads)
     layout y;
     y.heads = heads, y.rows = a->Hq / a->Hkv * a->Sq;
     y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
-    y.bk = MIN(MAX(TILE_BYTES / (a->D * elem_of(a->k.dtype)) / 16 * 16, 16), y.rows > 64 ? 256 : BK_MAX);
-    y.kpairs = PAIRS && a->k.dtype == ATN_BF16 && a->D % (2 * VL) == 0 ? HALVES : PLAIN;
-    y.vpairs = PAIRS && a->v.dtype == ATN_BF16 && a->Dv % (2 * VL) == 0 ? HALVES : PLAIN;
-    if (HAVE_DOTS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16) y.kpairs = y.vpairs = PRODUCTS;
+    y.kpairs = a->k.dtype == ATN_BF16 ? HALVES : PLAIN;
+    y.vpairs = a->v.dtype == ATN_BF16 ? HALVES : PLAIN;
+    if (HAVE_DOTS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16 && a->D % (2 * VL) == 0 && a->Dv % (2 * VL) == 0)
+        y.kpairs = y.vpairs = PRODUCTS;
+    /* K is fetched beside V and V beside K where streams alone are slower: rows with gaps between them, and short rows
+     * from memory with so much work on each that a core does not look far ahead. Against streams alone 1.8x at bf16
+     * h16/8 s1/4096 d128 layout=bshd, 1.3x at f32 h32/8 s1/4096 d64; but 0.7x at f32 h9/3, which lies in L3 (Zen 4). */
+    int row = a->D * elem_of(a->k.dtype), busy = y.kpairs == PRODUCTS || y.rows == ROWS_SUM;
+    y.once = y.rows <= ROWS_SUM && a->Dv <= (y.rows > 2 ? NARROW : WIDE) * VL;
+    y.cross = TILE_CROSS && a->D == a->Dv && a->k.dtype == a->v.dtype && a->k.sr == a->v.sr && (heads > 1
+        || (busy && row > NEAR && row <= 256 && (int64_t)a->B * a->Hkv * a->Skv * row > CACHES / 2));
+    /* Streams that are a quarter of a page out of step do not all meet ends of pages, nor the same sets of a cache. */
+    int page = MAX(4096 / row, 1), most = y.rows > 64 ? 256 : BK_MAX;
+    int bytes = heads > 1 || y.rows > ROWS_DOT ? TILE_AGAIN : y.cross ? TILE_CROSS
+              : y.once ? TILE_BYTES : TILE_BYTES / 4;
+    int pages = MIN(bytes / 4096, most / page) / STREAMS;
+    y.bk = STREAMS * (MAX(pages, 1) * page + MAX(page / 4, 1));
+    y.ss = ROUND_UP(y.bk, 16);
+    y.split = a->D / (2 * VL) * (2 * VL);
     y.dot_scale = score_scale(a);
     int64_t all = (int64_t)heads * y.rows, at = ROUND_UP((int64_t)sizeof(row_state) * all, 64);
     y.q = at, at += all * y.qs * 4;
     y.o = at, at += all * y.os * 4;
-    y.s = at, at += (int64_t)y.rows * y.bk * 4;
+    y.s = at, at += (int64_t)y.rows * y.ss * 4;
     y.bytes = at;
     y.part = ROUND_UP(all * (y.os + 2) * 4, 64);
     return y;
@@ -145,33 +163,31 @@ ATN_INLINE vf load_part(const char *p, const int dtype, int d, int width)
 #define FOLD(a, b, KEEP, CROSS) (__builtin_shufflevector(a, b, KEEP) + __builtin_shufflevector(a, b, CROSS))
 #define LIST(...) __VA_ARGS__
 
-/* VL vectors to one whose lane i is the sum of x[i]. */
-ATN_INLINE vf sum_each(vf x[VL])
-{
+/* FOLD_n: of each 2n lanes n take sums from a, n from b. Four keys of a register tile fold into one vector whose
+ * quarters are their sums; VL / 4 of these fold within the quarters. */
 #if VL == 16
-    ATN_UNROLL_ALL(8) for (int i = 0; i < 8; i++)
-        x[i] = FOLD(x[i], x[i + 8], LIST(0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31),
-                    LIST(8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23));
-    ATN_UNROLL_ALL(4) for (int i = 0; i < 4; i++)
-        x[i] = FOLD(x[i], x[i + 4], LIST(0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31),
-                    LIST(4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27));
-    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
-        x[i] = FOLD(x[i], x[i + 2], LIST(0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31),
-                    LIST(2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29));
-    return FOLD(x[0], x[1], LIST(0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31),
-                LIST(1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30));
+#define FOLD_8(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31), \
+                          LIST(8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23))
+#define FOLD_4(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31), \
+                          LIST(4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27))
+#define FOLD_2(a, b) FOLD(a, b, LIST(0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31), \
+                          LIST(2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29))
+#define FOLD_1(a, b) FOLD(a, b, LIST(0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31), \
+                          LIST(1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30))
+#define FOLD_KEYS(x) FOLD_4(FOLD_8((x)[0], (x)[2]), FOLD_8((x)[1], (x)[3]))
+#define FOLD_REST(x) FOLD_1(FOLD_2((x)[0], (x)[2]), FOLD_2((x)[1], (x)[3]))
 #elif VL == 8
-    ATN_UNROLL_ALL(4) for (int i = 0; i < 4; i++)
-        x[i] = FOLD(x[i], x[i + 4], LIST(0, 1, 2, 3, 12, 13, 14, 15), LIST(4, 5, 6, 7, 8, 9, 10, 11));
-    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
-        x[i] = FOLD(x[i], x[i + 2], LIST(0, 1, 10, 11, 4, 5, 14, 15), LIST(2, 3, 8, 9, 6, 7, 12, 13));
-    return FOLD(x[0], x[1], LIST(0, 9, 2, 11, 4, 13, 6, 15), LIST(1, 8, 3, 10, 5, 12, 7, 14));
+#define FOLD_4(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 12, 13, 14, 15), LIST(4, 5, 6, 7, 8, 9, 10, 11))
+#define FOLD_2(a, b) FOLD(a, b, LIST(0, 1, 10, 11, 4, 5, 14, 15), LIST(2, 3, 8, 9, 6, 7, 12, 13))
+#define FOLD_1(a, b) FOLD(a, b, LIST(0, 9, 2, 11, 4, 13, 6, 15), LIST(1, 8, 3, 10, 5, 12, 7, 14))
+#define FOLD_KEYS(x) FOLD_2(FOLD_4((x)[0], (x)[2]), FOLD_4((x)[1], (x)[3]))
+#define FOLD_REST(x) FOLD_1((x)[0], (x)[1])
 #else
-    ATN_UNROLL_ALL(2) for (int i = 0; i < 2; i++)
-        x[i] = FOLD(x[i], x[i + 2], LIST(0, 1, 6, 7), LIST(2, 3, 4, 5));
-    return FOLD(x[0], x[1], LIST(0, 5, 2, 7), LIST(1, 4, 3, 6));
+#define FOLD_2(a, b) FOLD(a, b, LIST(0, 1, 6, 7), LIST(2, 3, 4, 5))
+#define FOLD_1(a, b) FOLD(a, b, LIST(0, 5, 2, 7), LIST(1, 4, 3, 6))
+#define FOLD_KEYS(x) FOLD_1(FOLD_2((x)[0], (x)[2]), FOLD_2((x)[1], (x)[3]))
+#define FOLD_REST(x) ((x)[0])
 #endif
-}
 
 /* Even and odd elements of 2 VL bf16: one load and one operation each, where widening VL at a time costs two. */
 ATN_INLINE vf pair_even(vu x) { return (vf)(x << 16); }
@@ -181,13 +197,13 @@ ATN_INLINE vf pair_odd(vu x) { return (vf)(x & 0xffff0000u); }
 static float q_at(const layout *y, const float *q, int d)
 {
     if (y->kpairs == PRODUCTS) return vf_load_as_n((const char *)q + d * 2, ATN_BF16, 1)[0] * y->dot_scale;
-    return q[y->kpairs ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d];
+    return q[y->kpairs && d < y->split ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d];
 }
 
-/* A row of n elements, a multiple of 2 VL, in place: to even and odd, and back. */
+/* A row of n elements in place, but what is left over of multiples of 2 VL: to even and odd, and back. */
 static void split_pairs(float *x, int n)
 {
-    for (int d = 0; d < n; d += 2 * VL) {
+    for (int d = 0; d + 2 * VL <= n; d += 2 * VL) {
         float t[2 * VL];
         __builtin_memcpy(t, x + d, sizeof t);
         for (int i = 0; i < VL; i++) x[d + i] = t[2 * i], x[d + VL + i] = t[2 * i + 1];
@@ -196,106 +212,103 @@ static void split_pairs(float *x, int n)
 
 static void join_pairs(float *x, int n)
 {
-    for (int d = 0; d < n; d += 2 * VL) {
+    for (int d = 0; d + 2 * VL <= n; d += 2 * VL) {
         float t[2 * VL];
         __builtin_memcpy(t, x + d, sizeof t);
         for (int i = 0; i < VL; i++) x[d + 2 * i] = t[i], x[d + 2 * i + 1] = t[VL + i];
     }
 }
 
-/* A stream to prefetch while something else is computed, row by row; past its end it does no harm. */
+/* What to fetch beside rows that are read: so many bytes, `far` from them, to the first cache or to the second. */
 typedef struct {
-    const char *at;
-    int64_t stride;
-    int lines;                       /* of 64 bytes in a row */
-} ahead;
+    int64_t far;
+    int l1, l2;
+} far_rows;
 
-/* Keys of a register tile: some neighbours in each of so many places, so that several pages of K are read at once. */
-ATN_INLINE int streams_of(int keys) { return !SPREAD ? 1 : keys % 4 ? keys : 4; }
-
-/* Keys from a stream to the next: an odd number of steps, since at 4096 bytes they would meet in the L1 cache. */
-ATN_INLINE int apart_of(int n, int keys, int streams) { return keys / streams * ((n / keys - 1) | 1); }
-
-/* s[r][j] = q[r] . k[j] for RU rows and VL / RU keys, in streams that are `apart` keys from each other; rows of K are
- * `ks` bytes, of s `ss` floats. Fetches the rows of the stream x that lie as far on as these keys in their tile. Where
- * rows follow each other without a gap, lines are asked for in squares of 4 x 4, 256 bytes between one and the next. On
- * a Xeon, against asking row by row: 1.05x at f32 h4/1 s1/16384 d256, 1.00x at d128, 0.90x at f16 h32/8 s1/16384 d64
- * (`attune bench OLD.c NEW.c --against attune`). */
-ATN_INLINE void dot_tile(const int RU, const int streams, const int dtype, const int pairs, int D, float scale,
-                         const char *k, int64_t ks, int apart, const float *q, int qs, float *s, int ss, const ahead *x,
-                         int j)
+/* Sums of q[c] . k[e] for RU rows and four keys, far from each other: the e-th quarter of sum[c] adds up to that of e. */
+ATN_INLINE void dot_four(const int RU, const int dtype, const int pairs, int D, const char *const at[4],
+                         const float *q, int qs, const far_rows x, vf sum[4])
 {
-    const int KU = VL / RU, per = KU / streams, step = pairs ? 2 * VL : VL, solid = x->stride == x->lines * 64;
-    const int64_t near = solid ? 256 : x->stride, far = solid ? 1024 : 4 * x->stride;
-    int whole = D / step * step, first = j / KU * x->lines;
-    vf acc[VL];
-    ATN_UNROLL_ALL(16) for (int e = 0; e < VL; e++) acc[e] = vf_zero();
+    const int step = pairs ? 2 * VL : VL, whole = D / step * step;
+    vf acc[4][4];
+    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) acc[c][e] = vf_zero();
+    for (int c = 0; c < x.l1; c += 64)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + x.far + c, 0, 3);
+    for (int c = 0; c < x.l2; c += 64)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + x.far + c, 0, 2);
     ATN_UNROLL(QK_UNROLL)
-    for (int d = 0; d < whole; d += step) {
-        if (AHEAD_V && d * elem_of(dtype) % 64 == 0) {
-            int t = first + d * elem_of(dtype) / 64;
-            const char *at = x->at + (solid ? t / 4 * (KU * 256) + t % 4 * 64 : j * x->stride + d * elem_of(dtype));
-            ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++)
-                __builtin_prefetch(at + e % 4 * near + e / 4 * far, 0, LEVEL);
-        }
-        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
-            const char *at = k + (e / per * apart + e % per) * ks + d * elem_of(dtype);
+    for (int d = 0; d < whole; d += step)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
+            const char *from = at[e] + d * elem_of(dtype);
             if (pairs == PRODUCTS) {
-                vi z = vi_load(at);
+                vi z = vi_load(from);
                 ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-                    acc[c * KU + e] = vf_dot_bf16(acc[c * KU + e], z, vi_load(q + c * qs + d / 2));
+                    acc[c][e] = vf_dot_bf16(acc[c][e], z, vi_load(q + c * qs + d / 2));
             } else if (pairs == HALVES) {
-                vu z = (vu)vi_load(at);
+                vu z = (vu)vi_load(from);
                 vf even = pair_even(z), odd = pair_odd(z);
                 ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
-                    acc[c * KU + e] = vf_fma(even, vf_load(q + c * qs + d), acc[c * KU + e]);
-                    acc[c * KU + e] = vf_fma(odd, vf_load(q + c * qs + d + VL), acc[c * KU + e]);
+                    acc[c][e] = vf_add_product(acc[c][e], even, vf_load(q + c * qs + d));
+                    acc[c][e] = vf_add_product(acc[c][e], odd, vf_load(q + c * qs + d + VL));
                 }
             } else {
-                vf z = vf_load_as(at, dtype);
+                vf z = vf_load_as(from, dtype);
                 ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-                    acc[c * KU + e] = vf_fma(z, vf_load(q + c * qs + d), acc[c * KU + e]);
+                    acc[c][e] = vf_add_product(acc[c][e], z, vf_load(q + c * qs + d));
             }
         }
-    }
-    if (whole < D)
-        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e++) {
-            vf z = load_part(k + (e / per * apart + e % per) * ks, dtype, whole, D);
-            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c * KU + e] += z * vf_load(q + c * qs + whole);
+    ATN_UNROLL(1)
+    for (int d = whole; d < D; d += VL)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
+            vf z = load_part(at[e], dtype, d, D);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c][e] += z * vf_load(q + c * qs + d);
         }
-    float sums[VL];
-    vf sum = sum_each(acc);
-    vf_store(sums, pairs == PRODUCTS ? sum * scale : sum);
-    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-        ATN_UNROLL_ALL(16) for (int e = 0; e < KU; e += per)
-            __builtin_memcpy(s + c * ss + e / per * apart, sums + c * KU + e, (unsigned)per * 4);
+    ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) sum[c] = FOLD_KEYS(acc[c]);
 }
 
-/* s[r][j] for RU rows and n keys. The last register tile may begin before the last ended; fewer keys than one fills are
- * taken one by one. */
-ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
-                     const char *k, const float *q, float *s, const ahead *x)
+/* The same for one row and fewer keys than a vector holds. */
+NOINLINE void dots_of_few(const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s)
 {
-    const int KU = VL / RU;
-    if (n >= KU) {
-        const int streams = streams_of(KU), apart = apart_of(n, KU, streams), spread = SPREAD ? streams * apart : 0;
-        for (int j = 0; j < spread; j += KU)
-            dot_tile(RU, streams, dtype, pairs, a->D, y->dot_scale, k + j / streams * a->k.sr, a->k.sr, apart, q,
-                     y->qs, s + j / streams, y->bk, x, j);
-        for (int j = spread; j < n; j += KU) {
-            int at = MIN(j, n - KU);
-            dot_tile(RU, 1, dtype, pairs, a->D, y->dot_scale, k + at * a->k.sr, a->k.sr, 0, q, y->qs, s + at, y->bk,
-                     x, j);
-        }
+    for (int j = 0; j < n; j++, k += a->k.sr) {
+        float sum = 0;
+        for (int d = 0; d < a->D; d++)
+            sum += vf_load_as_n(k + d * elem_of(a->k.dtype), a->k.dtype, 1)[0] * q_at(y, q, d);
+        s[j] = sum;
+    }
+}
+
+/* s[r][j] for RU rows and n keys, in streams of `apart` keys; the last may begin before the one before it has ended. */
+ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_args *a, const layout *y,
+                     int n, const char *k, const float *q, float *s, const far_rows x)
+{
+    if (n < VL) {
+        for (int c = 0; c < RU; c++) dots_of_few(a, y, n, k, q + c * y->qs, s + c * y->ss);
         return;
     }
-    for (int j = 0; j < n; j++)
-        for (int c = 0; c < RU; c++) {
-            float sum = 0;
-            for (int d = 0; d < a->D; d++)
-                sum += vf_load_as_n(k + j * a->k.sr + d * elem_of(dtype), dtype, 1)[0] * q_at(y, q + c * y->qs, d);
-            s[c * y->bk + j] = sum;
+    const int apart = (n + 3) / 4;
+    int start[4];
+    ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) start[e] = MIN(e * apart, n - apart);
+    for (int i = 0; i < apart; i += VL / 4) {
+        const int j = MIN(i, apart - VL / 4);
+        const char *at[4];
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] = k + (start[e] + j) * a->k.sr;
+        vf part[4][VL / 4];
+        ATN_UNROLL(1)
+        for (int g = 0; g < VL / 4; g++) {
+            vf one[4];
+            dot_four(RU, dtype, pairs, a->D, at, q, y->qs, x, one);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) part[c][g] = one[c];
+            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] += a->k.sr;
         }
+        ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
+            vf sum = FOLD_REST(part[c]);
+            float sums[VL];
+            vf_store(sums, pairs == PRODUCTS ? sum * y->dot_scale : sum);
+            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++)
+                __builtin_memcpy(s + c * y->ss + start[e] + j, sums + e * (VL / 4), VL);
+        }
+    }
 }
 
 /* acc[c] += p[c] v for PR rows and PN vectors of columns: one key. */
@@ -309,24 +322,24 @@ ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int p
             vu z = (vu)vi_load(v + e * VL * 2);
             vf even = pair_even(z), odd = pair_odd(z);
             ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
-                acc[c][e] = vf_fma(w[c], even, acc[c][e]);
-                acc[c][e + 1] = vf_fma(w[c], odd, acc[c][e + 1]);
+                acc[c][e] = vf_add_product(acc[c][e], w[c], even);
+                acc[c][e + 1] = vf_add_product(acc[c][e + 1], w[c], odd);
             }
         } else {
             vf z = vf_load_as(v + e * VL * elem_of(dtype), dtype);
-            ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_fma(w[c], z, acc[c][e]);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) acc[c][e] = vf_add_product(acc[c][e], w[c], z);
         }
     }
 }
 
-/* acc[c] += p[c].low v + p[c].high w for PR rows and PN vectors of columns: two keys, of which w may be missing. */
+/* acc[c] += p[c].low v + p[c].high w for PR rows and PN vectors of columns: two keys. */
 ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const char *w, const float *p, int ps,
                              vf acc[4][8])
 {
     vi pair[4];
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p)[c * ps]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += 2) {
-        vu x = (vu)vi_load(v + e * VL * 2), z = w ? (vu)vi_load(w + e * VL * 2) : (vu)vi_splat(0);
+        vu x = (vu)vi_load(v + e * VL * 2), z = (vu)vi_load(w + e * VL * 2);
         vi even = (vi)((x & 0xffffu) | z << 16), odd = (vi)(x >> 16 | (z & 0xffff0000u));
         ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
             acc[c][e] = vf_dot_bf16(acc[c][e], even, pair[c]);
@@ -335,31 +348,42 @@ ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const ch
     }
 }
 
-/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. */
+/* A stream to prefetch while something else is computed, row by row; past its end it does no harm. */
+typedef struct {
+    const char *at;
+    int64_t stride;
+    int lines;                       /* of 64 bytes in a row */
+} ahead;
+
+/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. In streams where V is visited once;
+ * key by key, the next block fetched beside it, where blocks of keys are visited again. */
 ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, int n, const char *v, int64_t vs,
-                         const float *p, int ps, float *o, int os, const float *alpha, const ahead *x)
+                         const float *p, int ps, float *o, int os, const float *alpha, const ahead *x,
+                         const far_rows *f)
 {
+    static const char nothing[8 * VL * 2] = {0};
     vf acc[4][8];
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
     const char *fetch = x->at;
-    const int lines = AHEAD_K ? x->lines : 0, products = pairs == PRODUCTS;
-    const int apart = SPREAD && !products && n >= STREAMS ? apart_of(n, STREAMS, STREAMS) : 0;
-    for (int j = 0; products && j + 1 < n; j += 2) {
-        ATN_UNROLL_ALL(2) for (int e = 0; e < 2; e++, fetch += x->stride)
-            for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
-        sum_two_keys(PR, PN, v + j * vs, v + (j + 1) * vs, p + j / 2, ps, acc);
-    }
-    if (products && n % 2) sum_two_keys(PR, PN, v + (n - 1) * vs, NULL, p + n / 2, ps, acc);
-    for (int j = 0; j < apart; j++)
-        ATN_UNROLL_ALL(STREAMS) for (int e = 0; e < STREAMS; e++, fetch += x->stride) {
-            for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
-            sum_key(PR, PN, dtype, pairs, v + (e * apart + j) * vs, p + e * apart + j, ps, acc);
-        }
-    ATN_UNROLL(PV_UNROLL)
-    for (int j = apart * STREAMS; !products && j < n; j++, fetch += x->stride) {
-        for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, LEVEL);
-        sum_key(PR, PN, dtype, pairs, v + j * vs, p + j, ps, acc);
+    const int lines = x->lines, products = pairs == PRODUCTS, each = products ? 2 : 1;
+        for (int first = 0, streams = lines ? 1 : STREAMS, apart; first < n; first += streams * apart, streams = 1) {
+        apart = streams == 1 ? n - first : n / STREAMS / each * each;
+        for (int i = first; i < first + apart; i += each)
+            ATN_UNROLL(1)
+            for (int e = 0, j = i; e < streams; e++, j += apart, fetch += each * x->stride) {
+                const char *from = v + j * vs;
+                ATN_UNROLL_ALL(2) for (int i = 0; i < each; i++) {
+                    const char *other = from + i * vs + f->far;
+                    for (int c = 0; c < f->l1; c += 64) __builtin_prefetch(other + c, 0, 3);
+                    for (int c = 0; c < f->l2; c += 64) __builtin_prefetch(other + c, 0, 2);
+                }
+                for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, 2);
+                for (int c = 0; c < lines && products; c++) __builtin_prefetch(fetch + x->stride + c * 64, 0, 2);
+                if (products) sum_two_keys(PR, PN, from, j + 1 < n ? from + vs : nothing, p + j / 2, ps, acc);
+                else sum_key(PR, PN, dtype, pairs, from, p + j, ps, acc);
+            }
+        if (streams == 1) break;
     }
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
         ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
@@ -375,26 +399,25 @@ static ahead share_of(const ahead *x, int n, int c, int w, int Dv)
 
 /* The same for all columns. */
 ATN_INLINE void sums(const int PR, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
-                     const char *v, const float *p, float *o, const float *alpha, const ahead *x)
+                     const char *v, const float *p, float *o, const float *alpha, const ahead *x, const far_rows *f)
 {
     const int most = PR > 2 ? NARROW : WIDE, less = PR > 2 ? 2 : NARROW, whole = a->Dv / VL * VL;
     ahead part;
     int c = 0;
-#define VISIT(PN, PAIRS_OF) \
+#define VISIT(PN) \
     (part = share_of(x, n, c, (PN) * VL, a->Dv), \
-     sum_tile(PR, PN, dtype, PAIRS_OF, n, v + c * elem_of(dtype), a->v.sr, p, y->bk, o + c, y->os, alpha, &part))
-    for (; c + most * VL <= whole; c += most * VL) VISIT(most, pairs);
-    for (; c + less * VL <= whole; c += less * VL) VISIT(less, pairs);
-    for (; pairs && c + 2 * VL <= whole; c += 2 * VL) VISIT(2, pairs);
-    for (; !pairs && c + VL <= whole; c += VL) VISIT(1, 0);
+     sum_tile(PR, PN, dtype, pairs, n, v + c * elem_of(dtype), a->v.sr, p, y->ss, o + c, y->os, alpha, &part, f))
+    for (; c + most * VL <= whole; c += most * VL) VISIT(most);
+    for (; less < most && c + less * VL <= whole; c += less * VL) VISIT(less);
+    for (; c + 2 * VL <= whole; c += 2 * VL) VISIT(2);
 #undef VISIT
-    if (c == y->os) return;
-    for (int r = 0; r < PR; r++) {
-        vf sum = vf_load(o + r * y->os + c) * alpha[r];
-        for (int j = 0; j < n; j++)
-            sum = vf_fma(load_part(v + j * a->v.sr, dtype, c, a->Dv), vf_splat(p[r * y->bk + j]), sum);
-        vf_store(o + r * y->os + c, sum);
-    }
+    for (; c < y->os; c += VL)
+        for (int r = 0; r < PR; r++) {
+            vf sum = vf_load(o + r * y->os + c) * alpha[r];
+            for (int j = 0; j < n; j++)
+                sum = vf_fma(load_part(v + j * a->v.sr, dtype, c, a->Dv), vf_splat(p[r * y->ss + j]), sum);
+            vf_store(o + r * y->os + c, sum);
+        }
 }
 
 /* How many of `left` rows the next register tile takes: threes where they leave nobody alone. */
@@ -404,33 +427,41 @@ static int rows_at_once(int left, int most)
     return rows <= most ? rows : most > 2 ? 2 : most;
 }
 
-#define TYPED(name, dtype, pairs) \
+static const float ones[4] = {1, 1, 1, 1};
+
+#define EACH(CALL, most) \
+    for (int r = 0, rows; r < y->rows; r += rows) { \
+        rows = rows_at_once(y->rows - r, most); \
+        if (rows == 4) CALL(4); \
+        else if (rows == 3) CALL(3); \
+        else if (rows == 2) CALL(2); \
+        else CALL(1); \
+    }
+#define DOT_ROWS(rows) dots(rows, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->ss, r ? (far_rows){0} : *x)
+#define SUM_ROWS(rows) \
+    sums(rows, dtype, pairs, a, y, m, v, p + (pairs == PRODUCTS ? j / 2 : j) + r * y->ss, o + r * y->os, \
+         j ? ones : alpha + r, r ? &none : &x, once ? f : &(far_rows){0})
+#define TYPED(name, DTYPE, PAIRS) \
     NOINLINE void scores_##name(const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s, \
-                                const ahead *x) \
+                                const far_rows *x) \
     { \
-        for (int r = 0, rows; r < y->rows; r += rows) { \
-            rows = rows_at_once(y->rows - r, ROWS_DOT); \
-            if (rows == 4) dots(4, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
-            else if (rows == 3) dots(3, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
-            else if (rows == 2) dots(2, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
-            else dots(1, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->bk, x); \
-        } \
+        const int dtype = DTYPE, pairs = PAIRS; \
+        EACH(DOT_ROWS, ROWS_DOT) \
     } \
     NOINLINE void values_##name(const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o, \
-                                const float *alpha, const ahead *x) \
+                                const float *alpha, const far_rows *f) \
     { \
+        const int dtype = DTYPE, pairs = PAIRS, size = a->Dv * elem_of(dtype), once = y->once; \
+        const int block = once ? n : MAX(BLOCK / size / 2 * 2, 8); \
         const ahead none = {0}; \
-        for (int r = 0, rows; r < y->rows; r += rows, x = &none) { \
-            rows = rows_at_once(y->rows - r, ROWS_SUM); \
-            if (rows == 4) sums(4, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
-            else if (rows == 3) sums(3, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
-            else if (rows == 2) sums(2, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
-            else sums(1, dtype, pairs, a, y, n, v, p + r * y->bk, o + r * y->os, alpha + r, x); \
+        ahead x = {v + (f->l2 ? f->far : block * a->v.sr), a->v.sr, once ? 0 : size / 64}; \
+        for (int j = 0, m; j < n; j += m, v += m * a->v.sr, x.at += m * a->v.sr) { \
+            m = MIN(block, n - j); \
+            EACH(SUM_ROWS, ROWS_SUM) \
         } \
     }
 TYPED(f32, ATN_F32, PLAIN)
 TYPED(f16, ATN_F16, PLAIN)
-TYPED(bf16, ATN_BF16, PLAIN)
 TYPED(halves, ATN_BF16, HALVES)
 #if HAVE_DOTS
 TYPED(products, ATN_BF16, PRODUCTS)
@@ -591,29 +622,40 @@ static one_head head_at(const atn_args *a, const layout *y, int task, int b, int
     };
 }
 
-/* n keys from j0 on. K of what follows begins at `next` and has so many lines a row. */
+/* The first lines of each stream of a tile of K or V: while the scores of one become weights, nothing else is read. */
+ATN_INLINE void ask_for(const char *from, int64_t bytes)
+{
+    for (int e = 0; e < STREAMS; e++)
+        for (int i = 0; i < FIRST_LINES / STREAMS; i++)
+            __builtin_prefetch(from + bytes / STREAMS * e + i * 64, 0, 2);
+}
+
+/* n keys from j0 on; K of what follows begins at `next`. */
 static void one_tile(const atn_args *a, const layout *y, const one_head *x, int j0, int n, const char *next,
-                     int next_lines, float *s)
+                     float *s)
 {
     float alpha[ROWS_MAX];
     const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
-    const ahead vx = {v, a->v.sr, a->Dv * elem_of(a->v.dtype) / 64}, kx = {next, a->k.sr, next_lines};
+    far_rows fk = {0}, fv = {0};
+    const int row = a->D * elem_of(a->k.dtype);
+    if (y->cross) fk = (far_rows){.far = v - k, .l2 = row}, fv = (far_rows){.far = next - v, .l2 = row};
+    else if (row <= NEAR) fk = fv = (far_rows){.far = NEAR_AHEAD, .l1 = row};
     if (a->mask.ptr && look(a, x->rows, y->rows, j0, n).hi == 0) return;
-    if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, &vx);
-    else if (y->kpairs) scores_halves(a, y, n, k, x->q, s, &vx);
-    else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &vx);
-    else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &vx);
-    else scores_bf16(a, y, n, k, x->q, s, &vx);
+    if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, &fk);
+    else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &fk);
+    else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &fk);
+    else scores_halves(a, y, n, k, x->q, s, &fk);
+    ask_for(v, n * a->v.sr);
     for (int r = 0; r < y->rows; r++) {
-        edit_row(a, x->rows + r, j0, n, s + r * y->bk);
-        alpha[r] = y->vpairs == PRODUCTS ? softmax_row(a, x->rows + r, n, s + r * y->bk, 1)
-                                         : softmax_row(a, x->rows + r, n, s + r * y->bk, 0);
+        edit_row(a, x->rows + r, j0, n, s + r * y->ss);
+        alpha[r] = y->vpairs == PRODUCTS ? softmax_row(a, x->rows + r, n, s + r * y->ss, 1)
+                                         : softmax_row(a, x->rows + r, n, s + r * y->ss, 0);
     }
-    if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, &kx);
-    else if (y->vpairs) values_halves(a, y, n, v, s, x->o, alpha, &kx);
-    else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, &kx);
-    else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, &kx);
-    else values_bf16(a, y, n, v, s, x->o, alpha, &kx);
+    if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, &fv);
+    else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, &fv);
+    else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, &fv);
+    else values_halves(a, y, n, v, s, x->o, alpha, &fv);
+    ask_for(next, n * a->k.sr);
 }
 
 /* Results of a head: to the output, or to shared for the merge. */
@@ -640,7 +682,7 @@ static void end_head(const atn_args *a, const layout *y, const one_head *x, int 
 static void one_split(const atn_args *a, const atn_plan *p, int task, char *shared, char *scratch)
 {
     int splits = (int)p->user[0], heads = (int)p->user[1], split = task % splits, set = task / splits * heads;
-    int b = set / a->Hkv, kvh = set % a->Hkv, lines = a->D * elem_of(a->k.dtype) / 64;
+    int b = set / a->Hkv, kvh = set % a->Hkv;
     layout y = make_layout(a, heads);
     float *s = (float *)(scratch + y.s);
 
@@ -665,7 +707,7 @@ static void one_split(const atn_args *a, const atn_plan *p, int task, char *shar
         for (int h = 0; h < heads; h++) {
             x = head_at(a, &y, task, b, kvh, h, shared, scratch);
             const char *next = h + 1 < heads ? x.k + a->k.sh + j0 * a->k.sr : first + (j0 + n) * a->k.sr;
-            one_tile(a, &y, &x, j0, n, next, h + 1 < heads || j0 + n < end ? lines : 0, s);
+            one_tile(a, &y, &x, j0, n, next, s);
         }
     }
     for (int h = 0; h < heads; h++) {
