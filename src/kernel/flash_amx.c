@@ -435,6 +435,21 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
     x->fresh = 0;
 }
 
+/* Narrows keys [*ja, *jb), *ja a multiple of 32, to those that the mask leaves to some row of the block; whether it changes
+ * nothing there. Rows of heads that share a mask follow each other. */
+static int look_at_mask(const atn_args *a, const block *x, int *ja, int *jb)
+{
+    const int elem = a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2, n = *jb - *ja;
+    mask_span seen = {n, 0, 1};
+    for (int c = x->rows - 1; c >= 0; c--) {
+        if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
+        mask_look(&seen, x->mask[c] + (int64_t)*ja * elem, a->mask.dtype, n);
+        if (seen.lo == 0 && seen.hi == n && !seen.plain) break;
+    }
+    *jb = *ja + seen.hi, *ja += seen.lo;
+    return seen.plain;
+}
+
 static void attend(const atn_args *a, const atn_plan *p, int task, const char *shared, char *scratch)
 {
     int nqb = (int)p->user[0], nsb = (int)p->user[1], nblk = (int)p->user[2], heads = a->B * a->Hkv, bh = task % heads;
@@ -447,7 +462,7 @@ static void attend(const atn_args *a, const atn_plan *p, int task, const char *s
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh, *vt = shared + y.head * bh;
     const int tapered = (int)p->user[5], first = cut_first(nblk, nsb, 1, tapered, sb);
     const int count = cut_first(nblk, nsb, 1, tapered, sb + 1) - first;
-    int lo = INT32_MAX, hi = -1, edited = a->softcap > 0 || a->alibi || a->mask.ptr;
+    int lo = INT32_MAX, hi = -1, edited = a->softcap > 0 || a->alibi || natural(a);
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
         x->first = (first + i) * BQ, x->nv = QV, x->rows = MIN(rows - x->first, BQ);
@@ -458,9 +473,10 @@ static void attend(const atn_args *a, const atn_plan *p, int task, const char *s
     for (int j0 = lo / 32 * 32; j0 <= hi; j0 += BK)              /* V^T tiles start at multiples of 32 */
         for (int i = 0; i < count; i++) {
             block *x = blocks + i;
-            int ja = MAX(j0, x->lo / 32 * 32), jb = MIN(j0 + BK, x->hi + 1);
+            int ja = MAX(j0, x->lo / 32 * 32), jb = MIN(j0 + BK, x->hi + 1), plain = 1;
+            if (a->mask.ptr && ja < jb) plain = look_at_mask(a, x, &ja, &jb);
             if (ja < jb)
-                one_tile(a, &y, x, ja, jb, edited, k + ja * a->k.sr, vt + (int64_t)ja * y.dvp * 2,
+                one_tile(a, &y, x, ja, jb, edited || !plain, k + ja * a->k.sr, vt + (int64_t)ja * y.dvp * 2,
                          scratch + y.qt + i * qsize, o + i * osize, st, scratch + y.pt, scratch + y.tail);
         }
     amx_end();
