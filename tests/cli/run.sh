@@ -9,6 +9,7 @@ here=$root/tests/cli
 folder=$(mktemp -d) || exit 1
 trap 'cd /; rm -rf "$folder"' EXIT
 cd "$folder" || exit 1
+exec </dev/null
 unset ATTUNE_PROGRAM ATTUNE_HOME OPENAI_API_KEY
 export NO_COLOR=1 TERM=dumb LC_ALL=C ATTUNE_HOME="$root"
 failures=0 out='' err='' code=0
