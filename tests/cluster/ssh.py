@@ -84,7 +84,7 @@ try:
     if not daemon:
         print(f'# {options}: a stand-in instead')
         stand_in()
-        options = '-p 22'
+        options = '-p22'
     counts, reference = run('reference', '--launch', options, '--host', '127.0.0.1*3', '--host', 'localhost')
     assert counts['started'] == 4, counts
     print(f'ok 1 - two hosts, four pilots', flush=True)
