@@ -144,8 +144,8 @@ ATN_INLINE void vf_store_halves(float *low, float *high, vf x)
 ATN_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }     /* one instruction under -ffp-contract=fast */
 
 /* sum + x * y in this register and no other order: where a sum is long, compilers that may reassociate add products up
- * elsewhere first and run out of registers, and gcc 12 copies accumulators about. Against vf_fma in decode.c, K and V in
- * caches (Zen 4): 1.3x at f32 h32/8 s1/4096 d64, 1.27x at h16/8 d128. */
+ * elsewhere first and run out of registers, and gcc 12 copies accumulators about. Against vf_fma in decode.c, f32, K and V in
+ * caches (Zen 4): h32/8 s1/512 d64 1.47x, h16/8 s1/512 d128 1.19x, h4/1 s1/512 d256 1.56x. */
 ATN_INLINE vf vf_add_product(vf sum, vf x, vf y)
 {
 #if defined(__AVX512F__)
@@ -157,6 +157,18 @@ ATN_INLINE vf vf_add_product(vf sum, vf x, vf y)
     VF_OPAQUE(sum);
 #endif
     return sum;
+}
+
+/* x * y - m, where m is such a product, rounded: the exponent of a weight. Fused, it leaves what rounding took from m, a
+ * factor of all weights of a row; where m is beyond VF_FAR (`far`) that may be more than exponents hold, and the product
+ * is rounded as well. */
+#define VF_FAR 1048576.0f
+ATN_INLINE vf vf_product_less(vf x, vf y, vf m, const int far)
+{
+    if (!far) return vf_fma(x, y, -m);
+    x *= y;
+    VF_OPAQUE(x);
+    return x - m;
 }
 
 ATN_INLINE vf vf_sel(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
@@ -462,6 +474,18 @@ static __attribute__((noinline, unused)) void mask_look(mask_span *s, const char
             break;
         }
     for (j = 0; j < n && s->plain; j += STEP) s->plain = mask_repeats(row + j * elem, (n - j < STEP ? n - j : STEP) * elem, yes);
+}
+
+/* The same of so many rows, from key `first` of their masks on; rows of heads that share a mask follow each other. */
+static __attribute__((noinline, unused)) void mask_look_rows(mask_span *s, const char *const *row, int rows, int first,
+                                                             int dtype, int n)
+{
+    const int elem = dtype == 0 ? 4 : dtype == 3 ? 1 : 2;
+    for (int c = rows - 1; c >= 0; c--) {
+        if (c + 1 < rows && row[c] == row[c + 1]) continue;
+        mask_look(s, row[c] + (int64_t)first * elem, dtype, n);
+        if (s->lo == 0 && s->hi == n && !s->plain) break;
+    }
 }
 
 /* Whether `row` shuts all of n keys but lo <= j <= hi and leaves these as they are: a causal order or a window that came as

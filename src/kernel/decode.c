@@ -97,8 +97,8 @@ static layout make_layout(const atn_args *a, int heads)
     if (HAVE_DOTS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16 && a->D % (2 * VL) == 0 && a->Dv % (2 * VL) == 0)
         y.kpairs = y.vpairs = PRODUCTS;
     /* K is fetched beside V and V beside K where streams alone are slower: rows with gaps between them, and short rows
-     * from memory with so much work on each that a core does not look far ahead. Against streams alone 1.8x at bf16
-     * h16/8 s1/4096 d128 layout=bshd, 1.3x at f32 h32/8 s1/4096 d64; but 0.7x at f32 h9/3, which lies in L3 (Zen 4). */
+     * from memory with so much work on each that a core does not look far ahead. Against streams alone (TILE_CROSS 0) 1.75x
+     * at bf16 h16/8 s1/4096 d128 layout=bshd, 1.33x at f32 h32/8 s1/4096 d64; at f32 h9/3 it is level (Zen 4). */
     int row = a->D * elem_of(a->k.dtype), busy = y.kpairs == PRODUCTS || y.rows == ROWS_SUM;
     y.once = y.rows <= ROWS_SUM && a->Dv <= (y.rows > 2 ? NARROW : WIDE) * VL;
     y.cross = TILE_CROSS && a->D == a->Dv && a->k.dtype == a->v.dtype && a->k.sr == a->v.sr && (heads > 1

@@ -366,22 +366,13 @@ static void forbid(const block *x, int v, int j0, int ja, int jb, float *s)
     }
 }
 
-/* P^T in pairs from n scores of one vector, n even: e^(s c - m); the sum. From 2^20 on s c is rounded as m was (`far`): what
- * a fused product leaves may be beyond every exponent. */
+/* P^T in pairs from n scores of one vector, n even: e^(s c - m); the sum. */
 ATN_INLINE vf exp_keys(const float *s, char *p, int n, vf m, float c, const int is_natural, const int far)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
     ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j += 2, s += 2 * BQ, p += BQ * 4) {
-        vf x = vf_load(s), y = vf_load(s + BQ);
-        if (far) {
-            x *= scale, y *= scale;
-            VF_OPAQUE(x);
-            VF_OPAQUE(y);
-            x -= m, y -= m;
-        } else {
-            x = vf_fma(x, scale, -m), y = vf_fma(y, scale, -m);
-        }
+        vf x = vf_product_less(vf_load(s), scale, m, far), y = vf_product_less(vf_load(s + BQ), scale, m, far);
         x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
         sum0 += x, sum1 += y;
         vf_store(p, (vf)amx_pair(x, y));
@@ -424,7 +415,7 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
         for (int e = 0; e < VL; e++) moved |= !same[e];
         x->m[v] = m;
         vf sum = natural(a)                                            ? exp_natural(col, pt + v * 64, padded, safe)
-                 : mask_any((vi)(vf_abs(safe) > vf_splat(1048576.0f))) ? exp_far(col, pt + v * 64, padded, safe, c)
+                 : mask_any((vi)(vf_abs(safe) > vf_splat(VF_FAR))) ? exp_far(col, pt + v * 64, padded, safe, c)
                                                                        : exp_log2(col, pt + v * 64, padded, safe, c);
         x->l[v] = vf_fma(x->l[v], alpha[v], sum);
     }
@@ -436,16 +427,11 @@ static void one_tile(const atn_args *a, const layout *y, block *x, int j0, int j
 }
 
 /* Narrows keys [*ja, *jb), *ja a multiple of 32, to those that the mask leaves to some row of the block; whether it changes
- * nothing there. Rows of heads that share a mask follow each other. */
+ * nothing there. */
 static int look_at_mask(const atn_args *a, const block *x, int *ja, int *jb)
 {
-    const int elem = a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2, n = *jb - *ja;
-    mask_span seen = {n, 0, 1};
-    for (int c = x->rows - 1; c >= 0; c--) {
-        if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
-        mask_look(&seen, x->mask[c] + (int64_t)*ja * elem, a->mask.dtype, n);
-        if (seen.lo == 0 && seen.hi == n && !seen.plain) break;
-    }
+    mask_span seen = {*jb - *ja, 0, 1};
+    mask_look_rows(&seen, x->mask, x->rows, *ja, a->mask.dtype, *jb - *ja);
     *jb = *ja + seen.hi, *ja += seen.lo;
     return seen.plain;
 }

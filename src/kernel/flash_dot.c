@@ -545,23 +545,13 @@ static vf max_column(const float *s, int n)
     return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
 }
 
-/* P^T in pairs from n scores of one vector, n even: e^(s c - m), into the rows from `to` on; the sum. What a fused s c - m
- * leaves of a product that m has rounded is a factor of all weights of a row, but from 2^20 on it may be beyond every
- * exponent: `far` rounds s c as well. */
+/* P^T in pairs from n scores of one vector, n even: e^(s c - m), into the rows from `to` on; the sum. */
 ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const int is_natural, const int far)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
     ATN_UNROLL(EXP_UNROLL)
     for (int j = 0; j < n; j += 2, s += 2 * BQ, to += BQ) {
-        vf x = vf_load(s), y = vf_load(s + BQ);
-        if (far) {
-            x *= scale, y *= scale;
-            VF_OPAQUE(x);
-            VF_OPAQUE(y);
-            x -= m, y -= m;
-        } else {
-            x = vf_fma(x, scale, -m), y = vf_fma(y, scale, -m);
-        }
+        vf x = vf_product_less(vf_load(s), scale, m, far), y = vf_product_less(vf_load(s + BQ), scale, m, far);
         x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
         sum0 += x, sum1 += y;
         vf_store(to, (vf)vf_pair_bf16(x, y));
@@ -583,7 +573,7 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float c, 
     vf alpha = vf_exp2((x->m[v] - safe) * (natural(a) ? LOG2E : 1.0f), 6);
     x->m[v] = m;
     vf sum = natural(a)                                          ? exp_natural(s, to, n, safe, c)
-             : mask_any((vi)(vf_abs(safe) > vf_splat(1048576.0f))) ? exp_far(s, to, n, safe, c)
+             : mask_any((vi)(vf_abs(safe) > vf_splat(VF_FAR))) ? exp_far(s, to, n, safe, c)
                                                                  : exp_log2(s, to, n, safe, c);
     x->l[v] = vf_fma(x->l[v], alpha, sum);
     x->alpha[v] = alpha;
@@ -734,11 +724,7 @@ static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
         x->seen = (mask_span){x->banded ? 0 : n, x->banded ? MAX(MIN(j1, x->hi + 1) - j0, 0) : 0, 1};
-        for (int c = x->rows - 1; c >= 0 && !x->banded; c--) {
-            if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
-            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * mask_elem(a), a->mask.dtype, n);
-            if (x->seen.lo == 0 && x->seen.hi == n && !x->seen.plain) break;
-        }
+        if (!x->banded) mask_look_rows(&x->seen, x->mask, x->rows, j0, a->mask.dtype, n);
         any = MAX(any, x->seen.hi);
     }
     return any;

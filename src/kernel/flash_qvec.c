@@ -775,11 +775,7 @@ static int look_at_mask(const atn_args *a, block *blocks, int count, int j0, int
     for (int i = 0; i < count; i++) {
         block *x = blocks + i;
         x->seen = (mask_span){x->banded ? 0 : n, x->banded ? MAX(MIN(j1, x->hi + 1) - j0, 0) : 0, 1};
-        for (int c = x->rows - 1; c >= 0 && !x->banded; c--) {
-            if (c + 1 < x->rows && x->mask[c] == x->mask[c + 1]) continue;
-            mask_look(&x->seen, x->mask[c] + (int64_t)j0 * mask_elem(a), a->mask.dtype, n);
-            if (x->seen.lo == 0 && x->seen.hi == n && !x->seen.plain) break;
-        }
+        if (!x->banded) mask_look_rows(&x->seen, x->mask, x->rows, j0, a->mask.dtype, n);
         any = MAX(any, x->seen.hi);
     }
     return any;
