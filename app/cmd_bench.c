@@ -391,7 +391,8 @@ static void print_row(const bench *b, const bench_row *row)
         printf("%-38s %-26s %9.3f  %-12s %9.3f  %5.2f [%.2f, %.2f]  %4.0f%% %4.0f%%  %.1e %.1e", row->text, row->kernel, row->ours_ms,
                row->peer, row->peer_ms, row->ratio, row->low, row->high, 100 * row->peak_fraction, 100 * row->bandwidth_fraction,
                row->error, row->peer_error);
-        printf(row->fma_speedup > 0 ? "  FMAs alone %.2f\n" : "\n", row->fma_speedup);
+        if (row->fma_speedup > 0) printf("  FMAs alone %.2f", row->fma_speedup);
+        putchar('\n');
     }
     fflush(stdout);
 }
@@ -538,8 +539,9 @@ static atn_status write_csv(const bench *b, const char *path, atn_error *err)
         else text_addf(&t, ",%.4f,%.2e,%.3f,%.3f,%.3f,", r->peer_ms, r->peer_error, r->ratio, r->low, r->high);
         if (r->skipped[0]) text_add(&t, ",,,,");
         else text_addf(&t, "%d,%.3f,%.1f,%.3f,", r->pairs, r->peak_fraction, r->read_gbs, r->bandwidth_fraction);
-        snprintf(note, sizeof note, "%s%s", r->skipped[0] ? "skipped: " : "", r->skipped[0] ? r->skipped : r->note);
-        if (r->fma_speedup > 0 && !r->skipped[0]) snprintf(note, sizeof note, "%s; FMAs alone %.2f", r->note, r->fma_speedup);
+        if (r->skipped[0]) snprintf(note, sizeof note, "skipped: %s", r->skipped);
+        else if (r->fma_speedup > 0) snprintf(note, sizeof note, "%s; FMAs alone %.2f", r->note, r->fma_speedup);
+        else snprintf(note, sizeof note, "%s", r->note);
         text_add_csv(&t, note);
         text_add(&t, "\n");
     }
