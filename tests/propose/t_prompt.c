@@ -393,7 +393,7 @@ static void is_cut_to_size(void **state)
     atn_propose_context c = {
         .incumbent = &w->view[1], .elites = w->view, .n_elites = 2, .best = &w->view[1], .iterations_left = -1};
     int seen[3] = {0};
-    for (int most = 60000, i = 0; most >= 0; most -= 200, i++) {
+    for (int most = 60000, i = 0; most >= 0; most -= 50, i++) {
         char set[64];
         atn_error err = {0};
         snprintf(set, sizeof set, "prompt.max_chars=%d", most ? most : 1000000);
