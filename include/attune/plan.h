@@ -70,7 +70,8 @@ struct atn_plan_options {        /* all zero: the defaults */
     void *host;                  /* first argument of parallel_for */
     atn_pool *pool;              /* must outlive the plan */
     const char *kernel;          /* this linked-in one, "name" or "name@isa", else ATN_UNSUPPORTED; NULL: the best */
-    const char *isa;             /* not beyond generic, avx2, avx512, avx512bf16, amx; NULL: what the CPU has */
+    const char *isa;             /* not beyond generic, avx2, avx512, avx512bf16, amx, or neon, neonbf16; NULL: what the CPU
+                                    has */
     const atn_kernel *table;     /* of the host's own (atn_kernel_load): used where it can run and, if it says what it was
                                     judged on (attune/kernel.h), for such problems; must outlive the plan */
     const struct atn_wisdom *wisdom; /* NULL: the process's own; must outlive the plan */

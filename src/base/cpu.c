@@ -141,9 +141,9 @@ static void probe(void)
                                                                 : "generic";
     snprintf(machine.isa, sizeof machine.isa, "%s", isa);
     snprintf(machine.signature, sizeof machine.signature, "%s; %s%s%s%s; L1d %lldK L2 %lldK L3 %lldK", machine.cpu,
-             machine.isa, has_now("avx512bf16") ? "+bf16" : "", has_now("amx_bf16") ? "+amx" : "",
-             has_now("sve") ? "+sve" : "", (long long)machine.l1d_bytes / 1024, (long long)machine.l2_bytes / 1024,
-             (long long)machine.l3_bytes / 1024);
+             machine.isa, has_now("avx512bf16") || machine_lists(&machine, "bf16") ? "+bf16" : "",
+             has_now("amx_bf16") ? "+amx" : "", has_now("sve") ? "+sve" : "", (long long)machine.l1d_bytes / 1024,
+             (long long)machine.l2_bytes / 1024, (long long)machine.l3_bytes / 1024);
 }
 
 const atn_machine *machine_get(void)

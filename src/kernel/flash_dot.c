@@ -1,4 +1,5 @@
-/* flash_dot: bf16 attention on dot products of pairs (vdpbf16ps of AVX512-BF16), S^T = K Q^T and O^T = V^T P^T.
+/* flash_dot: bf16 attention on dot products of pairs (vdpbf16ps of AVX512-BF16) or of fours (bfmmla of Arm's FEAT_BF16),
+ * S^T = K Q^T and O^T = V^T P^T.
  *
  * flash_qvec's shape, with one 32-bit pair where that has a float: lanes are query rows, a row of K is a row of pairs
  * as it lies, Q^T is transposed pair by pair, V and P^T are paired key by key. On Zen 4 an instruction of 512 bits does
@@ -9,8 +10,13 @@
  *   tile   = S^T [BK][BQ], from which P^T [BK / 2][BQ] pairs are made in place
  *   packed = K tile as [BK / KU][D / 2][KU] pairs, V tile as [Dv / PU][BK / 2][PU] pairs
  *
+ * Where an instruction sums up fours (DEEP 4), it is fours instead of pairs, filled up with zeros: VL lanes of Q^T and P^T
+ * are two vectors, in two rows of BQ, and rows of K and V^T go two by two into a product, which wants no broadcasts. Its
+ * loops take 88 instructions per 1024 multiply-adds, 64 of them in vector pipes; made of bfdot 349 and 172, flash_qvec's of
+ * FMAs 416 to 452 and 260 to 292 (gcc 12; clang 14: 85, 225, 333 to 388). Counted, not timed: no such machine was at hand.
+ *
  * Q is not scaled, which would round it again: scores are, on their way into exp. P is rounded to bf16, its sum is not.
- * Ranges of keys begin and end at even offsets of the tile; a key too many is forbidden to every lane, its V is zero.
+ * Ranges of keys begin and end at multiples of DEEP in the tile; keys too many are forbidden to every lane, their V is zero.
  * Scores are in units of log2 e, or natural ones under an additive mask, whose -FLT_MAX must stay finite. Invariant:
  * after each tile, O and l of a lane are sums over the keys seen so far of e^(s - m). */
 #include "attune/cut.h"
@@ -18,7 +24,11 @@
 #include "attune/vec.h"
 
 // EVOLVE-BLOCK-START
+#if VL == 4
+#define QV 2            // knob: 1 2 3 4 5 6 ; vectors of query rows in a register tile
+#else
 #define QV 3            // knob: 1 2 3 4 5 6 ; vectors of query rows in a register tile
+#endif
 #define KU 8            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; keys in a register tile of S^T
 #define PU 8            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; columns in a register tile of O^T
 #define BK 128          // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
@@ -34,6 +44,11 @@
 #define PREFETCH 3      // knob: 0 1 2 3 ; 1: first tile of K and V, 2: also the next ones, 3: also rows of O and Q
 #define TASKS_PER_THREAD 6 // knob: 1 2 3 4 6 8 ; at most
 
+#if VL == 4             /* Arm: vf_mm_bf16 */
+#define DEEP 4          /* elements of D, or keys, that an instruction sums up */
+#else
+#define DEEP 2
+#endif
 #define BQ (QV * VL)
 #define LOG2E 1.4426950408889634f
 #define LN2 0.6931471805599453f
@@ -44,9 +59,10 @@
 #define NOINLINE static __attribute__((noinline))
 
 #ifdef VF_DOT_BF16
-_Static_assert(BK % 2 == 0, "whole pairs");
-_Static_assert(KU * QV + QV + 1 <= VF_REGS, "the register tile of S^T fits in the registers");
-_Static_assert(PU * QV + QV + 1 <= VF_REGS, "the register tile of O^T fits in the registers");
+_Static_assert(BK % DEEP == 0, "whole pairs, or fours");
+_Static_assert(KU % (DEEP / 2) == 0 && PU % (DEEP / 2) == 0, "as many rows as a product takes");
+_Static_assert(KU * QV + DEEP / 2 * QV + 1 <= VF_REGS, "the register tile of S^T fits in the registers");
+_Static_assert(PU * QV + DEEP / 2 * QV + 1 <= VF_REGS, "the register tile of O^T fits in the registers");
 
 typedef struct {
     int nv, rows;                    /* vectors in use, rows in use (the last vector may be partly empty) */
@@ -91,21 +107,24 @@ typedef struct {
     int64_t qt, o, st, kp, vp;       /* byte offsets into scratch, blocks first */
     int64_t bytes;
     int k_packed;
-    int vrows;                       /* pairs of keys that a group of packed V has room for */
+    int vrows;                       /* pairs (or fours) of keys that a group of packed V has room for */
 } layout;
+
+/* Of D, filled up to whole fours where there are such. */
+static int pairs_of(const atn_args *a) { return ROUND_UP(a->D, DEEP) / 2; }
 
 static layout make_layout(const atn_args *a, int nqb)
 {
     layout y;
     int bk = MIN(BK, a->Skv), dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
-    y.k_packed = nqb >= PACK_MIN;
-    y.vrows = (bk + 1) / 2 + (VL + PU - 1) / PU;
+    y.k_packed = nqb >= PACK_MIN || a->D % DEEP;                 /* rows as they lie are not filled up */
+    y.vrows = (bk + DEEP - 1) / DEEP + (VL + PU - 1) / PU;
     int64_t at = ROUND_UP((int64_t)sizeof(block) * nqb, 64);
-    y.qt = at, at += (int64_t)nqb * (a->D / 2) * BQ * 4;
+    y.qt = at, at += (int64_t)nqb * pairs_of(a) * BQ * 4;
     y.o = at, at += (int64_t)nqb * dv * BQ * 4;
-    y.st = at, at += MAX((int64_t)(bk + KU) * BQ, (int64_t)dv) * 4 + 64;
-    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * a->D * 2, 64) + VL * 4 : 0;
-    y.vp = at, at += ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * 4, 64) + VL * 4;
+    y.st = at, at += MAX((int64_t)(bk + KU + DEEP - 2) * BQ, (int64_t)dv) * 4 + 64;
+    y.kp = at, at += y.k_packed ? ROUND_UP((int64_t)ROUND_UP(bk, 2 * KU) * pairs_of(a) * 4, 64) + VL * DEEP * 2 : 0;
+    y.vp = at, at += ROUND_UP((int64_t)ROUND_UP(a->Dv, PU) * y.vrows * DEEP * 2, 64) + VL * DEEP * 2;
     y.bytes = at;
     return y;
 }
@@ -151,12 +170,73 @@ ATN_INLINE void prefetch_some(const atn_args *a, ahead *n)
 
 /* ---- the two register tiles; nv and packed are constants at each call ---- */
 
+#if DEEP == 4
+/* Four elements of row y0 and of y1. */
+ATN_INLINE vi two_rows(const scalar_i32 *y0, const scalar_i32 *y1)
+{
+    typedef int32_t two __attribute__((vector_size(8), aligned(1), may_alias));
+    return __builtin_shufflevector(*(const two *)y0, *(const two *)y1, 0, 1, 2, 3);
+}
+
+/* Sums of two rows as products leave them, lanes 0 and 1 of both, then 2 and 3 of both; to rows and back. */
+ATN_INLINE void swap_halves(vf *a, vf *b)
+{
+    vf low = __builtin_shufflevector(*a, *b, 0, 1, 4, 5);
+    *b = __builtin_shufflevector(*a, *b, 2, 3, 6, 7), *a = low;
+}
+#endif
+
+/* acc[r][v] += y[r] . x[v] for n rows and nv vectors, DEEP elements of each; rows of y at their own places, or (packed)
+ * one after the other. */
+ATN_INLINE void products(const int n, const int nv, const int packed, const scalar_i32 *const *row, int64_t d,
+                         const scalar_i32 *group, const float *xd, vf (*acc)[QV])
+{
+    vi x[DEEP / 2][QV];
+    ATN_UNROLL_ALL(2) for (int h = 0; h < DEEP / 2; h++)
+        ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) x[h][v] = vi_load(xd + h * BQ + v * VL);
+    ATN_UNROLL_ALL(16) for (int r = 0; r < n; r += DEEP / 2) {
+#if DEEP == 4
+        vi y = packed ? vi_load(group + 2 * r) : two_rows(row[r] + 2 * d, row[r + 1] + 2 * d);
+        ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) {
+            acc[r][v] = vf_mm_bf16(acc[r][v], y, x[0][v]);
+            acc[r + 1][v] = vf_mm_bf16(acc[r + 1][v], y, x[1][v]);
+        }
+#else
+        vi y = vi_splat(packed ? group[r] : row[r][d]);
+        ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_dot_bf16(acc[r][v], y, x[0][v]);
+#endif
+    }
+}
+
+/* Sums from rows to what products take, and back. */
+ATN_INLINE void turn(const int n, const int nv, vf (*acc)[QV])
+{
+#if DEEP == 4
+    ATN_UNROLL_ALL(16) for (int r = 0; r < n; r += 2)
+        ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) swap_halves(&acc[r][v], &acc[r + 1][v]);
+#else
+    (void)n, (void)nv, (void)acc;
+#endif
+}
+
+/* DEEP / 2 vectors of pairs as products take them: VL lanes of fours are two vectors, the second so many floats further. */
+ATN_INLINE void store_deep(float *to, int64_t further, const vf *pairs)
+{
+#if DEEP == 4
+    vf_store(to, __builtin_shufflevector(pairs[0], pairs[1], 0, 4, 1, 5));
+    vf_store(to + further, __builtin_shufflevector(pairs[0], pairs[1], 2, 6, 3, 7));
+#else
+    (void)further;
+    vf_store(to, pairs[0]);
+#endif
+}
+
 /* s[j][v] = sum_d k[j][d] q[d][v] for n keys, of which the rows of `real` exist and stand for those after them;
  * mx[v] = max over them. s has room for KU rows more than n. */
 ATN_INLINE void qk_tile(const int nv, const int packed, const atn_args *a, int n, int real, const char *k,
                         int64_t ks, const float *q, float *s, vf *mx, ahead *soon)
 {
-    int D2 = a->D / 2;
+    int steps = pairs_of(a) / (DEEP / 2);
     vf top[QV];
     ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) top[v] = mx[v];
     for (int j = 0; j < n; j += KU, s += KU * BQ) {
@@ -168,15 +248,10 @@ ATN_INLINE void qk_tile(const int nv, const int packed, const atn_args *a, int n
         const float *qd = q;
         if (PREFETCH > 1) prefetch_some(a, soon);
         ATN_UNROLL(QK_UNROLL)
-        for (int64_t d = 0; d < D2; d++, qd += BQ, group += KU) {
-            vi x[QV];
-            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) x[v] = vi_load(qd + v * VL);
-            ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++) {
-                vi y = vi_splat(packed ? group[r] : row[r][d]);
-                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_dot_bf16(acc[r][v], y, x[v]);
-            }
-        }
+        for (int64_t d = 0; d < steps; d++, qd += DEEP / 2 * BQ, group += DEEP / 2 * KU)
+            products(KU, nv, packed, row, d, group, qd, acc);
         if (packed) k += ks;
+        turn(KU, nv, acc);
         ATN_UNROLL_ALL(16) for (int r = 0; r < KU; r++)
             ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) {
                 vf_store(s + r * BQ + v * VL, acc[r][v]);
@@ -186,7 +261,7 @@ ATN_INLINE void qk_tile(const int nv, const int packed, const atn_args *a, int n
     ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) mx[v] = top[v];
 }
 
-/* o[c][v] = o[c][v] * alpha[v] + sum_j x[j][c] p[j][v] for all columns, j over n pairs; alpha NULL: from zero. */
+/* o[c][v] = o[c][v] * alpha[v] + sum_j x[j][c] p[j][v] for all columns, j over n times DEEP keys; alpha NULL: from zero. */
 ATN_INLINE void pv_tile(const int nv, int n, int columns, const char *x, int64_t xs, const float *p, float *o,
                         const vf *alpha)
 {
@@ -195,6 +270,7 @@ ATN_INLINE void pv_tile(const int nv, int n, int columns, const char *x, int64_t
         if (alpha) {
             ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
                 ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_load(o + r * BQ + v * VL) * alpha[v];
+            turn(PU, nv, acc);
         } else {
             ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
                 ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_zero();
@@ -202,14 +278,9 @@ ATN_INLINE void pv_tile(const int nv, int n, int columns, const char *x, int64_t
         const char *xj = x;
         const float *pj = p;
         ATN_UNROLL(PV_UNROLL)
-        for (int j = 0; j < n; j++, xj += PU * 4, pj += BQ) {
-            vi y[QV];
-            ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) y[v] = vi_load(pj + v * VL);
-            ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++) {
-                vi z = vi_splat(((const scalar_i32 *)xj)[r]);
-                ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) acc[r][v] = vf_dot_bf16(acc[r][v], z, y[v]);
-            }
-        }
+        for (int j = 0; j < n; j++, xj += PU * DEEP * 2, pj += DEEP / 2 * BQ)
+            products(PU, nv, 1, NULL, 0, (const scalar_i32 *)xj, pj, acc);
+        turn(PU, nv, acc);
         ATN_UNROLL_ALL(16) for (int r = 0; r < PU; r++)
             ATN_UNROLL_ALL(8) for (int v = 0; v < nv; v++) vf_store(o + r * BQ + v * VL, acc[r][v]);
     }
@@ -287,9 +358,9 @@ static void qk(const atn_args *a, int nv, const tile *t, int ja, int jb, const f
 
 static void pv(int nv, const tile *t, int ja, int jb, int columns, const float *st, float *o, const vf *alpha)
 {
-    int off = (ja - t->o0) / 2, n = (jb - ja) / 2;
-    const char *v = t->v + off * PU * 4;
-    const float *p = st + off * BQ;
+    int off = ja - t->o0, n = (jb - ja) / DEEP;
+    const char *v = t->v + off * PU * 2;
+    const float *p = st + off / 2 * BQ;
 #define CALL(NV) pv_##NV(n, columns, v, t->vs, p, o, alpha)
     BY_VECTORS(nv, CALL)
 #undef CALL
@@ -368,8 +439,8 @@ static void load_q(const atn_args *a, const block *x, float *qt)
                 for (int c = 0; c < VL; c++) t[c] = vf_load_n(row[c] + d * 4, w);
             }
             vf_transpose(t);
-            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++)
-                if (c < w) vf_store(qt + (d + c) * BQ + first, t[c]);
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c += DEEP / 2)
+                if (c < w) store_deep(qt + (d + c) * BQ + first, BQ, t + c);
         }
 }
 
@@ -545,16 +616,20 @@ static vf max_column(const float *s, int n)
     return vf_max(vf_max(t[0], t[1]), vf_max(t[2], t[3]));
 }
 
-/* P^T in pairs from n scores of one vector, n even: e^(s c - m), into the rows from `to` on; the sum. */
+/* P^T in pairs (fours) from n scores of one vector, n a multiple of DEEP: e^(s c - m), into rows from `to` on; the sum. */
 ATN_INLINE vf exp_keys(const float *s, float *to, int n, vf m, float c, const int is_natural, const int far)
 {
     vf sum0 = vf_zero(), sum1 = vf_zero(), scale = vf_splat(c);
     ATN_UNROLL(EXP_UNROLL)
-    for (int j = 0; j < n; j += 2, s += 2 * BQ, to += BQ) {
-        vf x = vf_product_less(vf_load(s), scale, m, far), y = vf_product_less(vf_load(s + BQ), scale, m, far);
-        x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
-        sum0 += x, sum1 += y;
-        vf_store(to, (vf)vf_pair_bf16(x, y));
+    for (int j = 0; j < n; j += DEEP, to += DEEP / 2 * BQ) {
+        vf pairs[DEEP / 2];
+        ATN_UNROLL_ALL(2) for (int h = 0; h < DEEP / 2; h++, s += 2 * BQ) {
+            vf x = vf_product_less(vf_load(s), scale, m, far), y = vf_product_less(vf_load(s + BQ), scale, m, far);
+            x = vf_exp2(is_natural ? x * LOG2E : x, EXP_DEG), y = vf_exp2(is_natural ? y * LOG2E : y, EXP_DEG);
+            sum0 += x, sum1 += y;
+            pairs[h] = (vf)vf_pair_bf16(x, y);
+        }
+        store_deep(to, BQ, pairs);
     }
     return sum0 + sum1;
 }
@@ -578,6 +653,9 @@ static void softmax_column(const atn_args *a, block *x, int v, vf top, float c, 
     x->l[v] = vf_fma(x->l[v], alpha, sum);
     x->alpha[v] = alpha;
 }
+
+/* What n keys lack of a multiple of DEEP. */
+static int fill(int n) { return ROUND_UP(n, DEEP) - n; }
 
 /* Every lane sees every key of the tile. */
 static void full_tile(const atn_args *a, block *x, const tile *t, const float *qt, float *o, float *st)
@@ -617,7 +695,7 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, int edited, co
     for (int v = 0; v < nv; v++) {
         ja[v] = FINE_DIAG ? MIN(MAX(t->j0, x->vlo[v]), t->j1) : t->j0;
         jb[v] = FINE_DIAG ? MAX(MIN(t->j1, x->vhi[v] + 1), ja[v]) : t->j1;
-        ja[v] -= (ja[v] - t->o0) % 2, jb[v] += (jb[v] - t->o0) % 2;
+        ja[v] -= (ja[v] - t->o0) % DEEP, jb[v] += fill(jb[v] - t->o0);
         both_lo = MAX(both_lo, ja[v]), both_hi = MIN(both_hi, jb[v]);
         ignored[v] = vf_zero(), one[v] = vf_splat(1.0f);
     }
@@ -656,12 +734,13 @@ static void edge_tile(const atn_args *a, block *x, const tile *t, int edited, co
 
 /* ---- a task ---- */
 
-/* n rows of K as [n / KU][D / 2][KU] pairs; a last group is filled up with the last key. Where a group is half a
- * vector, two at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
+/* n rows of K as [n / KU][D / 2][KU] pairs, or fours; a last group is filled up with the last key. Where a group is half
+ * a vector, two at a time; else each transposed vector is stored whole, and its surplus overwritten by the next. */
 NOINLINE void pack_k(const char *from, int64_t stride, int n, int D2, float *to)
 {
     enum { PAIR = KU * 2 == VL, PARTS = PAIR ? 1 : (KU + VL - 1) / VL, STEP = PAIR ? VL : KU };
-    for (int j = 0; j < n; j += STEP, to += (int64_t)D2 * STEP) {
+    const int64_t filled = ROUND_UP(D2, DEEP / 2);
+    for (int j = 0; j < n; j += STEP, to += filled * STEP) {
         for (int d = 0; d < D2; d += VL) {
             int w = MIN(VL, D2 - d);
             vf t[PARTS][VL];
@@ -676,42 +755,58 @@ NOINLINE void pack_k(const char *from, int64_t stride, int n, int D2, float *to)
                 }
                 vf_transpose(t[g]);
             }
-            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c++) {
+            ATN_UNROLL_ALL(16) for (int c = 0; c < VL; c += DEEP / 2) {
                 if (c >= w) continue;
                 float *at = to + (int64_t)(d + c) * KU;
-                if (PAIR) vf_store_halves(at, at + (int64_t)D2 * KU, t[0][c]);
-                else ATN_UNROLL_ALL(8) for (int g = 0; g < PARTS; g++) vf_store(at + g * VL, t[g][c]);
+                if (PAIR && DEEP == 2) vf_store_halves(at, at + filled * KU, t[0][c]);
+                else if (PAIR) store_deep(at, filled * KU, t[0] + c);
+                else ATN_UNROLL_ALL(8) for (int g = 0; g < PARTS; g++) store_deep(at + g * VL * (DEEP / 2), VL, t[g] + c);
             }
         }
     }
 }
 
-/* n rows of V as [Dv / PU][vrows][PU] pairs of keys, columns beyond Dv and a key beyond n zero; a vector's surplus is
- * overwritten by the next pair's. Row by row: group by group, rows a power of two apart push each other out of the
+/* Columns from c on of DEEP rows as pairs, w of VL columns: the others are zero. */
+ATN_INLINE void pair_columns(const char *const *row, const vu *keep, int c, int w, vf *pairs)
+{
+    vh x[DEEP];
+    ATN_UNROLL_ALL(4) for (int i = 0; i < DEEP; i++) {
+        x[i] = (vh){0};
+        if (w == VL) x[i] = *(const vh_any *)(row[i] + c * 2);
+        else if (w > 0) __builtin_memcpy(&x[i], row[i] + c * 2, (size_t)w * 2);
+    }
+    ATN_UNROLL_ALL(2) for (int h = 0; h < DEEP; h += 2) {
+        vu low = __builtin_convertvector(x[h], vu) & keep[h], high = __builtin_convertvector(x[h + 1], vu) & keep[h + 1];
+        pairs[h / 2] = (vf)(low | high << 16);
+    }
+}
+
+/* n rows of V as [Dv / PU][vrows][PU] pairs of keys, or fours, columns beyond Dv and keys beyond n zero; a vector's surplus
+ * is overwritten by the next one's. Row by row: group by group, rows a power of two apart push each other out of the
  * first-level cache. */
 NOINLINE void pack_v(const char *from, int64_t stride, int n, int Dv, float *to, int vrows)
 {
-    for (int j = 0; j < n; j += 2, from += 2 * stride, to += PU) {
-        const char *next = j + 1 < n ? from + stride : from;
-        const vu keep = (vu)vi_splat(j + 1 < n ? -1 : 0);
+    const int64_t group = (int64_t)vrows * PU * (DEEP / 2);
+    for (int j = 0; j < n; j += DEEP, from += DEEP * stride, to += PU * (DEEP / 2)) {
+        const char *row[DEEP];
+        vu keep[DEEP];
+        ATN_UNROLL_ALL(4) for (int i = 0; i < DEEP; i++) {
+            row[i] = j + i < n ? from + i * stride : from;
+            keep[i] = (vu)vi_splat(i == 0 || j + i < n ? -1 : 0);
+        }
         float *at = to;
         int c = 0;
-        for (; PU * 2 == VL && c + VL <= Dv; c += VL, at += (int64_t)vrows * VL) {
-            vu x = __builtin_convertvector(*(const vh_any *)(from + c * 2), vu);
-            vu y = __builtin_convertvector(*(const vh_any *)(next + c * 2), vu) & keep;
-            vf_store_halves(at, at + (int64_t)vrows * PU, (vf)(x | y << 16));
+        for (; PU * 2 == VL && c + VL <= Dv; c += VL, at += 2 * group) {
+            vf pairs[DEEP / 2];
+            pair_columns(row, keep, c, VL, pairs);
+            if (DEEP == 2) vf_store_halves(at, at + group, pairs[0]);
+            else store_deep(at, group, pairs);
         }
-        for (; c < Dv; c += PU, at += (int64_t)vrows * PU)
+        for (; c < Dv; c += PU, at += group)
             ATN_UNROLL_ALL(4) for (int r = 0; r < PU; r += VL) {
-                int w = MIN(VL, Dv - c - r);
-                vh x = {0}, y = {0};
-                if (w == VL) {
-                    x = *(const vh_any *)(from + (c + r) * 2), y = *(const vh_any *)(next + (c + r) * 2);
-                } else if (w > 0) {
-                    __builtin_memcpy(&x, from + (c + r) * 2, (size_t)w * 2);
-                    __builtin_memcpy(&y, next + (c + r) * 2, (size_t)w * 2);
-                }
-                vf_store(at + r, (vf)(__builtin_convertvector(x, vu) | (__builtin_convertvector(y, vu) & keep) << 16));
+                vf pairs[DEEP / 2];
+                pair_columns(row, keep, c + r, MIN(VL, Dv - c - r), pairs);
+                store_deep(at + r * (DEEP / 2), VL, pairs);
             }
     }
 }
@@ -742,7 +837,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     float *qt = (float *)((char *)scratch + y.qt), *o = (float *)((char *)scratch + y.o);
     float *st = (float *)((char *)scratch + y.st);
     float *kp = (float *)((char *)scratch + y.kp), *vp = (float *)((char *)scratch + y.vp);
-    int qsize = a->D / 2 * BQ, osize = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL)) * BQ;
+    int qsize = pairs_of(a) * BQ, osize = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL)) * BQ;
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
     ahead soon = {.k = k, .v = v, .left = MIN(BK, a->Skv), .at_once = 4};
@@ -762,11 +857,11 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
         after = MIN(j0 + BK, hi + 1);
         int j1 = a->mask.ptr ? j0 + look_at_mask(a, blocks, count, j0, after) : after, groups = (j1 - j0 + KU - 1) / KU;
         if (j1 == j0) continue;
-        tile t = {k + j0 * a->k.sr, (const char *)vp, a->k.sr, (int64_t)y.vrows * PU * 4, y.k_packed,
+        tile t = {k + j0 * a->k.sr, (const char *)vp, a->k.sr, (int64_t)y.vrows * PU * DEEP * 2, y.k_packed,
                   j0, j1, j0, j1, &soon};
         if (y.k_packed) {
             pack_k(t.k, a->k.sr, j1 - j0, a->D / 2, kp);
-            t.k = (const char *)kp, t.ks = (int64_t)a->D / 2 * KU * 4;
+            t.k = (const char *)kp, t.ks = (int64_t)pairs_of(a) * KU * 4;
         }
         pack_v(v + j0 * a->v.sr, a->v.sr, j1 - j0, a->Dv, vp, y.vrows);
         soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
@@ -776,8 +871,8 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
             t.j0 = MAX(j0, x->lo), t.j1 = MIN(j1, x->hi + 1);
             if (a->mask.ptr) t.j0 = MAX(t.j0, j0 + x->seen.lo), t.j1 = MIN(t.j1, j0 + x->seen.hi);
             if (t.j0 >= t.j1) continue;
-            int odd = (t.j1 - j0) % 2;
-            t.j0 -= (t.j0 - j0) % 2, t.j1 += odd;
+            int odd = fill(t.j1 - j0);
+            t.j0 -= (t.j0 - j0) % DEEP, t.j1 += odd;
             int own = (t.j1 - t.j0 + KU - 1) / KU;
             if (PREFETCH > 2 && after > x->hi)
                 soon.out = x->out, soon.out_left = x->rows, soon.out_at_once = (x->rows + own - 1) / own;

@@ -23,6 +23,7 @@ static const struct {
 } isas[] = {
     {"generic", 0, ""},
     {"neon", 0, "neon"},
+    {"neonbf16", 1, "neon bf16"},
     {"avx2", 1, "avx2 fma f16c"},
     {"avx512", 2, "avx2 fma f16c avx512f avx512bw avx512dq avx512vl"},
     {"avx512bf16", 3, "avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512bf16"},

@@ -211,7 +211,7 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     p->isa_max = THREADS_MAX;
     if (o.isa && (p->isa_max = isa_rank(o.isa)) < 0)
         return atn_fail(err, ATN_USAGE,
-                        "unknown instruction set '%s': it may be generic, neon, avx2, avx512, avx512bf16 or amx",
+                        "unknown instruction set '%s': it may be generic, neon, neonbf16, avx2, avx512, avx512bf16 or amx",
                         o.isa);
     if (o.kernel) {
         p->forced = registry_find(o.kernel);
