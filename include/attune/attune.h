@@ -14,7 +14,7 @@
  *
  * The library starts no thread, writes no file and allocates nothing during execution. Threads, workspaces and portions
  * for hosts: attune/plan.h. What was learnt about this machine: attune/wisdom.h. Link with
- * `pkg-config --libs attune`. */
+ * `pkg-config --libs attune`; into the program itself: `cc -static`, and `pkg-config --static --libs attune`. */
 #ifndef ATTUNE_ATTUNE_H
 #define ATTUNE_ATTUNE_H
 

@@ -1,7 +1,8 @@
-/* XXH3 by libxxhash. */
+/* XXH3 by the header of libxxhash: hosts of libattune need no library for it. */
 #include "base/hash.h"
 
 #include <stdio.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 uint64_t hash_bytes(const void *p, size_t n) { return XXH3_64bits(p, n); }

@@ -11,7 +11,7 @@ for tool in "$cc:gcc-aarch64-linux-gnu" qemu-aarch64:qemu-user python3:python3; 
     command -v "${tool%:*}" >/dev/null || { echo "1..0 # SKIP no ${tool%:*} (Debian: ${tool#*:})"; exit 0; }
 done
 plain_cpu=cortex-a72 bf16_cpu=max bf16_flags=-march=armv8.2-a+bf16
-flags="-std=gnu17 -D_GNU_SOURCE -DXXH_INLINE_ALL -DATN_DATADIR=\"none\" -DATTUNE_VERSION=\"0\""
+flags="-std=gnu17 -D_GNU_SOURCE -DATN_DATADIR=\"none\" -DATTUNE_VERSION=\"0\""
 flags="$flags -I$root/include -I$root/src -I$out -idirafter /usr/include -w"
 # The flags that candidates get, less -march=native, which a cross compiler does not know.
 fast="-O3 -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -freciprocal-math -ffp-contract=fast"

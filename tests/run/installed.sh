@@ -36,6 +36,18 @@ for example in "$source"/examples/0[1-5]_*.c; do
 done
 [ "$count" = 5 ] || fail "$count examples instead of 5"
 
+# Into the program itself: of libattune.a and nothing of ours at run time. The host has a function of a helper's name.
+if [ -e "$libs/libattune.a" ]; then
+    echo 'int text_add(void) { return 1; }' > helper.c
+    # shellcheck disable=SC2046
+    ${CC:-cc} -std=gnu17 -O1 "$source/examples/02_threads.c" helper.c -o static $(pkg --cflags) \
+        $(pkg --static --libs | sed 's/-lattune/-l:libattune.a/') || fail "no program links with libattune.a"
+    env -u LD_LIBRARY_PATH ./static > static.out 2>&1 || { cat static.out; fail "the static program failed"; }
+    echo "02_threads ran with libattune.a inside"
+else
+    echo "no objcopy: libattune.a was not built and is not tested"
+fi
+
 cat > host.cc <<'END'
 #include <attune/attune.h>
 #include <attune/plan.h>
