@@ -2,9 +2,10 @@
  *
  * Bound by reading K and V once, so the G query heads of a kv head and all Sq tokens are rows of one pass, vectors lie
  * along the head, and a tile of K, then one of V, is read in four streams, each from its first byte to its last: what
- * the prefetchers of a core follow best, also where a page ends. Keys are split among threads; each split leaves
- * (m, l, O) per row, and a second phase merges them. In a cache whose tokens hold the heads side by side, a task takes
- * all heads of a tile before the next tile, so that memory is walked once, in order.
+ * the prefetchers of a core follow best, also where a page ends. V that was fetched beside K is read in one. Keys are
+ * split among threads; each split leaves (m, l, O) per row, and a second phase merges them. In a cache whose tokens
+ * hold the heads side by side, a task takes all heads of a tile before the next tile, so that memory is walked once,
+ * in order.
  *
  *   phase 0: task = (b, kv heads, split): R = G * Sq rows of each, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
  *   phase 1: task = (b, kv head): merge, where there is more than one split
@@ -67,7 +68,6 @@ typedef struct {
     int once;                        /* V is visited once */
     int cross;                       /* while K of a tile is read, its V is fetched, and so on */
     int kpairs, vpairs;              /* how K, V are read */
-    int split;                       /* elements of a row of Q that HALVES have in another order */
     float dot_scale;                 /* what PRODUCTS multiply sums by: Q is not scaled, which would round it again */
     int64_t q, s, o;                 /* byte offsets into scratch; row states [heads][rows] first */
     int64_t bytes, part;             /* scratch; bytes of a task's result in shared: [heads][rows][os + 2] floats */
@@ -91,7 +91,7 @@ static layout make_layout(const atn_args *a, int heads)
 {
     layout y;
     y.heads = heads, y.rows = a->Hq / a->Hkv * a->Sq;
-    y.qs = ROUND_UP(a->D, VL), y.os = ROUND_UP(a->Dv, VL);
+    y.qs = ROUND_UP(a->D, 2 * VL), y.os = ROUND_UP(a->Dv, VL);
     y.kpairs = a->k.dtype == ATN_BF16 ? HALVES : PLAIN;
     y.vpairs = a->v.dtype == ATN_BF16 ? HALVES : PLAIN;
     if (HAVE_DOTS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16 && a->D % (2 * VL) == 0 && a->Dv % (2 * VL) == 0)
@@ -110,7 +110,6 @@ static layout make_layout(const atn_args *a, int heads)
     int pages = MIN(bytes / 4096, most / page) / STREAMS;
     y.bk = STREAMS * (MAX(pages, 1) * page + MAX(page / 4, 1));
     y.ss = ROUND_UP(y.bk, 16);
-    y.split = a->D / (2 * VL) * (2 * VL);
     y.dot_scale = score_scale(a);
     int64_t all = (int64_t)heads * y.rows, at = ROUND_UP((int64_t)sizeof(row_state) * all, 64);
     y.q = at, at += all * y.qs * 4;
@@ -197,7 +196,7 @@ ATN_INLINE vf pair_odd(vu x) { return (vf)(x & 0xffff0000u); }
 static float q_at(const layout *y, const float *q, int d)
 {
     if (y->kpairs == PRODUCTS) return vf_load_as_n((const char *)q + d * 2, ATN_BF16, 1)[0] * y->dot_scale;
-    return q[y->kpairs && d < y->split ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d];
+    return q[y->kpairs ? d / (2 * VL) * (2 * VL) + d % 2 * VL + d % (2 * VL) / 2 : d];
 }
 
 /* A row of n elements in place, but what is left over of multiples of 2 VL: to even and odd, and back. */
@@ -219,51 +218,61 @@ static void join_pairs(float *x, int n)
     }
 }
 
-/* What to fetch beside rows that are read: so many bytes, `far` from them, to the first cache or to the second. */
-typedef struct {
-    int64_t far;
-    int l1, l2;
-} far_rows;
-
-/* Sums of q[c] . k[e] for RU rows and four keys, far from each other: the e-th quarter of sum[c] adds up to that of e. */
-ATN_INLINE void dot_four(const int RU, const int dtype, const int pairs, int D, const char *const at[4],
-                         const float *q, int qs, const far_rows x, vf sum[4])
+/* acc[c][e] += q[c] . k[e] for as many columns as one vector of K holds, 2 VL of pairs. */
+ATN_INLINE void dot_step(const int RU, const int dtype, const int pairs, const char *k0, const char *k1, const char *k2,
+                         const char *k3, const float *q, int qs, vf acc[4][4])
 {
-    const int step = pairs ? 2 * VL : VL, whole = D / step * step;
+    const char *const k[4] = {k0, k1, k2, k3};
+    ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
+        if (pairs == PRODUCTS) {
+            vi z = vi_load(k[e]);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+                acc[c][e] = vf_dot_bf16(acc[c][e], z, vi_load(q + c * qs));
+        } else if (pairs == HALVES) {
+            vu z = (vu)vi_load(k[e]);
+            vf even = pair_even(z), odd = pair_odd(z);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
+                acc[c][e] = vf_add_product(acc[c][e], even, vf_load(q + c * qs));
+                acc[c][e] = vf_add_product(acc[c][e], odd, vf_load(q + c * qs + VL));
+            }
+        } else {
+            vf z = vf_load_as(k[e], dtype);
+            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
+                acc[c][e] = vf_add_product(acc[c][e], z, vf_load(q + c * qs));
+        }
+    }
+}
+
+/* What is left of a row, less than a vector, and zeros. */
+NOINLINE void pad_end(const char *from, int bytes, char *to)
+{
+    vf_store(to, vf_load_n(from, bytes / 4));
+    if (bytes % 4) *(scalar_u16 *)(to + bytes - 2) = *(const scalar_u16 *)(from + bytes - 2);
+}
+
+/* Sums of q[c] . k[e] for RU rows and four keys, far from each other: the e-th quarter of sum[c] adds up to that of e.
+ * What lies `far` from these is fetched, into the first cache where it is near. */
+ATN_INLINE void dot_four(const int RU, const int dtype, const int pairs, int D, const char *const at[4],
+                         const float *q, int qs, int64_t far, vf sum[4])
+{
+    const int step = pairs ? 2 * VL : VL, elem = elem_of(dtype);
+    char end[4][VL * 4];
     vf acc[4][4];
     ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
         ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) acc[c][e] = vf_zero();
-    for (int c = 0; c < x.l1; c += 64)
-        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + x.far + c, 0, 3);
-    for (int c = 0; c < x.l2; c += 64)
-        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + x.far + c, 0, 2);
+    for (int c = 0; far == NEAR_AHEAD && c < D * elem; c += 64)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + NEAR_AHEAD + c, 0, 3);
+    for (int c = 0; far && far != NEAR_AHEAD && c < D * elem; c += 64)
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + far + c, 0, 2);
+    const int whole = D & -step, q_size = pairs == PRODUCTS ? 2 : 1;
+    if (whole < D) {
+        ATN_UNROLL(1) for (int e = 0; e < 4; e++) pad_end(at[e] + whole * elem, (D - whole) * elem, end[e]);
+        dot_step(RU, dtype, pairs, end[0], end[1], end[2], end[3], q + whole / q_size, qs, acc);
+    }
     ATN_UNROLL(QK_UNROLL)
     for (int d = 0; d < whole; d += step)
-        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
-            const char *from = at[e] + d * elem_of(dtype);
-            if (pairs == PRODUCTS) {
-                vi z = vi_load(from);
-                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-                    acc[c][e] = vf_dot_bf16(acc[c][e], z, vi_load(q + c * qs + d / 2));
-            } else if (pairs == HALVES) {
-                vu z = (vu)vi_load(from);
-                vf even = pair_even(z), odd = pair_odd(z);
-                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
-                    acc[c][e] = vf_add_product(acc[c][e], even, vf_load(q + c * qs + d));
-                    acc[c][e] = vf_add_product(acc[c][e], odd, vf_load(q + c * qs + d + VL));
-                }
-            } else {
-                vf z = vf_load_as(from, dtype);
-                ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++)
-                    acc[c][e] = vf_add_product(acc[c][e], z, vf_load(q + c * qs + d));
-            }
-        }
-    ATN_UNROLL(1)
-    for (int d = whole; d < D; d += VL)
-        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
-            vf z = load_part(at[e], dtype, d, D);
-            ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) acc[c][e] += z * vf_load(q + c * qs + d);
-        }
+        dot_step(RU, dtype, pairs, at[0] + d * elem, at[1] + d * elem, at[2] + d * elem, at[3] + d * elem,
+                 q + d / q_size, qs, acc);
     ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) sum[c] = FOLD_KEYS(acc[c]);
 }
 
@@ -280,7 +289,7 @@ NOINLINE void dots_of_few(const atn_args *a, const layout *y, int n, const char 
 
 /* s[r][j] for RU rows and n keys, in streams of `apart` keys; the last may begin before the one before it has ended. */
 ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_args *a, const layout *y,
-                     int n, const char *k, const float *q, float *s, const far_rows x)
+                     int n, const char *k, const float *q, float *s, int64_t far)
 {
     if (n < VL) {
         for (int c = 0; c < RU; c++) dots_of_few(a, y, n, k, q + c * y->qs, s + c * y->ss);
@@ -288,18 +297,22 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
     }
     const int apart = (n + 3) / 4;
     int start[4];
-    ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) start[e] = MIN(e * apart, n - apart);
+    int64_t begin[4];
+    ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++)
+        start[e] = MIN(e * apart, n - apart), begin[e] = start[e] * a->k.sr;
     for (int i = 0; i < apart; i += VL / 4) {
         const int j = MIN(i, apart - VL / 4);
-        const char *at[4];
-        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] = k + (start[e] + j) * a->k.sr;
         vf part[4][VL / 4];
         ATN_UNROLL(1)
         for (int g = 0; g < VL / 4; g++) {
             vf one[4];
-            dot_four(RU, dtype, pairs, a->D, at, q, y->qs, x, one);
+            const char *at[4];
+            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
+                at[e] = k + (j + g) * a->k.sr + begin[e];
+                __asm__("" : "+r"(at[e]));   /* gcc makes a vector of the four and takes them out of it again */
+            }
+            dot_four(RU, dtype, pairs, a->D, at, q, y->qs, far, one);
             ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) part[c][g] = one[c];
-            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] += a->k.sr;
         }
         ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
             vf sum = FOLD_REST(part[c]);
@@ -312,11 +325,11 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
 }
 
 /* acc[c] += p[c] v for PR rows and PN vectors of columns: one key. */
-ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int pairs, const char *v, const float *p,
-                        int ps, vf acc[4][8])
+ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int pairs, const char *v,
+                        const float *const p[4], int j, vf acc[4][8])
 {
     vf w[4];
-    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c * ps]);
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) w[c] = vf_splat(p[c][j]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += pairs ? 2 : 1) {
         if (pairs == HALVES) {
             vu z = (vu)vi_load(v + e * VL * 2);
@@ -333,11 +346,11 @@ ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int p
 }
 
 /* acc[c] += p[c].low v + p[c].high w for PR rows and PN vectors of columns: two keys. */
-ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const char *w, const float *p, int ps,
+ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const char *w, const float *const p[4], int j,
                              vf acc[4][8])
 {
     vi pair[4];
-    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p)[c * ps]);
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p[c])[j / 2]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += 2) {
         vu x = (vu)vi_load(v + e * VL * 2), z = (vu)vi_load(w + e * VL * 2);
         vi even = (vi)((x & 0xffffu) | z << 16), odd = (vi)(x >> 16 | (z & 0xffff0000u));
@@ -348,76 +361,52 @@ ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const ch
     }
 }
 
-/* A stream to prefetch while something else is computed, row by row; past its end it does no harm. */
-typedef struct {
-    const char *at;
-    int64_t stride;
-    int lines;                       /* of 64 bytes in a row */
-} ahead;
+/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for the columns from c on, fewer than two vectors. */
+NOINLINE void rest_of_rows(const atn_args *a, const layout *y, int c, int n, const char *v, const float *p, float *o,
+                           const float *alpha)
+{
+    for (int r = 0; r < y->rows; r++)
+        for (int d = c; d < a->Dv; d += VL) {
+            vf sum = vf_load(o + r * y->os + d) * (alpha ? alpha[r] : 1);
+            for (int j = 0; j < n; j++)
+                sum = vf_fma(load_part(v + j * a->v.sr, a->v.dtype, d, a->Dv), vf_splat(p[r * y->ss + j]), sum);
+            vf_store(o + r * y->os + d, sum);
+        }
+}
 
-/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns. In streams where V is visited once;
- * key by key, the next block fetched beside it, where blocks of keys are visited again. */
-ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, int n, const char *v, int64_t vs,
-                         const float *p, int ps, float *o, int os, const float *alpha, const ahead *x,
-                         const far_rows *f)
+/* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for PR rows and PN vectors of columns, of keys in so many streams. Rows
+ * beyond `last` are that one again. */
+ATN_INLINE void sum_tile(const int PR, const int PN, const int dtype, const int pairs, const int last, int n,
+                         const char *v, int64_t vs, const float *p, int ps, float *o, int os, const float *alpha,
+                         int64_t far, int streams)
 {
     static const char nothing[8 * VL * 2] = {0};
+    const int each = pairs == PRODUCTS ? 2 : 1, bytes = PN * VL * elem_of(dtype);
+    const float *weights[4];
     vf acc[4][8];
-    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
-        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) acc[c][e] = vf_load(o + c * os + e * VL) * alpha[c];
-    const char *fetch = x->at;
-    const int lines = x->lines, products = pairs == PRODUCTS, each = products ? 2 : 1;
-        for (int first = 0, streams = lines ? 1 : STREAMS, apart; first < n; first += streams * apart, streams = 1) {
+    ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
+        weights[c] = p + MIN(c, last) * ps;
+        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++)
+            acc[c][e] = vf_load(o + MIN(c, last) * os + e * VL) * alpha[MIN(c, last)];
+    }
+    for (int first = 0, apart; first < n; first += streams * apart, streams = 1) {
         apart = streams == 1 ? n - first : n / STREAMS / each * each;
         for (int i = first; i < first + apart; i += each)
             ATN_UNROLL(1)
-            for (int e = 0, j = i; e < streams; e++, j += apart, fetch += each * x->stride) {
+            for (int e = 0, j = i; e < streams; e++, j += apart) {
                 const char *from = v + j * vs;
-                ATN_UNROLL_ALL(2) for (int i = 0; i < each; i++) {
-                    const char *other = from + i * vs + f->far;
-                    for (int c = 0; c < f->l1; c += 64) __builtin_prefetch(other + c, 0, 3);
-                    for (int c = 0; c < f->l2; c += 64) __builtin_prefetch(other + c, 0, 2);
-                }
-                for (int c = 0; c < lines; c++) __builtin_prefetch(fetch + c * 64, 0, 2);
-                for (int c = 0; c < lines && products; c++) __builtin_prefetch(fetch + x->stride + c * 64, 0, 2);
-                if (products) sum_two_keys(PR, PN, from, j + 1 < n ? from + vs : nothing, p + j / 2, ps, acc);
-                else sum_key(PR, PN, dtype, pairs, from, p + j, ps, acc);
+                if (far == NEAR_AHEAD)
+                    for (int c = 0; c < each * bytes; c += 64) __builtin_prefetch(from + NEAR_AHEAD + c, 0, 3);
+                else if (far)
+                    ATN_UNROLL_ALL(2) for (int i = 0; i < each; i++)
+                        ATN_UNROLL_ALL(8) for (int c = 0; c < bytes; c += 64)
+                            __builtin_prefetch(from + far + i * vs + c, 0, 2);
+                if (pairs == PRODUCTS) sum_two_keys(PR, PN, from, j + 1 < n ? from + vs : nothing, weights, j, acc);
+                else sum_key(PR, PN, dtype, pairs, from, weights, j, acc);
             }
-        if (streams == 1) break;
     }
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++)
-        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) vf_store(o + c * os + e * VL, acc[c][e]);
-}
-
-/* The columns of a stream that a visit of V, to columns [c, c + w) of Dv, fetches: its share of the tile's n rows. */
-static ahead share_of(const ahead *x, int n, int c, int w, int Dv)
-{
-    int first = x->lines * c / Dv, lines = x->lines * (c + w) / Dv - first;
-    if (x->stride != x->lines * 64) return (ahead){x->at + first * 64, x->stride, lines};
-    return (ahead){x->at + (int64_t)n * first * 64, lines * 64, lines};
-}
-
-/* The same for all columns. */
-ATN_INLINE void sums(const int PR, const int dtype, const int pairs, const atn_args *a, const layout *y, int n,
-                     const char *v, const float *p, float *o, const float *alpha, const ahead *x, const far_rows *f)
-{
-    const int most = PR > 2 ? NARROW : WIDE, less = PR > 2 ? 2 : NARROW, whole = a->Dv / VL * VL;
-    ahead part;
-    int c = 0;
-#define VISIT(PN) \
-    (part = share_of(x, n, c, (PN) * VL, a->Dv), \
-     sum_tile(PR, PN, dtype, pairs, n, v + c * elem_of(dtype), a->v.sr, p, y->ss, o + c, y->os, alpha, &part, f))
-    for (; c + most * VL <= whole; c += most * VL) VISIT(most);
-    for (; less < most && c + less * VL <= whole; c += less * VL) VISIT(less);
-    for (; c + 2 * VL <= whole; c += 2 * VL) VISIT(2);
-#undef VISIT
-    for (; c < y->os; c += VL)
-        for (int r = 0; r < PR; r++) {
-            vf sum = vf_load(o + r * y->os + c) * alpha[r];
-            for (int j = 0; j < n; j++)
-                sum = vf_fma(load_part(v + j * a->v.sr, dtype, c, a->Dv), vf_splat(p[r * y->ss + j]), sum);
-            vf_store(o + r * y->os + c, sum);
-        }
+        ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e++) vf_store(o + MIN(c, last) * os + e * VL, acc[c][e]);
 }
 
 /* How many of `left` rows the next register tile takes: threes where they leave nobody alone. */
@@ -432,32 +421,42 @@ static const float ones[4] = {1, 1, 1, 1};
 #define EACH(CALL, most) \
     for (int r = 0, rows; r < y->rows; r += rows) { \
         rows = rows_at_once(y->rows - r, most); \
-        if (rows == 4) CALL(4); \
-        else if (rows == 3) CALL(3); \
-        else if (rows == 2) CALL(2); \
-        else CALL(1); \
+        if (rows == 4) { CALL(4) } \
+        else if (rows == 3) { CALL(3) } \
+        else if (rows == 2) { CALL(2) } \
+        else { CALL(1) } \
     }
-#define DOT_ROWS(rows) dots(rows, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->ss, r ? (far_rows){0} : *x)
+#define DOT_ROWS(rows) dots(rows, dtype, pairs, a, y, n, k, q + r * y->qs, s + r * y->ss, r ? 0 : far);
+#define TILE(rows, vectors, last) \
+    sum_tile(rows, vectors, dtype, pairs, last, m, v + c * elem_of(dtype), a->v.sr, \
+             p + (pairs == PRODUCTS ? j / 2 : j) + r * y->ss, y->ss, o + r * y->os + c, y->os, \
+             j ? ones : alpha + r, r ? 0 : far, y->once && !y->cross ? STREAMS : 1)
 #define SUM_ROWS(rows) \
-    sums(rows, dtype, pairs, a, y, m, v, p + (pairs == PRODUCTS ? j / 2 : j) + r * y->ss, o + r * y->os, \
-         j ? ones : alpha + r, r ? &none : &x, once ? f : &(far_rows){0})
+    const int most = rows > 2 ? NARROW : WIDE; \
+    int c = 0; \
+    for (; c + most * VL <= a->Dv; c += most * VL) TILE(rows, most, rows - 1); \
+    if (most > NARROW && c + NARROW * VL <= a->Dv) TILE(rows, NARROW, rows - 1);
 #define TYPED(name, DTYPE, PAIRS) \
     NOINLINE void scores_##name(const atn_args *a, const layout *y, int n, const char *k, const float *q, float *s, \
-                                const far_rows *x) \
+                                int64_t far) \
     { \
         const int dtype = DTYPE, pairs = PAIRS; \
         EACH(DOT_ROWS, ROWS_DOT) \
     } \
     NOINLINE void values_##name(const atn_args *a, const layout *y, int n, const char *v, const float *p, float *o, \
-                                const float *alpha, const far_rows *f) \
+                                const float *alpha, int64_t far) \
     { \
-        const int dtype = DTYPE, pairs = PAIRS, size = a->Dv * elem_of(dtype), once = y->once; \
-        const int block = once ? n : MAX(BLOCK / size / 2 * 2, 8); \
-        const ahead none = {0}; \
-        ahead x = {v + (f->l2 ? f->far : block * a->v.sr), a->v.sr, once ? 0 : size / 64}; \
-        for (int j = 0, m; j < n; j += m, v += m * a->v.sr, x.at += m * a->v.sr) { \
+        const int dtype = DTYPE, pairs = PAIRS, size = a->Dv * elem_of(dtype); \
+        const int block = y->once ? n : MAX(BLOCK / size / 2 * 2, 8); \
+        if (!y->once && !y->cross) far = block * a->v.sr; \
+        for (int j = 0, m; j < n; j += m, v += m * a->v.sr) { \
             m = MIN(block, n - j); \
             EACH(SUM_ROWS, ROWS_SUM) \
+            const int c = a->Dv / (NARROW * VL) * (NARROW * VL); \
+            if (c == a->Dv) continue; \
+            const int rows = NARROW > 2 && c + 2 * VL <= a->Dv ? y->rows : 0; \
+            for (int r = 0; r < rows; r += 4) TILE(4, 2, MIN(rows - r, 4) - 1); \
+            rest_of_rows(a, y, a->Dv / (2 * VL) * (2 * VL), m, v, p + j, o, j ? NULL : alpha); \
         } \
     }
 TYPED(f32, ATN_F32, PLAIN)
@@ -541,9 +540,9 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
         if (a->mask.ptr) rows[r].mask = (const char *)a->mask.ptr + b * a->mask.sb + h * a->mask.sh + i * a->mask.sr;
         const char *from = (const char *)a->q.ptr + b * a->q.sb + h * a->q.sh + i * a->q.sr;
         if (y->kpairs == PRODUCTS) __builtin_memcpy(q + r * y->qs, from, (size_t)a->D * 2);
-        for (int d = 0; d < a->D && y->kpairs != PRODUCTS; d += VL)
-            vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MIN(VL, a->D - d)) * scale);
-        if (y->kpairs == HALVES) split_pairs(q + r * y->qs, a->D);
+        for (int d = 0; d < y->qs && y->kpairs != PRODUCTS; d += VL)
+            vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MAX(MIN(VL, a->D - d), 0)) * scale);
+        if (y->kpairs == HALVES) split_pairs(q + r * y->qs, y->qs);
     }
     for (int d = 0; d < y->rows * y->os; d += VL) vf_store(o + d, vf_zero());
 }
@@ -636,25 +635,23 @@ static void one_tile(const atn_args *a, const layout *y, const one_head *x, int 
 {
     float alpha[ROWS_MAX];
     const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
-    far_rows fk = {0}, fv = {0};
-    const int row = a->D * elem_of(a->k.dtype);
-    if (y->cross) fk = (far_rows){.far = v - k, .l2 = row}, fv = (far_rows){.far = next - v, .l2 = row};
-    else if (row <= NEAR) fk = fv = (far_rows){.far = NEAR_AHEAD, .l1 = row};
+    const int near = a->D * elem_of(a->k.dtype) <= NEAR ? NEAR_AHEAD : 0;
+    const int64_t fk = y->cross ? v - k : near, fv = y->cross ? next - v : near;
     if (a->mask.ptr && look(a, x->rows, y->rows, j0, n).hi == 0) return;
-    if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, &fk);
-    else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, &fk);
-    else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, &fk);
-    else scores_halves(a, y, n, k, x->q, s, &fk);
+    if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, fk);
+    else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, fk);
+    else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, fk);
+    else scores_halves(a, y, n, k, x->q, s, fk);
     ask_for(v, n * a->v.sr);
     for (int r = 0; r < y->rows; r++) {
         edit_row(a, x->rows + r, j0, n, s + r * y->ss);
         alpha[r] = y->vpairs == PRODUCTS ? softmax_row(a, x->rows + r, n, s + r * y->ss, 1)
                                          : softmax_row(a, x->rows + r, n, s + r * y->ss, 0);
     }
-    if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, &fv);
-    else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, &fv);
-    else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, &fv);
-    else values_halves(a, y, n, v, s, x->o, alpha, &fv);
+    if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, fv);
+    else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, fv);
+    else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, fv);
+    else values_halves(a, y, n, v, s, x->o, alpha, fv);
     ask_for(next, n * a->k.sr);
 }
 
