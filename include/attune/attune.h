@@ -35,8 +35,8 @@ typedef struct atn_plan_options atn_plan_options;      /* attune/plan.h */
 const char *atn_version(void);
 
 /* The defaults: one batch, no mask, no limits, f32. Hkv = 0 means Hq, Dv = 0 means D, scale = 0 means 1/sqrt(D), a
- * tensor whose strides are all 0 is dense [B][H][rows][last] (a mask's zero strides broadcast instead). Do not start
- * from a zeroed struct: there window_left = 0 is a window of one key. */
+ * tensor whose strides are all 0 is dense [B][H][rows][last] (a mask's zero strides broadcast instead). A zeroed struct
+ * is refused: there window_left = 0 would be a window of one key. */
 void atn_args_init(atn_args *args);
 
 /* Plans for the shapes, types, strides and extras (mask, sinks, alibi, lse: present if non-NULL) of *args; what
@@ -52,8 +52,8 @@ int64_t atn_plan_workspace(const atn_planned *plan);
 /* Computes args->o (and lse) from args, which may differ from the plan's in pointers only. workspace:
  * atn_plan_workspace bytes, not shared with another call that runs at the same time; NULL: the plan's own (then one
  * call at a time, a second gets ATN_BUSY). Blocks until done; allocates nothing; a plan may be executed by several
- * threads at once with a workspace each. ATN_USAGE: other shapes than planned, a NULL or misaligned pointer, o or
- * lse overlapping something; o is untouched then. Algorithms: online softmax (Milakov and Gimelshein 2018), tiled as
+ * threads at once with a workspace each. ATN_USAGE: other shapes than planned, a NULL or misaligned pointer; o, lse or
+ * the workspace overlapping something; o is untouched then. Algorithms: online softmax (Milakov and Gimelshein 2018), tiled as
  * in FlashAttention (Dao et al. 2022), split over keys for few queries (Flash-Decoding, Dao et al. 2023). */
 atn_status atn_execute(const atn_planned *plan, const atn_args *args, void *workspace, atn_error *err);
 

@@ -98,8 +98,8 @@ typedef struct {
 atn_status atn_plan_info_get(const atn_planned *plan, atn_plan_info *info, atn_error *err);
 
 /* Makes the plan fit other args (the next decode step has one key more) without a new plan: cheap where the class of
- * the problem is the same, and no allocation then unless its own workspace must grow. On failure the plan is as
- * before. Not while the plan is being executed. */
+ * the problem is the same, and no allocation then unless its own workspace must grow; a workspace of the host's may have
+ * to grow as well: ask atn_plan_workspace anew. On failure the plan is as before. Not while the plan is being executed. */
 atn_status atn_plan_update(atn_planned *plan, const atn_args *args, atn_error *err);
 
 /* ---- portions ---- */

@@ -84,7 +84,8 @@ static atn_status check_strides(const view *v, bool may_broadcast, atn_error *er
     const int64_t s[3] = {v->t->sb, v->t->sh, v->t->sr};
     static const char *const dim[3] = {"batch", "head", "row"};
     const int e = element_bytes(v->t->dtype);
-    int64_t row_bytes = (int64_t)v->last * e, span = row_bytes;
+    const int64_t row_bytes = (int64_t)v->last * e;
+    int64_t span = row_bytes;
     for (int i = 0; i < 3; i++) {
         if (v->n[i] == 1) continue; /* never used */
         if (s[i] < 0 || (s[i] == 0 && !may_broadcast))
@@ -94,6 +95,10 @@ static atn_status check_strides(const view *v, bool may_broadcast, atn_error *er
             return atn_fail(err, ATN_USAGE,
                             "%s is misaligned: its %s stride of %lld bytes is no multiple of its %d-byte elements",
                             v->name, dim[i], (long long)s[i], e);
+        if (s[i] < row_bytes && !may_broadcast)
+            return atn_fail(err, ATN_USAGE,
+                            "rows of %s overlap each other: a %s stride of %lld bytes over %lld bytes of data; strides "
+                            "are in bytes", v->name, dim[i], (long long)s[i], (long long)row_bytes);
         int64_t part;
         if (!product(s[i], v->n[i] - 1, &part) || (span += part) > SPAN_MAX)
             return atn_fail(err, ATN_USAGE, "%s has a %s stride of %lld bytes, which is absurd", v->name, dim[i],
@@ -141,7 +146,9 @@ void atn_args_init(atn_args *a)
 atn_status args_resolve(const atn_args *in, atn_args *out, atn_error *err)
 {
     if (!in) return atn_fail(err, ATN_USAGE, "args is NULL");
-    if (in->size != 0 && in->size != sizeof *in)
+    if (in->size == 0) /* zeroes are no defaults: window_left = 0 is a window of one key */
+        return atn_fail(err, ATN_USAGE, "args->size is 0: begin with atn_args_init(&args)");
+    if (in->size != sizeof *in)
         return atn_fail(err, ATN_USAGE, "args->size is %u, this library knows %zu: use atn_args_init and headers of %s",
                         in->size, sizeof *in, atn_version());
     atn_args a = *in;
@@ -228,10 +235,10 @@ static bool regions_overlap(const region *a, const region *b)
     return gap < a->row || gap + b->row > period;
 }
 
-atn_status args_check_pointers(const atn_args *a, atn_error *err)
+atn_status args_check_pointers(const atn_args *a, const void *workspace, int64_t workspace_bytes, atn_error *err)
 {
-    region in[8], out[2];
-    const char *in_name[8], *out_name[2];
+    region in[8], out[3];
+    const char *in_name[8], *out_name[3];
     int n_in = 0, n_out = 0;
     for (int i = 0; i < 5; i++) {
         const view v = view_of(a, i);
@@ -261,13 +268,20 @@ atn_status args_check_pointers(const atn_args *a, atn_error *err)
         if (i == 2) out_name[n_out] = "lse", out[n_out++] = r;
         else in_name[n_in] = floats[i].name, in[n_in++] = r;
     }
-    for (int o = 0; o < n_out; o++)
+    if (workspace && workspace_bytes > 0) {
+        out_name[n_out] = "the workspace";
+        out[n_out++] = (region){(uintptr_t)workspace, workspace_bytes, workspace_bytes, 0};
+    }
+    for (int o = 0; o < n_out; o++) {
         for (int i = 0; i < n_in; i++)
             if (regions_overlap(&out[o], &in[i]))
                 return atn_fail(err, ATN_USAGE,
-                                "%s overlaps %s; attention cannot be done in place: give it memory of its own",
+                                "%s overlaps %s: give it memory of its own (attention cannot be done in place)",
                                 out_name[o], in_name[i]);
-    if (n_out == 2 && regions_overlap(&out[0], &out[1])) return atn_fail(err, ATN_USAGE, "lse overlaps o");
+        for (int i = 0; i < o; i++)
+            if (regions_overlap(&out[o], &out[i]))
+                return atn_fail(err, ATN_USAGE, "%s overlaps %s", out_name[o], out_name[i]);
+    }
     return ATN_OK;
 }
 

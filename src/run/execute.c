@@ -15,7 +15,7 @@ static atn_status begin(const atn_planned *p, const atn_args *args, void *worksp
     if (st) return st;
     if (!args_same_shape(&p->args, &a, &what))
         return atn_fail(err, ATN_USAGE, "the plan was made for other args: %s differs; use atn_plan_update", what);
-    if ((st = args_check_pointers(&a, err)) != ATN_OK) return st;
+    if ((st = args_check_pointers(&a, workspace, p->workspace_bytes, err)) != ATN_OK) return st;
     if (p->workspace_bytes && (!workspace || (uintptr_t)workspace % ALIGN))
         return atn_fail(err, ATN_USAGE, "the workspace (%p) is %s; give %lld bytes aligned to %d", workspace,
                         workspace ? "misaligned" : "missing", (long long)p->workspace_bytes, ALIGN);

@@ -203,6 +203,8 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     if (o.threads == 0) o.threads = o.pool ? pool_threads(o.pool) : 1;
     if (o.threads < 1 || o.threads > THREADS_MAX)
         return atn_fail(err, ATN_USAGE, "a plan for %d threads: it must be 1 to %d", o.threads, THREADS_MAX);
+    if (o.flags & ~(uint32_t)(ATN_PLAN_HOST_WORKSPACE | ATN_PLAN_NO_WISDOM | ATN_PLAN_REFERENCE | ATN_PLAN_ANY_KIND))
+        return atn_fail(err, ATN_USAGE, "plan flags 0x%x hold some that this library does not know", o.flags);
     p->threads = o.threads;
     p->flags = o.flags;
     p->table = o.table;
@@ -295,7 +297,7 @@ void atn_plan_free(atn_planned *p)
 
 int64_t atn_plan_workspace(const atn_planned *p)
 {
-    return p->workspace_bytes;
+    return p ? p->workspace_bytes : 0;
 }
 
 atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_error *err)

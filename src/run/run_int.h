@@ -21,8 +21,8 @@ enum { THREADS_MAX = 1024, ALIGN = 64 };
 /* Copies *in with defaults filled in (Hkv, Dv, scale, dense strides) after checking sizes, types and strides. Pointers
  * are copied unread. */
 atn_status args_resolve(const atn_args *in, atn_args *out, atn_error *err);
-/* Checks pointers of resolved args before a run: present, aligned, o and lse overlap nothing. */
-atn_status args_check_pointers(const atn_args *a, atn_error *err);
+/* Checks pointers of resolved args before a run: present, aligned; o, lse and the workspace (NULL: none) overlap nothing. */
+atn_status args_check_pointers(const atn_args *a, const void *workspace, int64_t workspace_bytes, atn_error *err);
 /* True where a plan for *a serves *b: everything equal but pointers, whose presence must agree. *what names the
  * first difference. */
 bool args_same_shape(const atn_args *a, const atn_args *b, const char **what);

@@ -36,6 +36,8 @@ typedef struct {
     X(odd_stride, "misaligned", a->q.sr += 2)                                                                          \
     X(absurd_stride, "absurd", a->k.sh = INT64_MAX / 2 / 4 * 4)                                                        \
     X(rows_overlap, "overlap each other", a->o.sr = 16)                                                                \
+    X(elements_for_bytes, "strides are in bytes", a->q.sr = a->D)                                                      \
+    X(zeroed, "atn_args_init", a->size = 0)                                                                            \
     X(size_wrong, "size", a->size = 12)
 BAD_SHAPES(BAD)
 
@@ -103,6 +105,11 @@ static void bad_pointers(void **state)
     assert_ok(atn_execute(p, &in.a, NULL, &err));                  /* and the plan is as good as before */
     assert_right(&in, TEXT);
     assert_refused(atn_execute(NULL, &in.a, NULL, &err), ATN_USAGE, "plan");
+    void *const theirs[] = {in.a.o.ptr, in.a.q.ptr, in.a.lse};
+    for (int i = 0; i < ATN_COUNT(theirs) && atn_plan_workspace(p) > 0; i++)
+        assert_refused(atn_execute(p, &in.a, theirs[i], &err), ATN_USAGE, "the workspace overlaps");
+    assert_right(&in, TEXT);
+    assert_int_equal(atn_plan_workspace(NULL), 0);
     free(workspace);
     atn_plan_free(p);
     inputs_release(&in);

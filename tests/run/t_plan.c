@@ -321,7 +321,7 @@ static void info_and_options(void **state)
     assert_string_equal(info.kernel, "plain@generic");
     atn_plan_free(p);
 
-    atn_plan_options bad[] = {{.threads = -1}, {.threads = 5000}, {.isa = "mmx"}, {.size = 8}};
+    atn_plan_options bad[] = {{.threads = -1}, {.threads = 5000}, {.isa = "mmx"}, {.size = 8}, {.flags = 1u << 20}};
     for (int i = 0; i < ATN_COUNT(bad); i++) assert_refused(atn_plan_create(&in.a, &bad[i], &p, &err), ATN_USAGE, "");
     assert_refused(atn_plan_create(&in.a, &(atn_plan_options){.kernel = "no_such"}, &p, &err), ATN_UNSUPPORTED,
                    "no_such");
