@@ -377,9 +377,10 @@ ATN_INLINE vf vf_from_f16(vh h)
 #elif defined(__AVX512F__) && ATN_VEC_BITS == 512
     typedef short s16 __attribute__((vector_size(32)));
     return (vf)__builtin_ia32_vcvtph2ps512_mask((s16)h, (vf){0}, (unsigned short)-1, 4);
-#elif defined(__aarch64__)
-    typedef __fp16 h4 __attribute__((vector_size(8)));
-    return __builtin_convertvector((h4)h, vf);
+#elif defined(__aarch64__) && ATN_VEC_BITS == 128                /* gcc 12 makes 10 instructions of a convertvector */
+    vf x;
+    __asm__("fcvtl %0.4s, %1.4h" : "=w"(x) : "w"(h));
+    return x;
 #else
     vu w = __builtin_convertvector(h, vu), em = (w & 0x7fffu) << 13;
     vu top = (vu)(em >= (0x7c00u << 13)) & 0x7f800000u;          /* infinity and NaN */
@@ -396,6 +397,10 @@ ATN_INLINE vh vf_to_f16(vf x)                                    /* round to nea
 #elif defined(__AVX512F__) && ATN_VEC_BITS == 512
     typedef short s16 __attribute__((vector_size(32)));
     return (vh)__builtin_ia32_vcvtps2ph512_mask(x, 0, (s16){0}, (unsigned short)-1);
+#elif defined(__aarch64__) && ATN_VEC_BITS == 128
+    vh h;
+    __asm__("fcvtn %0.4h, %1.4s" : "=w"(h) : "w"(x));
+    return h;
 #else
     vu b = (vu)x, a = b & 0x7fffffffu, sign = (b >> 16) & 0x8000u;
     vu normal = (a + 0xfffu + ((a >> 13) & 1u) - (112u << 23)) >> 13;
