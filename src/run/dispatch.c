@@ -121,8 +121,8 @@ int isa_rank(const char *isa)
 /* With up to so many rows a kv head (query heads of its group x query rows) `decode`, which reads each key once for all
  * of them, beats the flash families, which fill vectors or tiles with rows. Measured on a Xeon with AVX-512 and AMX, 2048
  * keys, 4 kv heads, gcc 12, milliseconds of decode and the better family: at 12 rows f32 d64 0.36 : 0.36, d128 0.68 : 0.98;
- * f16 0.33 : 0.35, 0.57 : 0.72; bf16 against tiles 0.33 : 0.35, 0.59 : 0.65; at 16 rows 0.48 : 0.41, 0.83 : 0.90,
- * 0.43 : 0.38, 0.75 : 0.80, 0.43 : 0.31, 0.78 : 0.70. At 2 rows it is 2 to 4 times faster everywhere. */
+ * f16 0.33 : 0.35, 0.57 : 0.72; at 16 rows 0.48 : 0.41, 0.83 : 0.90, 0.43 : 0.38, 0.75 : 0.80. At 2 rows it is 2 to 4 times
+ * faster everywhere. */
 enum { DECODE_ROWS = 12 };
 
 /* Few keys do not pay for taking them one tile at a time. On a Zen 4, decode over flash_qvec and flash_dot (bf16), h16/8
@@ -133,13 +133,22 @@ static int decode_rows(int keys)
     return keys < 24 ? 4 : keys < 256 ? 8 : DECODE_ROWS;
 }
 
+/* A tile holds 16 rows. decode over flash_amx on an Emerald Rapids, one kv head: 16 rows, 2048 keys, d64 1.18, d128 1.10; 24
+ * rows 0.67; 256 keys, d64, 16 rows 1.0. */
+static bool tiles_hold(const atn_args *a, int64_t rows, int isa_max)
+{
+    const registry_kernel *k = registry_find("decode@amx");
+    return rows <= 16 && a->Skv >= 512 && a->D % 32 == 0 && a->Dv % 32 == 0 && a->q.dtype == ATN_BF16 &&
+           a->k.dtype == ATN_BF16 && a->v.dtype == ATN_BF16 && k && k->usable && isa_rank(k->isa) <= isa_max;
+}
+
 /* Threads without a block of rows are idle in the flash families; decode divides keys as well, from 512 on. Two threads, 20
  * or 24 rows, decode over flash_qvec: f32 d64 256 keys 0.46, 512 0.81, 1024 0.85, 4096 1.21; d128 2048 1.05. */
-static bool decode_is_better(const atn_args *a, int threads)
+static bool decode_is_better(const atn_args *a, int threads, int isa_max)
 {
     const int64_t rows = (int64_t)(a->Hq / a->Hkv) * a->Sq, blocks = (int64_t)a->B * a->Hkv * ((rows + 47) / 48);
     const int64_t idle_factor = blocks < threads && a->Skv >= 512 ? threads / blocks : 1;
-    return rows <= decode_rows(a->Skv) * idle_factor;
+    return rows <= decode_rows(a->Skv) * idle_factor || tiles_hold(a, rows, isa_max);
 }
 
 static bool is_decode(const registry_kernel *k)
@@ -175,7 +184,7 @@ bool champion_won(const champion_row *r, const atn_kernel *champion, const probl
  * not travel. */
 int registry_by_rule(const atn_args *a, int threads, int isa_max, const registry_kernel **out, int room)
 {
-    const bool decode_first = decode_is_better(a, threads);
+    const bool decode_first = decode_is_better(a, threads, isa_max);
     problem_class class;
     int n = 0;
     class_of(a, threads, &class);
