@@ -4,7 +4,7 @@ right, inside the workspace that it asks for.
 
 Usage: knobs.py ROOT CONFORMANCE FOLDER CC... -- KERNEL.c...      TAP on stdout.
 Register tiles that do not fit in the registers do not compile: their knobs (QV, KU, PU) then stay as they are. So does
-always EXP_DEG, whose small values are for half types and are refused for f32.
+always EXP_DEG, whose small values are for half types and are refused for f32. Tiles of AMX are made of C where there are none.
 """
 import os
 import re
@@ -32,7 +32,7 @@ def build(cc, root, text, path):
         f.write(text)
     return subprocess.run([*cc, "-O1", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
                            "-fassociative-math", "-freciprocal-math", "-ffp-contract=fast", "-w", "-shared", "-fPIC",
-                           f"-I{root}/include", path + ".c", "-o", path + ".so", "-lm"], capture_output=True, text=True)
+                           f"-I{root}/tests/conformance/tiles", f"-I{root}/include", path + ".c", "-o", path + ".so", "-lm"], capture_output=True, text=True)
 
 
 def main(root, conformance, folder, *rest):
