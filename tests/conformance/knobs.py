@@ -3,7 +3,7 @@
 right, inside the workspace that it asks for.
 
 Usage: knobs.py ROOT CONFORMANCE FOLDER CC... -- KERNEL.c...      TAP on stdout.
-Register tiles that do not fit in the registers do not compile: their knobs (QV, KU, PU) then stay as they are. So does
+Register tiles that do not fit in the registers do not compile: their knobs (TILE) then stay as they are. So does
 always EXP_DEG, whose small values are for half types and are refused for f32. Tiles of AMX are made of C where there are none.
 """
 import os
@@ -13,7 +13,7 @@ import sys
 
 KNOB = re.compile(r"^(#define (\w+)) (\S+)(\s*// knob: ([^;\n]*))", re.M)
 ACCURACY = {"EXP_DEG"}
-TILE = {"QV", "KU", "PU"}
+TILE = {"QV", "KU", "PU", "MR", "NV", "PR", "PN"}
 
 
 def with_knobs(text, which, kept):

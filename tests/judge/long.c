@@ -46,7 +46,7 @@ static char *under_home(const char *path)
 
 static const char *const families[] = {"src/kernel/flash_qvec.c", "src/kernel/decode.c", "src/kernel/flash_amx.c",
                                        "src/kernel/ref/plain.c", "examples/attention/initial_program.c",
-                                       "src/kernel/flash_dot.c"};
+                                       "src/kernel/flash_dot.c", "src/kernel/flash_kvec.c"};
 
 static int play(proof_list *l, const char *name, bool reduced, double seconds, int least)
 {
