@@ -3,6 +3,7 @@
  * Settings come from the config file, then --set, then the options of the command line; each later one wins. */
 #include <ctype.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,15 +185,17 @@ static atn_status proposers_create(const atn_config *config, evolve_options *o, 
     return ATN_OK;
 }
 
-/* A family that is linked in is asked itself whether it takes what the judge will ask of it: no build is needed for that. */
-static bool serves(const char *path, const atn_suite *suite)
+/* A family that is linked in is asked itself whether it takes what the judge will ask of it: no build is needed for that.
+ * Its place is the library's. */
+static int serves(const char *path, const atn_suite *suite)
 {
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path, *name;
     const size_t n = strcspn(file, ".");
     const atn_kernel *table;
     for (int i = 0, usable; (name = atn_kernel_at(i, &table, &usable)); i++)
-        if (usable && !strncmp(name, file, n) && name[n] == '@') return accuracy_takes_all(suite, table->can_run);
-    return true;
+        if (usable && !strncmp(name, file, n) && name[n] == '@')
+            return accuracy_takes_all(suite, table->can_run) ? i + 1 : 0;
+    return INT_MAX;
 }
 
 /* ---- the run ---- */

@@ -111,8 +111,9 @@ typedef struct {
     const char *initial_source; /* its text */
     const char *const *shipped; /* paths of starting points besides it; NULL: evolve_shipped() finds them */
     int n_shipped;              /* with shipped NULL: < 0 none at all */
-    /* false: the judge of such a run surely refuses this one of those found, so it is left out; NULL: all are tried */
-    bool (*serves)(const char *path, const atn_suite *suite);
+    /* Of those found: 0, the judge of such a run surely refuses this one, so it is left out; else its place, the better first.
+     * NULL: all are tried, by name. */
+    int (*serves)(const char *path, const atn_suite *suite);
     const atn_suite *suite;     /* timing cases */
     const char *suite_name;     /* "seed+readme": words */
     int threads;                /* of a kernel; default 1 */

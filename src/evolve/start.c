@@ -60,13 +60,22 @@ int evolve_shipped(char *paths[EVOLVE_SHIPPED_MAX])
     return shipped(paths, &champions);
 }
 
-/* The families, and of the champions those of the nearest machine. */
+/* The families, and of the champions those of the nearest machine. The better family first: behind it a slower one is out
+ * after few pairs, before it it would be promoted and confirmed. */
 static int shipped_for(atn_engine *e, char *paths[EVOLVE_SHIPPED_MAX])
 {
-    int champions, n = shipped(paths, &champions), all = champions, left = 0;
-    for (int i = 0; i < n; i++)
-        if (!e->o->serves || e->o->serves(paths[i], e->o->suite)) paths[left++] = paths[i];
-        else free(paths[i]), champions -= i < all; /* decode: 11 s of compiling, for a refusal, before the first candidate */
+    int champions, n = shipped(paths, &champions), all = champions, left = 0, place[EVOLVE_SHIPPED_MAX];
+    for (int i = 0; i < n; i++) {
+        char *path = paths[i];
+        const int at = e->o->serves ? e->o->serves(path, e->o->suite) : 1;
+        if (!at) { /* decode: 11 s of compiling, for a refusal, before the first candidate */
+            free(path), champions -= i < all;
+            continue;
+        }
+        int k = left++;
+        for (; k > champions && i >= all && place[k - 1] > at; k--) paths[k] = paths[k - 1], place[k] = place[k - 1];
+        paths[k] = path, place[k] = at;
+    }
     int kept = champions_nearest(engine_machine(e), paths, champions, &e->starts_from);
     for (int i = champions; i < left; i++) paths[kept++] = paths[i];
     return kept;
