@@ -441,6 +441,30 @@ static void pairs_of_bf16(void **state)
     assert_int_not_equal(strncmp(info.kernel, "flash_dot@", 10), 0);
 }
 
+/* A second vector of rows that would be half empty or more: the family that takes them by eights, where vectors hold sixteen. */
+static void rows_by_eights(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *isa;
+        int threads;
+        bool eights;
+    } cases[] = {{"f32 h4 s17/600 d64", "avx512", 1, true},    {"f32 h8/2 s6/600 d64 causal", "avx512", 2, true},
+                 {"f16 h4 s24/600 d64", "avx512bf16", 1, true}, {"f32 h4 s16/600 d64", "avx512", 1, false},
+                 {"f32 h4 s25/600 d64", "avx512", 1, false},    {"f32 h4 s20/600 d64", "avx2", 1, false},
+                 {"bf16 h4 s20/600 d64", "avx512", 1, false},   {"f32 h1 s20/200 d64", "avx512", 2, false}};
+    int usable = 0;
+    const char *name;
+    for (int i = 0, can; (name = atn_kernel_at(i, NULL, &can)) != NULL; i++)
+        if (!strcmp(name, "flash_kvec@avx512")) usable = can;
+    for (int i = 0; i < ATN_COUNT(cases); i++) {
+        atn_plan_info info;
+        choose(cases[i].text, cases[i].isa, cases[i].threads, &info);
+        if (!strcmp(info.kernel, "flash_kvec@avx512") != (usable && cases[i].eights))
+            fail_with("the plan took %s on %s", info.kernel, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +479,7 @@ int main(void)
         cmocka_unit_test(update_follows_a_growing_cache),
         cmocka_unit_test(the_rule_chooses),
         cmocka_unit_test(pairs_of_bf16),
+        cmocka_unit_test(rows_by_eights),
         cmocka_unit_test(a_record_is_read_by_class),
         cmocka_unit_test(champions_are_chosen_where_they_won),
     };
