@@ -381,7 +381,13 @@ ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const ch
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p[c])[j / 2]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += 2) {
         vu x = (vu)vi_load(v + e * VL * 2), z = (vu)vi_load(w + e * VL * 2);
+#if VL == 4 /* trn1 and trn2 of Arm, for six instructions */
+        typedef uint16_t eight __attribute__((vector_size(16)));
+        vi even = (vi)__builtin_shufflevector((eight)x, (eight)z, 0, 8, 2, 10, 4, 12, 6, 14);
+        vi odd = (vi)__builtin_shufflevector((eight)x, (eight)z, 1, 9, 3, 11, 5, 13, 7, 15);
+#else
         vi even = (vi)((x & 0xffffu) | z << 16), odd = (vi)(x >> 16 | (z & 0xffff0000u));
+#endif
         ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
             acc[c][e] = vf_dot_bf16(acc[c][e], even, pair[c]);
             acc[c][e + 1] = vf_dot_bf16(acc[c][e + 1], odd, pair[c]);
