@@ -25,12 +25,13 @@
 #if VF_REGS >= 32
 #define KU 8            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; keys in a register tile of S^T
 #define PU 8            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; columns in a register tile of O^T
-#define BK 96           // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
+#define BK 192          // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
 #else
 #define KU 4            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; keys in a register tile of S^T
 #define PU 4            // knob: 2 3 4 5 6 7 8 9 10 12 14 ; columns in a register tile of O^T
 #define BK 128          // knob: 16 32 48 64 96 128 192 256 384 512 1024 2048 ; keys in a tile
 #endif
+#define TILE_KB 256     // knob: 64 128 256 512 1024 4096 ; of K and V in a tile as floats, at most
 #define NQB 16          // knob: 1 2 3 4 6 8 12 16 24 ; row blocks that share a visit of a tile
 #define PACK_MIN 8      // knob: 1 2 3 4 6 8 12 99 ; row blocks from which on tiles are packed whose rows meet in L1
 #define PACK_ANY 99     // knob: 3 4 6 8 12 16 99 ; the same for other tiles
@@ -98,6 +99,7 @@ typedef struct {
 typedef struct {
     int64_t qt, o, st, kp, vp, wide; /* byte offsets into scratch, blocks first */
     int64_t bytes;
+    int bk;                          /* keys in a tile */
     int k_packed, v_packed;
     int k_row, v_row;                /* f16 and bf16: bytes of a widened row, else 0 */
     int vrows;                       /* keys that a group of packed V has room for */
@@ -106,7 +108,9 @@ typedef struct {
 static layout make_layout(const atn_args *a, int nqb)
 {
     layout y;
-    int bk = MIN(BK, a->Skv), dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
+    const int bk = MIN(MIN(BK, MAX(TILE_KB * 256 / (a->D + a->Dv), 16)), a->Skv);
+    const int dv = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL));
+    y.bk = bk;
     y.k_packed = nqb >= (a->k.dtype == ATN_F32 && a->k.sr % 2048 == 0 ? PACK_MIN : PACK_ANY);
     y.v_packed = nqb >= (a->v.dtype == ATN_F32 && a->v.sr % 2048 == 0 ? PACK_MIN : PACK_ANY) || a->Dv % PU != 0;
     y.k_row = a->k.dtype == ATN_F32 ? 0 : ROUND_UP(a->D * 4, 64) + 64;     /* rows a power of two apart would meet in */
@@ -797,7 +801,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     int qsize = a->D * BQ, osize = MAX(ROUND_UP(a->Dv, PU), ROUND_UP(a->Dv, VL)) * BQ;
     const char *k = (const char *)a->k.ptr + b * a->k.sb + kvh * a->k.sh;
     const char *v = (const char *)a->v.ptr + b * a->v.sb + kvh * a->v.sh;
-    ahead soon = {.k = k, .v = v, .left = MIN(BK, a->Skv), .at_once = 4};
+    ahead soon = {.k = k, .v = v, .left = y.bk, .at_once = 4};
 
     const int first = cut_first(nvec, nsb, QV, tapered, sb), all = cut_first(nvec, nsb, QV, tapered, sb + 1) - first;
     const int count = (all + QV - 1) / QV;
@@ -812,7 +816,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
     }
     int edited = a->softcap > 0 || a->alibi;
     for (int j0 = lo, after; j0 <= hi; j0 = after) {
-        after = MIN(j0 + BK, hi + 1);
+        after = MIN(j0 + y.bk, hi + 1);
         int j1 = a->mask.ptr ? j0 + look_at_mask(a, blocks, count, j0, after) : after, groups = (j1 - j0 + KU - 1) / KU;
         if (j1 == j0) continue;
         tile t = {k + j0 * a->k.sr, v + j0 * a->v.sr, a->k.sr, a->v.sr, y.k_packed, y.v_packed, j0, j1, j0, j1, &soon};
@@ -834,7 +838,7 @@ static void run(const atn_args *a, const atn_plan *p, int phase, int task, void 
             pack_v(t.v, t.vs, j1 - j0, a->Dv, vp, y.vrows);
             t.v = (const char *)vp, t.vs = (int64_t)y.vrows * PU * 4;
         }
-        soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(BK, hi + 1 - after);
+        soon.k = k + after * a->k.sr, soon.v = v + after * a->v.sr, soon.left = MIN(y.bk, hi + 1 - after);
         soon.at_once = (soon.left + count * groups - 1) / (count * groups);
         for (int i = 0; i < count; i++) {
             block *x = blocks + i;
