@@ -2,10 +2,10 @@
  *
  * Bound by reading K and V once, so the G query heads of a kv head and all Sq tokens are rows of one pass, vectors lie
  * along the head, and a tile of K, then one of V, is read in four streams, each from its first byte to its last: what
- * the prefetchers of a core follow best, also where a page ends. V that was fetched beside K is read in one. Keys are
- * split among threads; each split leaves (m, l, O) per row, and a second phase merges them. In a cache whose tokens
- * hold the heads side by side, a task takes all heads of a tile before the next tile, so that memory is walked once,
- * in order.
+ * the prefetchers of a core follow best, also where a page ends. V of heads that take turns is fetched beside their K
+ * and read in one. Keys are split among threads; each split leaves (m, l, O) per row, and a second phase merges them.
+ * In a cache whose tokens hold the heads side by side, a task takes all heads of a tile before the next tile, so that
+ * memory is walked once, in order.
  *
  *   phase 0: task = (b, kv heads, split): R = G * Sq rows of each, tiles of BK keys: scores [R][BK] -> P -> O [R][os]
  *   phase 1: task = (b, kv head): merge, where there is more than one split
@@ -193,15 +193,20 @@ ATN_INLINE vf load_part(const char *p, const int dtype, int d, int width)
 /* FOLD_n: of each 2n lanes n take sums from a, n from b. Four keys of a register tile fold into one vector whose
  * quarters are their sums; VL / 4 of these fold within the quarters. */
 #if VL == 16
-#define FOLD_8(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31), \
-                          LIST(8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23))
+/* gcc 12 keeps halves by a permutation as well, where it sees that they are halves. */
+ATN_INLINE vf fold_8(vf a, vf b)
+{
+    const vi upper = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
+    return vf_sel(upper, b, a)
+        + __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23);
+}
 #define FOLD_4(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31), \
                           LIST(4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27))
 #define FOLD_2(a, b) FOLD(a, b, LIST(0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31), \
                           LIST(2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29))
 #define FOLD_1(a, b) FOLD(a, b, LIST(0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31), \
                           LIST(1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30))
-#define FOLD_KEYS(x) FOLD_4(FOLD_8((x)[0], (x)[2]), FOLD_8((x)[1], (x)[3]))
+#define FOLD_KEYS(x) FOLD_4(fold_8((x)[0], (x)[2]), fold_8((x)[1], (x)[3]))
 #define FOLD_REST(x) FOLD_1(FOLD_2((x)[0], (x)[2]), FOLD_2((x)[1], (x)[3]))
 #elif VL == 8
 #define FOLD_4(a, b) FOLD(a, b, LIST(0, 1, 2, 3, 12, 13, 14, 15), LIST(4, 5, 6, 7, 8, 9, 10, 11))
@@ -271,11 +276,14 @@ ATN_INLINE void dot_step(const int RU, const int dtype, const int pairs, const c
     }
 }
 
-/* What is left of a row, less than a vector, and zeros. */
-NOINLINE void pad_end(const char *from, int bytes, char *to)
+/* What is left of four rows, less than a vector, and zeros. */
+NOINLINE void pad_ends(const char *k0, const char *k1, const char *k2, const char *k3, int bytes, char (*to)[VL * 4])
 {
-    vf_store(to, vf_load_n(from, bytes / 4));
-    if (bytes % 4) *(scalar_u16 *)(to + bytes - 2) = *(const scalar_u16 *)(from + bytes - 2);
+    const char *const k[4] = {k0, k1, k2, k3};
+    for (int e = 0; e < 4; e++) {
+        vf_store(to[e], vf_load_n(k[e], bytes / 4));
+        if (bytes % 4) *(scalar_u16 *)(to[e] + bytes - 2) = *(const scalar_u16 *)(k[e] + bytes - 2);
+    }
 }
 
 /* Sums of q[c] . k[e] for RU rows and four keys, far from each other: the e-th quarter of sum[c] adds up to that of e.
@@ -293,14 +301,15 @@ ATN_INLINE void dot_four(const int RU, const int dtype, const int pairs, int D, 
     for (int c = 0; far && far != NEAR_AHEAD && c < D * elem; c += 64)
         ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) __builtin_prefetch(at[e] + far + c, 0, 2);
     const int whole = D & -step, q_size = pairs == PRODUCTS ? 2 : 1;
-    if (whole < D) {
-        ATN_UNROLL(1) for (int e = 0; e < 4; e++) pad_end(at[e] + whole * elem, (D - whole) * elem, end[e]);
-        dot_step(RU, dtype, pairs, end[0], end[1], end[2], end[3], q + whole / q_size, qs, acc);
-    }
     ATN_UNROLL(QK_UNROLL)
     for (int d = 0; d < whole; d += step)
         dot_step(RU, dtype, pairs, at[0] + d * elem, at[1] + d * elem, at[2] + d * elem, at[3] + d * elem,
                  q + d / q_size, qs, acc);
+    if (whole < D) {
+        const int from = whole * elem;
+        pad_ends(at[0] + from, at[1] + from, at[2] + from, at[3] + from, (D - whole) * elem, end);
+        dot_step(RU, dtype, pairs, end[0], end[1], end[2], end[3], q + whole / q_size, qs, acc);
+    }
     ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) sum[c] = FOLD_KEYS(acc[c]);
 }
 
@@ -330,17 +339,15 @@ ATN_INLINE void dots(const int RU, const int dtype, const int pairs, const atn_a
         start[e] = MIN(e * apart, n - apart), begin[e] = start[e] * a->k.sr;
     for (int i = 0; i < apart; i += VL / 4) {
         const int j = MIN(i, apart - VL / 4);
+        const char *at[4];
+        ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] = k + j * a->k.sr + begin[e];
         vf part[4][VL / 4];
         ATN_UNROLL(1)
         for (int g = 0; g < VL / 4; g++) {
             vf one[4];
-            const char *at[4];
-            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) {
-                at[e] = k + (j + g) * a->k.sr + begin[e];
-                __asm__("" : "+r"(at[e]));   /* gcc makes a vector of the four and takes them out of it again */
-            }
             dot_four(RU, dtype, pairs, a->D, at, q, y->qs, far, one);
             ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) part[c][g] = one[c];
+            ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] += a->k.sr;
         }
         ATN_UNROLL_ALL(4) for (int c = 0; c < RU; c++) {
             vf sum = FOLD_REST(part[c]);
@@ -464,7 +471,7 @@ static const float ones[4] = {1, 1, 1, 1};
 #define TILE(rows, vectors, last) \
     sum_tile(rows, vectors, dtype, pairs, last, m, v + c * elem_of(dtype), a->v.sr, \
              p + (pairs == PRODUCTS ? j / 2 : j) + r * y->ss, y->ss, o + r * y->os + c, y->os, \
-             j ? ones : alpha + r, r ? 0 : far, y->once && !y->cross ? STREAMS : 1)
+             j ? ones : alpha + r, r ? 0 : far, y->once && !(y->cross && y->heads > 1) ? STREAMS : 1)
 #define SUM_ROWS(rows) \
     const int most = rows > 2 ? NARROW : WIDE; \
     int c = 0; \
