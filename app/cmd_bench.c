@@ -321,7 +321,7 @@ static bool is_own(const char *peer)
 {
     for (int i = 0; i < ATN_COUNT(own_names); i++)
         if (!strcmp(peer, own_names[i])) return true;
-    return registry_find(peer) != NULL;
+    return registry_find(peer, ISA_ANY) != NULL;
 }
 
 /* Peers are told sizes, types, scale and causal order, and are asked nothing that they would answer wrongly. */
@@ -349,7 +349,7 @@ static void run_peer(bench *b, const atn_problem *p, const tensors *t, const atn
     } else if (strcmp(peer->name, "none")) {
         const bool single = !strcmp(peer->name, "single");
         s = single ? plan_make(b, a, who, cli_text(b->cli, "kernel", NULL), 1, &own, &info, &err)
-                   : plan_make(b, a, NULL, registry_find(peer->name) ? peer->name : NULL, b->threads, &own, &info, &err);
+                   : plan_make(b, a, NULL, registry_find(peer->name, ISA_ANY) ? peer->name : NULL, b->threads, &own, &info, &err);
         if (!s) snprintf(peer->version, sizeof peer->version, "attune %s %s", ATTUNE_VERSION, info.kernel);
         if (single) snprintf(peer->note, sizeof peer->note, "one thread: the ratio is the speedup by threads");
     }
@@ -644,7 +644,7 @@ static bool wanted(const atn_cli *c, const char *peer)
 static const registry_kernel *kernel_named(const char *name, int n)
 {
     char text[64];
-    return snprintf(text, sizeof text, "%.*s", n, name) < (int)sizeof text ? registry_find(text) : NULL;
+    return snprintf(text, sizeof text, "%.*s", n, name) < (int)sizeof text ? registry_find(text, ISA_ANY) : NULL;
 }
 
 static atn_status check_names(const atn_cli *c, atn_error *err)

@@ -95,7 +95,7 @@ const registry_kernel *registry_reference(void)
     return registry_at(ATN_COUNT(list) - 1);
 }
 
-const registry_kernel *registry_find(const char *name)
+const registry_kernel *registry_find(const char *name, int isa_max)
 {
     const size_t n = strlen(name);
     const registry_kernel *unusable = NULL;
@@ -103,7 +103,7 @@ const registry_kernel *registry_find(const char *name)
         const registry_kernel *k = registry_at(i);
         if (strcmp(k->name, name) == 0) return k;
         if (strncmp(k->name, name, n) != 0 || k->name[n] != '@') continue;
-        if (k->usable) return k;
+        if (k->usable && isa_rank(k->isa) <= isa_max) return k;
         unusable = k;
     }
     return unusable;
@@ -137,7 +137,7 @@ static int decode_rows(int keys)
  * rows 0.67; 256 keys, d64, 16 rows 1.0. */
 static bool tiles_hold(const atn_args *a, int64_t rows, int isa_max)
 {
-    const registry_kernel *k = registry_find("decode@amx");
+    const registry_kernel *k = registry_find("decode@amx", isa_max);
     return rows <= 16 && a->Skv >= 512 && a->D % 32 == 0 && a->Dv % 32 == 0 && a->q.dtype == ATN_BF16 &&
            a->k.dtype == ATN_BF16 && a->v.dtype == ATN_BF16 && k && k->usable && isa_rank(k->isa) <= isa_max;
 }

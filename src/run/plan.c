@@ -69,7 +69,7 @@ static const atn_kernel *kernel_of_row(const atn_wisdom_row *row, int isa_max, c
         snprintf(why, room, "%s", err.text);
         return NULL;
     }
-    const registry_kernel *r = registry_find(row->kernel);
+    const registry_kernel *r = registry_find(row->kernel, ISA_ANY);
     if (!r) snprintf(why, room, "this library has no such kernel");
     else if (!r->usable) snprintf(why, room, "this CPU cannot run it");
     else if (row->source_hash[0] && strcmp(row->source_hash, r->source_hash) != 0)
@@ -210,17 +210,20 @@ static atn_status read_options(const atn_plan_options *given, atn_planned *p, at
     p->table = o.table;
     p->judged = o.table ? kernel_judged(o.table) : NULL;
     p->wisdom = o.wisdom;
-    p->isa_max = THREADS_MAX;
+    p->isa_max = ISA_ANY;
     if (o.isa && (p->isa_max = isa_rank(o.isa)) < 0)
         return atn_fail(err, ATN_USAGE,
                         "unknown instruction set '%s': it may be generic, neon, neonbf16, avx2, avx512, avx512bf16 or amx",
                         o.isa);
     if (o.kernel) {
-        p->forced = registry_find(o.kernel);
+        p->forced = registry_find(o.kernel, p->isa_max);
         if (!p->forced)
             return atn_fail(err, ATN_UNSUPPORTED, "no kernel '%s' in this library; atn_kernel_at lists them", o.kernel);
         if (!p->forced->usable)
             return atn_fail(err, ATN_UNSUPPORTED, "this CPU cannot run kernel '%s'", p->forced->name);
+        if (!strchr(o.kernel, '@') && isa_rank(p->forced->isa) > p->isa_max)
+            return atn_fail(err, ATN_UNSUPPORTED, "kernel '%s' has no form within '%s'; its least is '%s'", o.kernel, o.isa,
+                            p->forced->isa);
     }
     const atn_kernel *t = o.table;
     if (t && (t->abi != ATN_KERNEL_ABI || !t->name || !t->can_run || !t->plan || !t->run))
@@ -322,7 +325,7 @@ atn_status atn_plan_info_get(const atn_planned *p, atn_plan_info *info, atn_erro
     for (int k = 0; k < i.phases; k++) tasks += i.tasks[k] = p->division.tasks[k];
     snprintf(i.kernel, sizeof i.kernel, "%s", p->kernel_name);
     class_print(&p->class, i.problem, sizeof i.problem);
-    const registry_kernel *r = p->origin == ATN_FROM_HOST ? p->forced : registry_find(p->kernel_name);
+    const registry_kernel *r = p->origin == ATN_FROM_HOST ? p->forced : registry_find(p->kernel_name, ISA_ANY);
     char hash[24] = "";
     if (r && r->table == p->kernel) snprintf(hash, sizeof hash, " (source %.8s)", r->source_hash);
     snprintf(i.text, sizeof i.text,

@@ -63,7 +63,9 @@ typedef struct {
 
 int registry_count(void);
 const registry_kernel *registry_at(int i);              /* best ISA first, the reference last */
-const registry_kernel *registry_find(const char *name); /* "family@isa", or "family": the best usable ISA; NULL: none */
+/* "family@isa", or "family": the best that is usable and not beyond isa_max. NULL: none of this name. */
+enum { ISA_ANY = 1000 };
+const registry_kernel *registry_find(const char *name, int isa_max);
 const registry_kernel *registry_reference(void);
 int isa_rank(const char *isa);                          /* 0 generic ..., -1 unknown */
 const champion_row *registry_rows(void);                /* a row without a champion ends them */

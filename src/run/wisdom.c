@@ -325,7 +325,7 @@ atn_status atn_wisdom_add(atn_wisdom *w, const atn_wisdom_row *row, atn_error *e
     e.row.object_path = NULL;
     if (!e.row.date[0]) today(e.row.date);
     if (!row->object_path && !e.row.object_hash[0]) {
-        const registry_kernel *k = registry_find(e.row.kernel);
+        const registry_kernel *k = registry_find(e.row.kernel, ISA_ANY);
         if (!k)
             return atn_fail(err, ATN_USAGE, "no kernel '%s' is linked in; a champion needs its object_path",
                             e.row.kernel);
