@@ -2,10 +2,13 @@
 #include "kernels.h"
 
 #include <dirent.h>
+#include <glob.h>
 #include <poll.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "judge/elf.h"
 #include "judge/gate.h"
 
@@ -145,6 +148,26 @@ static void the_gate_reads_markers(void **state)
     the_gate_gets("const char *s = \"// EVOLVE-BLOCK-START\";\n", NULL, false, ATN_REASON_MARKERS);
 }
 
+/* Families are where evolution starts: a construct that is refused in one would refuse all of its descendants. */
+static void the_gate_lets_families_and_champions_through(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"src/kernel/*.c", "src/kernel/ref/*.c", "champions/*.c"};
+    for (int i = 0; i < ATN_COUNT(patterns); i++) {
+        char pattern[4096];
+        glob_t found;
+        snprintf(pattern, sizeof pattern, "%s/%s", getenv("ATTUNE_HOME"), patterns[i]);
+        assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+        for (size_t f = 0; f < found.gl_pathc; f++) {
+            char *source;
+            assert_int_equal(file_read_text(found.gl_pathv[f], GATE_SOURCE_MAX, &source, NULL), ATN_OK);
+            the_gate_gets(source, NULL, i == 1, ATN_REASON_OK);
+            free(source);
+        }
+        globfree(&found);
+    }
+}
+
 static void the_gate_reads_tokens(void **state)
 {
     (void)state;
@@ -272,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_reads_markers),
+        cmocka_unit_test(the_gate_lets_families_and_champions_through),
         cmocka_unit_test(the_gate_reads_tokens),
         cmocka_unit_test(an_honest_kernel_builds),
         cmocka_unit_test(equal_code_has_an_equal_hash),
