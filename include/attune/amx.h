@@ -24,23 +24,19 @@
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"((void *)(p)), "r"((int64_t)(stride)) : "memory")
 #define amx_dot(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::: "memory")
 
-/* Sums, tiles 0 to 3, have so many rows of so many columns, so that nothing is computed for what is not there; with them
- * go the rows of A (tiles 4 and 5) and the columns of B (6 and 7). */
-ATN_INLINE void amx_begin_for(int rows, int columns)
+/* Sums, tiles 0 to 3, and A, 4 and 5, have so many rows: no memory is needed for others. B is 6 and 7. */
+ATN_INLINE void amx_begin_for(int rows)
 {
     struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t bytes[16];
         uint8_t rows[16];
     } c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        c.rows[i] = (uint8_t)(i < 6 ? rows : 16);
-        c.bytes[i] = (uint16_t)(i < 4 || i > 5 ? columns * 4 : 64);
-    }
+    for (int i = 0; i < 8; i++) c.bytes[i] = 64, c.rows[i] = (uint8_t)(i < 6 ? rows : 16);
     __asm__ volatile("ldtilecfg %0" ::"m"(c) : "memory");
 }
 
-ATN_INLINE void amx_begin(void) { amx_begin_for(16, 16); }
+ATN_INLINE void amx_begin(void) { amx_begin_for(16); }
 ATN_INLINE void amx_end(void) { __asm__ volatile("tilerelease" ::: "memory"); }
 
 /* bf16(a) in the low half of each lane, bf16(b) in the high half: one row of a B tile from two rows of floats. */

@@ -12,9 +12,9 @@
  *
  * Where everything is bf16 and the machine has dot products of its pairs, both products are made of them: as in
  * flash_dot, P is rounded to bf16, its sum is not. On AMX they are tiles, from PAIR_ROWS rows on: 16 rows of K are one as
- * they lie, V is one once its keys are paired. Over dot products of vectors, which Intel makes half as fast as Zen 4, 2048
- * and 4096 keys on an Emerald Rapids: 16 rows 3.0 times as fast, 32 rows 2.7, 8 rows 1.5 to 1.7; for fewer rows, widening
- * halves is faster: 1.2 to 1.35 times at 2 to 4 rows, where tiles have 0.7 to 1.4.
+ * they lie, V is one once its keys are paired. Over dot products of vectors, which Intel makes half as fast as Zen 4, 4096
+ * keys on an Emerald Rapids: 16 rows 4 times as fast, 8 rows 1.6 to 2.1, 5 rows 1.5; at 2 to 4 rows widening halves is
+ * faster, 1.1 to 1.3 times, and tiles have 0.5 to 0.9 of that.
  *
  * Scores are in units of log2 e, or natural ones under an additive mask. Invariant: (m, l, O) of a row are the maximum
  * and the sums of e^(s - m) over the keys seen so far. */
@@ -30,12 +30,12 @@
 #define EXP_DEG 5       // knob: 3 4 5 6
 #define QK_UNROLL 1     // knob: 1 2 4
 #ifdef ATN_AMX
-#define PAIR_ROWS 8     // knob: 1 2 3 4 6 8 12 99 ; rows from which on bf16 is by dot products of pairs, in tiles
+#define PAIR_ROWS 5     // knob: 1 2 3 4 5 6 8 12 99 ; rows from which on bf16 is by dot products of pairs, in tiles
 #else
-#define PAIR_ROWS 1     // knob: 1 2 3 4 6 8 12 99 ; rows from which on bf16 is by dot products of pairs, if there are any
+#define PAIR_ROWS 1     // knob: 1 2 3 4 5 6 8 12 99 ; rows from which on bf16 is by dot products of pairs, if there are any
 #endif
-#define AMX_KEYS 64     // knob: 32 64 128 256 ; of V that are paired at once for tiles
-#define AMX_AHEAD 2048  // knob: 0 1024 2048 4096 8192 16384 ; bytes by which K and V are fetched for them
+#define AMX_BK 512      // knob: 64 128 256 512 1024 2048 ; keys in a tile of K and V that is multiplied by tiles of AMX
+#define AMX_KEYS 32     // knob: 32 64 128 256 ; of V that are paired at once for them
 #define TILE_CROSS 65536 // knob: 0 16384 32768 65536 131072 ; where K is fetched beside V and V beside K
 #ifdef ATN_AMX
 #define NEAR 512        // knob: 0 64 128 256 512 ; rows of so many bytes at most are prefetched
@@ -83,7 +83,7 @@ typedef struct {
     int cross;                       /* while K of a tile is read, its V is fetched, and so on */
     int kpairs, vpairs;              /* how K, V are read */
     float dot_scale;                 /* what PRODUCTS multiply sums by: Q is not scaled, which would round it again */
-    int columns;                     /* PRODUCTS by AMX: rows of Q that a tile holds; 0: by vectors */
+    int tiled;                       /* PRODUCTS by tiles of AMX */
     int64_t q, s, o, qt, pairs;      /* byte offsets into scratch; row states [heads][rows] first */
     int64_t bytes, part;             /* scratch; bytes of a task's result in shared: [heads][rows][os + 2] floats */
 } layout;
@@ -109,7 +109,7 @@ static vh vf_round_bf16(vf x) { return vf_to_bf16(x); }
 #endif
 
 /* Bytes of Q^T of a head in tiles. */
-static int64_t amx_q_bytes(const layout *y, int D) { return (int64_t)((y->rows + 15) / 16) * y->columns * D * 2; }
+static int64_t amx_q_bytes(const layout *y, int D) { return y->tiled ? ROUND_UP(y->rows, 16) * (int64_t)D * 2 : 0; }
 
 static layout make_layout(const atn_args *a, int heads)
 {
@@ -121,26 +121,26 @@ static layout make_layout(const atn_args *a, int heads)
     if (HAVE_DOTS && y.rows >= PAIR_ROWS && y.kpairs && y.vpairs && a->q.dtype == ATN_BF16 && a->D % (2 * VL) == 0
         && a->Dv % (2 * VL) == 0)
         y.kpairs = y.vpairs = PRODUCTS;
-    y.columns = !HAVE_AMX || y.kpairs != PRODUCTS ? 0 : y.rows > 4 ? 16 : 4;
+    y.tiled = HAVE_AMX && y.kpairs == PRODUCTS;
     /* K is fetched beside V and V beside K where streams alone are slower: rows with gaps between them, and short rows
      * from memory with so much work on each that a core does not look far ahead. Against streams alone (TILE_CROSS 0) 1.75x
      * at bf16 h16/8 s1/4096 d128 layout=bshd, 1.33x at f32 h32/8 s1/4096 d64; at f32 h9/3 it is level (Zen 4). */
     int row = a->D * elem_of(a->k.dtype), busy = y.kpairs == PRODUCTS || y.rows == ROWS_SUM;
     y.once = y.rows <= ROWS_SUM && a->Dv <= (y.rows > 2 ? NARROW : WIDE) * VL;
-    y.cross = TILE_CROSS && !y.columns && a->D == a->Dv && a->k.dtype == a->v.dtype && a->k.sr == a->v.sr && (heads > 1
+    y.cross = TILE_CROSS && !y.tiled && a->D == a->Dv && a->k.dtype == a->v.dtype && a->k.sr == a->v.sr && (heads > 1
         || (busy && row > NEAR && row <= 256 && (int64_t)a->B * a->Hkv * a->Skv * row > CACHES / 2));
     /* Streams that are a quarter of a page out of step do not all meet ends of pages, nor the same sets of a cache. */
     int page = MAX(4096 / row, 1), most = y.rows > 64 ? 256 : BK_MAX;
     int bytes = heads > 1 || y.rows > ROWS_DOT ? TILE_AGAIN : y.cross ? TILE_CROSS
               : y.once ? TILE_BYTES : TILE_BYTES / 4;
     int pages = MIN(bytes / 4096, most / page) / STREAMS;
-    y.bk = STREAMS * (MAX(pages, 1) * page + MAX(page / 4, 1));
-    y.ss = ROUND_UP(y.bk, 16);
+    y.bk = y.tiled ? MIN(AMX_BK, most) : STREAMS * (MAX(pages, 1) * page + MAX(page / 4, 1));
+    y.ss = ROUND_UP(y.bk, 16) + (y.tiled ? 16 : 0);              /* rows a power of two apart would meet in caches */
     y.dot_scale = score_scale(a);
     int64_t all = (int64_t)heads * y.rows, at = ROUND_UP((int64_t)sizeof(row_state) * all, 64);
     y.q = at, at += all * y.qs * 4;
     y.qt = at, at += heads * amx_q_bytes(&y, a->D);
-    y.pairs = at, at += y.columns ? 2 * AMX_KEYS * a->Dv * 2 : 0;
+    y.pairs = at, at += y.tiled ? 2 * AMX_KEYS * a->Dv * 2 : 0;
     y.o = at, at += all * y.os * 4;
     y.s = at, at += (int64_t)y.rows * y.ss * 4;
     y.bytes = at;
@@ -513,60 +513,56 @@ TYPED(products, ATN_BF16, PRODUCTS)
 /* ---- the same by tiles of AMX ---- */
 
 #if HAVE_AMX
-/* Sums of 16 keys, [16][columns], to rows of scores. */
+/* Sums of 16 keys, [16][16], to rows of scores: four rows at a time, as quarters of vectors. */
 ATN_INLINE void put_sums(const layout *y, int rows, const float *sum, float *s)
 {
-    vf x[VL];
-    if (y->columns == 4) {
-        vf t[4];
-        ATN_UNROLL_ALL(4) for (int g = 0; g < 4; g++) t[g] = vf_load(sum + g * VL);
+    typedef float quarter __attribute__((vector_size(16), aligned(4), may_alias));
+#define QUARTER(j) (*(const quarter *)(sum + (j) * VL))
+#define HALF(j) __builtin_shufflevector(QUARTER(j), QUARTER((j) + 1), 0, 1, 2, 3, 4, 5, 6, 7)
 #define FIRST LIST(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29)
 #define SECOND LIST(2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31)
 #define LOW LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
 #define HIGH LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+    for (int r = 0; r < rows; r += 4, sum += 4, s += 4 * y->ss) {
+        vf t[4], x[4];
+        ATN_UNROLL_ALL(4) for (int g = 0; g < 4; g++)
+            t[g] = __builtin_shufflevector(HALF(4 * g), HALF(4 * g + 2), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         vf a = __builtin_shufflevector(t[0], t[1], FIRST), b = __builtin_shufflevector(t[2], t[3], FIRST);
         vf c = __builtin_shufflevector(t[0], t[1], SECOND), d = __builtin_shufflevector(t[2], t[3], SECOND);
         x[0] = __builtin_shufflevector(a, b, LOW), x[1] = __builtin_shufflevector(a, b, HIGH);
         x[2] = __builtin_shufflevector(c, d, LOW), x[3] = __builtin_shufflevector(c, d, HIGH);
-    } else {
-        ATN_UNROLL_ALL(16) for (int j = 0; j < VL; j++) x[j] = vf_load(sum + j * VL);
-        vf_transpose(x);
+        ATN_UNROLL_ALL(4) for (int i = 0; i < 4; i++)
+            if (r + i < rows) vf_store(s + i * y->ss, x[i] * y->dot_scale);
     }
-    for (int r = 0; r < rows; r++) vf_store(s + r * y->ss, x[r] * y->dot_scale);
 }
 
 /* s[r][j] of all rows and n >= 64 keys, which are A tiles as they lie: four sums are four streams. */
-NOINLINE void scores_amx(const atn_args *a, const layout *y, int n, const char *k, const char *qt, float *s,
-                           int64_t far)
+NOINLINE void scores_amx(const atn_args *a, const layout *y, int n, const char *k, const char *qt, float *s)
 {
-    const int apart = (n + 3) / 4, pitch = y->columns * 4;
+    const int apart = (n + 3) / 4;
     const int64_t ks = a->k.sr;
     float sum[2][4][16 * VL] __attribute__((aligned(64)));
-    amx_begin_for(16, y->columns);
-    for (int r = 0; r < y->rows; r += 16, qt += a->D / 2 * pitch)
+    amx_begin();
+    for (int r = 0; r < y->rows; r += 16, qt += a->D * 32)
         for (int i = 0, turn = 0, before = 0; i < apart; i += 16, turn ^= 1) {
             const int j = MIN(i, apart - 16), rows = MIN(y->rows - r, 16);
             const char *at[4];
             ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++) at[e] = k + (MIN(e * apart, n - apart) + j) * ks;
             amx_zero(0); amx_zero(1); amx_zero(2); amx_zero(3);
             for (int d = 0; d < a->D; d += 32) {
-                amx_load(6, qt + d / 2 * pitch, pitch);
+                amx_load(6, qt + d * 32, 64);
                 amx_load(4, at[0] + d * 2, ks); amx_dot(0, 4, 6);
                 amx_load(5, at[1] + d * 2, ks); amx_dot(1, 5, 6);
                 amx_load(4, at[2] + d * 2, ks); amx_dot(2, 4, 6);
                 amx_load(5, at[3] + d * 2, ks); amx_dot(3, 5, 6);
-                if (far && r == 0)
-                    ATN_UNROLL_ALL(4) for (int e = 0; e < 4; e++)
-                        for (int c = 0; c < 16; c++)
-                            __builtin_prefetch(at[e] + far + c * ks + d * 2, 0, 3);
             }
 #define PUT(turn, j) \
             ATN_UNROLL(1) \
             for (int e = 0; e < 4; e++) \
                 put_sums(y, rows, sum[turn][e], s + r * y->ss + MIN(e * apart, n - apart) + (j));
             if (i > 0) PUT(turn ^ 1, before)                     /* what is in memory by now */
-            amx_store(0, sum[turn][0], pitch); amx_store(1, sum[turn][1], pitch);
-            amx_store(2, sum[turn][2], pitch); amx_store(3, sum[turn][3], pitch);
+            amx_store(0, sum[turn][0], 64); amx_store(1, sum[turn][1], 64);
+            amx_store(2, sum[turn][2], 64); amx_store(3, sum[turn][3], 64);
             if (i + 16 >= apart) PUT(turn, j)
             before = j;
         }
@@ -574,7 +570,7 @@ NOINLINE void scores_amx(const atn_args *a, const layout *y, int n, const char *
 }
 
 /* B tiles [32 keys][Dv / 16][16 pairs][16] of m keys of V, even columns of 32 in one, odd ones in the next. */
-static void pair_keys(const atn_args *a, int m, const char *v, int64_t far, char *to)
+static void pair_keys(const atn_args *a, int m, const char *v, char *to)
 {
     static const char nothing[64] = {0};
     const int64_t vs = a->v.sr;
@@ -582,10 +578,6 @@ static void pair_keys(const atn_args *a, int m, const char *v, int64_t far, char
         char *row = to + j / 32 * 64 * a->Dv + j % 32 * 32;
         for (int c = 0; c < a->Dv; c += 32, row += 2048) {
             const char *from = v + c * 2;
-            if (far) {
-                __builtin_prefetch(from + far, 0, 3);
-                __builtin_prefetch(from + far + vs, 0, 3);
-            }
             vu x = (vu)vi_load(j < m ? from : nothing), z = (vu)vi_load(j + 1 < m ? from + vs : nothing);
             vf_store(row, (vf)((x & 0xffffu) | z << 16));
             vf_store(row + 1024, (vf)(x >> 16 | (z & 0xffff0000u)));
@@ -595,7 +587,7 @@ static void pair_keys(const atn_args *a, int m, const char *v, int64_t far, char
 
 /* o[r] = o[r] * alpha[r] + sum_j p[r][j] v[j] for all rows and columns. */
 NOINLINE void values_amx(const atn_args *a, const layout *y, int n, const char *v, float *p, float *o,
-                           const float *alpha, char *pairs, int64_t far)
+                           const float *alpha, char *pairs)
 {
     const int64_t ps = y->ss * 4, os = y->os * 4;
     for (int r = 0; r < y->rows; r++) {
@@ -603,14 +595,14 @@ NOINLINE void values_amx(const atn_args *a, const layout *y, int n, const char *
         for (int j = n; j < ROUND_UP(n, 32); j++) ((scalar_u16 *)(p + r * y->ss))[j] = 0;
     }
     const int stay = a->Dv <= 64 && y->rows <= 16, size = AMX_KEYS * a->Dv * 2;
-    if (y->rows <= 16) amx_begin_for(y->rows, 16);
-    pair_keys(a, MIN(AMX_KEYS, n), v, far, pairs);
+    if (y->rows <= 16) amx_begin_for(y->rows);
+    pair_keys(a, MIN(AMX_KEYS, n), v, pairs);
     for (int j0 = 0, turn = 0, m; j0 < n; j0 += AMX_KEYS, turn ^= 1) {
         m = MIN(AMX_KEYS, n - j0), v += m * a->v.sr;
-        if (j0 + m < n) pair_keys(a, MIN(AMX_KEYS, n - j0 - m), v, far, pairs + (turn ^ 1) * size);
+        if (j0 + m < n) pair_keys(a, MIN(AMX_KEYS, n - j0 - m), v, pairs + (turn ^ 1) * size);
         for (int r = 0; r < y->rows; r += 16) {
             const char *left = (const char *)(p + r * y->ss) + j0 * 2;
-            if (y->rows > 16) amx_begin_for(MIN(y->rows - r, 16), 16);
+            if (y->rows > 16) amx_begin_for(MIN(y->rows - r, 16));
             for (int c = 0; c < a->Dv; c += 64) {
                 const int wide = c + 64 <= a->Dv;
                 float *sum = o + r * y->os + c;
@@ -716,10 +708,10 @@ static void open_rows(const atn_args *a, const layout *y, int b, int kvh, row_st
             vf_store(q + r * y->qs + d, vf_load_as_n(from + d * elem, a->q.dtype, MAX(MIN(VL, a->D - d), 0)) * scale);
         if (y->kpairs == HALVES) split_pairs(q + r * y->qs, y->qs);
     }
-    for (int d = 0; d < a->D / 2 && y->columns; d++)             /* Q^T in tiles of pairs */
-        for (int r = 0; r < ROUND_UP(y->rows, y->columns); r++) {
+    for (int d = 0; d < a->D / 2 && y->tiled; d++)               /* Q^T in tiles of pairs */
+        for (int r = 0; r < ROUND_UP(y->rows, 16); r++) {
             int32_t pair = r < y->rows ? ((const scalar_i32 *)(q + r * y->qs))[d] : 0;
-            ((scalar_i32 *)qt)[(r / y->columns * (a->D / 2) + d) * y->columns + r % y->columns] = pair;
+            ((scalar_i32 *)qt)[(r / 16 * (a->D / 2) + d) * 16 + r % 16] = pair;
         }
     for (int d = 0; d < y->rows * y->os; d += VL) vf_store(o + d, vf_zero());
 }
@@ -815,10 +807,9 @@ static void one_tile(const atn_args *a, const layout *y, const one_head *x, int 
     float alpha[ROWS_MAX], *s = (float *)(scratch + y->s);
     const char *k = x->k + j0 * a->k.sr, *v = x->v + j0 * a->v.sr;
     const int row = a->D * elem_of(a->k.dtype), near = row <= NEAR ? NEAR_AHEAD : 0;
-    const int64_t fk = y->cross ? v - k : y->columns ? AMX_AHEAD / row * a->k.sr : near;
-    const int64_t fv = y->cross ? next - v : y->columns ? AMX_AHEAD / row * a->v.sr : near;
+    const int64_t fk = y->cross ? v - k : near, fv = y->cross ? next - v : near;
     if (a->mask.ptr && look(a, x->rows, y->rows, j0, n).hi == 0) return;
-    if (y->columns && n >= 64) scores_amx(a, y, n, k, x->qt, s, fk);
+    if (y->tiled && n >= 64) scores_amx(a, y, n, k, x->qt, s);
     else if (y->kpairs == PRODUCTS) scores_products(a, y, n, k, x->q, s, fk);
     else if (a->k.dtype == ATN_F32) scores_f32(a, y, n, k, x->q, s, fk);
     else if (a->k.dtype == ATN_F16) scores_f16(a, y, n, k, x->q, s, fk);
@@ -829,7 +820,7 @@ static void one_tile(const atn_args *a, const layout *y, const one_head *x, int 
         alpha[r] = y->vpairs == PRODUCTS ? softmax_row(a, x->rows + r, n, s + r * y->ss, 1)
                                          : softmax_row(a, x->rows + r, n, s + r * y->ss, 0);
     }
-    if (y->columns && n >= 64) values_amx(a, y, n, v, s, x->o, alpha, scratch + y->pairs, fv);
+    if (y->tiled && n >= 64) values_amx(a, y, n, v, s, x->o, alpha, scratch + y->pairs);
     else if (y->vpairs == PRODUCTS) values_products(a, y, n, v, s, x->o, alpha, fv);
     else if (a->v.dtype == ATN_F32) values_f32(a, y, n, v, s, x->o, alpha, fv);
     else if (a->v.dtype == ATN_F16) values_f16(a, y, n, v, s, x->o, alpha, fv);

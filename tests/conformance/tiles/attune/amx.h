@@ -55,16 +55,16 @@ static __attribute__((noinline, unused)) void tile_dot(int c, int a, int b)
         }
 }
 
-ATN_INLINE void amx_begin_for(int rows, int columns)
+ATN_INLINE void amx_begin_for(int rows)
 {
     memset(&tiles, 0, sizeof tiles);
     for (int t = 0; t < 8; t++) {
         tiles.rows[t] = t < 6 ? rows : 16;
-        tiles.bytes[t] = t < 4 || t > 5 ? columns * 4 : 64;
+        tiles.bytes[t] = 64;
     }
 }
 
-ATN_INLINE void amx_begin(void) { amx_begin_for(16, 16); }
+ATN_INLINE void amx_begin(void) { amx_begin_for(16); }
 ATN_INLINE void amx_end(void) { memset(&tiles, 0, sizeof tiles); } /* a tile that is used after it has no rows */
 
 ATN_INLINE vi amx_pair_bits(vh a, vh b)
