@@ -467,8 +467,7 @@ ATN_INLINE vi vf_pair_bf16(vf low, vf high)
 }
 
 /* Two rows of x by two of y, of four bf16 each: lanes of the sum are 0 . 0, 0 . 1, 1 . 0, 1 . 1. An instruction of twice
- * the work of vf_dot_bf16 on the same pipes: both issue twice a cycle on Neoverse N2 and four times on V1 (Arm's software
- * optimization guides of these, "ASIMD BFloat16 instructions"), with a latency of 5 cycles, 3 from sum to sum. */
+ * the work of vf_dot_bf16 on the same pipes: both issue twice a cycle in LLVM's scheduling model of the Neoverse N2. */
 ATN_INLINE vf vf_mm_bf16(vf sum, vi x, vi y)
 {
     __asm__("bfmmla %0.4s, %1.8h, %2.8h" : "+w"(sum) : "w"(x), "w"(y));
