@@ -543,6 +543,23 @@ static __attribute__((noinline, unused)) int mask_band(const char *row, int dtyp
     return mask_repeats(row + (int64_t)s.lo * elem, (s.hi > s.lo ? s.hi - s.lo : 0) * elem, dtype == 3 ? 0x01010101u : 0);
 }
 
+/* Narrows the keys lo[r] <= j <= hi[r] of so many rows to what such masks leave of them. 0, and nothing is changed, where a
+ * row is left other keys than a range of them, or the ranges do not ascend. */
+static __attribute__((noinline, unused)) int mask_bands(const char *const *row, int rows, int dtype, int n, int32_t *lo,
+                                                        int32_t *hi)
+{
+    enum { MOST = 256 };
+    int32_t from[MOST], to[MOST];
+    int first = 0, last = 0;
+    for (int r = 0; r < rows; r++) {
+        if (rows > MOST || ((r == 0 || row[r] != row[r - 1]) && !mask_band(row[r], dtype, n, &first, &last))) return 0;
+        from[r] = first > lo[r] ? first : lo[r], to[r] = last < hi[r] ? last : hi[r];
+        if (r > 0 && (from[r] < from[r - 1] || to[r] < to[r - 1])) return 0;
+    }
+    for (int r = 0; r < rows; r++) lo[r] = from[r], hi[r] = to[r];
+    return 1;
+}
+
 /* VL elements of type dtype (0 f32, 1 f16, 2 bf16: attune/kernel.h's order), and the first n of them. */
 ATN_INLINE vf vf_load_as(const void *p, int dtype)
 {

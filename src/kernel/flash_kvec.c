@@ -283,21 +283,6 @@ NOINLINE void copy_v(const atn_args *a, const char *from, int n, char *to, int r
             vf_store(to + d * 4, vf_load_as_n(from + d * elem_of(a->v.dtype), a->v.dtype, MIN(VL, a->Dv - d)));
 }
 
-/* A causal order or a window that comes as a mask is taken for what it is: the rows' lo and hi are narrowed to it. Not
- * done (0) where a row is left other keys than a range of them, or the ranges do not ascend. */
-static int take_band(const atn_args *a, block *x)
-{
-    int32_t lo[BR], hi[BR];
-    for (int r = 0, from = 0, to = 0; r < x->lanes; r++) {
-        if ((r == 0 || x->mask[r] != x->mask[r - 1]) && !mask_band(x->mask[r], a->mask.dtype, a->Skv, &from, &to))
-            return 0;
-        lo[r] = MAX(from, x->row_lo[r]), hi[r] = MIN(to, x->row_hi[r]);
-        if (r > 0 && (lo[r] < lo[r - 1] || hi[r] < hi[r - 1])) return 0;
-    }
-    for (int r = 0; r < x->lanes; r++) x->row_lo[r] = lo[r], x->row_hi[r] = hi[r];
-    return 1;
-}
-
 /* Which row is which, and what it may see. */
 static void open_block(const atn_args *a, block *x, int b, int kvh)
 {
@@ -315,7 +300,7 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
         if (a->mask.ptr) x->mask[r] = (const char *)a->mask.ptr + b * a->mask.sb + h * a->mask.sh + i * a->mask.sr;
         if (r < x->rows - 1 && ++g == group) g = 0, i++;
     }
-    x->banded = a->mask.ptr && take_band(a, x);
+    x->banded = a->mask.ptr && mask_bands(x->mask, x->lanes, a->mask.dtype, a->Skv, x->row_lo, x->row_hi);
     x->fresh = 1;
     x->lo = x->row_lo[0], x->hi = x->row_hi[x->lanes - 1];
     x->all_lo = x->row_lo[x->lanes - 1], x->all_hi = x->row_hi[0];

@@ -334,21 +334,6 @@ static float unit(const atn_args *a) { return natural(a) ? 1.0f : LOG2E; }
 
 static int mask_elem(const atn_args *a) { return a->mask.dtype == ATN_F32 ? 4 : a->mask.dtype == ATN_BOOL ? 1 : 2; }
 
-/* A causal order or a window that comes as a mask is taken for what it is: the lanes' lo and hi are narrowed to it. Not
- * done (0) where a lane is left other keys than a range of them, or the ranges do not ascend. */
-static int take_band(const atn_args *a, block *x, int lanes)
-{
-    int32_t lo[BQ], hi[BQ];
-    for (int c = 0, from = 0, to = 0; c < lanes; c++) {
-        if ((c == 0 || x->mask[c] != x->mask[c - 1]) && !mask_band(x->mask[c], a->mask.dtype, a->Skv, &from, &to))
-            return 0;
-        lo[c] = MAX(from, x->lane_lo[c]), hi[c] = MIN(to, x->lane_hi[c]);
-        if (c > 0 && (lo[c] < lo[c - 1] || hi[c] < hi[c - 1])) return 0;
-    }
-    for (int c = 0; c < lanes; c++) x->lane_lo[c] = lo[c], x->lane_hi[c] = hi[c];
-    return 1;
-}
-
 /* Which lane is which row, and what it may see. */
 static void open_block(const atn_args *a, block *x, int b, int kvh)
 {
@@ -375,7 +360,7 @@ static void open_block(const atn_args *a, block *x, int b, int kvh)
         x->pos[c] = (float)(x->i[c] + shift), x->slope[c] = a->alibi[x->h[c]] * unit(a);
     for (int c = 0; c < lanes && a->mask.ptr; c++)
         x->mask[c] = (const char *)a->mask.ptr + b * a->mask.sb + x->h[c] * a->mask.sh + x->i[c] * a->mask.sr;
-    x->banded = a->mask.ptr && take_band(a, x, lanes);
+    x->banded = a->mask.ptr && mask_bands(x->mask, lanes, a->mask.dtype, a->Skv, x->lane_lo, x->lane_hi);
     x->fresh = 1;
     x->lo = x->lane_lo[0], x->hi = x->lane_hi[lanes - 1];
     x->all_lo = x->lane_lo[lanes - 1], x->all_hi = x->lane_hi[0];
