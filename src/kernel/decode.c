@@ -380,6 +380,18 @@ ATN_INLINE void sum_key(const int PR, const int PN, const int dtype, const int p
     }
 }
 
+/* Elements of two keys as pairs: the even columns, the odd ones. */
+ATN_INLINE void pair_two_keys(vu x, vu z, vi *even, vi *odd)
+{
+#if VL == 4 /* trn1 and trn2 of Arm, for six instructions */
+    typedef uint16_t eight __attribute__((vector_size(16)));
+    *even = (vi)__builtin_shufflevector((eight)x, (eight)z, 0, 8, 2, 10, 4, 12, 6, 14);
+    *odd = (vi)__builtin_shufflevector((eight)x, (eight)z, 1, 9, 3, 11, 5, 13, 7, 15);
+#else
+    *even = (vi)((x & 0xffffu) | z << 16), *odd = (vi)(x >> 16 | (z & 0xffff0000u));
+#endif
+}
+
 /* acc[c] += p[c].low v + p[c].high w for PR rows and PN vectors of columns: two keys. */
 ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const char *w, const float *const p[4], int j,
                              vf acc[4][8])
@@ -387,14 +399,8 @@ ATN_INLINE void sum_two_keys(const int PR, const int PN, const char *v, const ch
     vi pair[4];
     ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) pair[c] = vi_splat(((const scalar_i32 *)p[c])[j / 2]);
     ATN_UNROLL_ALL(8) for (int e = 0; e < PN; e += 2) {
-        vu x = (vu)vi_load(v + e * VL * 2), z = (vu)vi_load(w + e * VL * 2);
-#if VL == 4 /* trn1 and trn2 of Arm, for six instructions */
-        typedef uint16_t eight __attribute__((vector_size(16)));
-        vi even = (vi)__builtin_shufflevector((eight)x, (eight)z, 0, 8, 2, 10, 4, 12, 6, 14);
-        vi odd = (vi)__builtin_shufflevector((eight)x, (eight)z, 1, 9, 3, 11, 5, 13, 7, 15);
-#else
-        vi even = (vi)((x & 0xffffu) | z << 16), odd = (vi)(x >> 16 | (z & 0xffff0000u));
-#endif
+        vi even, odd;
+        pair_two_keys((vu)vi_load(v + e * VL * 2), (vu)vi_load(w + e * VL * 2), &even, &odd);
         ATN_UNROLL_ALL(4) for (int c = 0; c < PR; c++) {
             acc[c][e] = vf_dot_bf16(acc[c][e], even, pair[c]);
             acc[c][e + 1] = vf_dot_bf16(acc[c][e + 1], odd, pair[c]);
@@ -578,9 +584,9 @@ static void pair_keys(const atn_args *a, int m, const char *v, char *to)
         char *row = to + j / 32 * 64 * a->Dv + j % 32 * 32;
         for (int c = 0; c < a->Dv; c += 32, row += 2048) {
             const char *from = v + c * 2;
-            vu x = (vu)vi_load(j < m ? from : nothing), z = (vu)vi_load(j + 1 < m ? from + vs : nothing);
-            vf_store(row, (vf)((x & 0xffffu) | z << 16));
-            vf_store(row + 1024, (vf)(x >> 16 | (z & 0xffff0000u)));
+            vi even, odd;
+            pair_two_keys((vu)vi_load(j < m ? from : nothing), (vu)vi_load(j + 1 < m ? from + vs : nothing), &even, &odd);
+            vf_store(row, (vf)even), vf_store(row + 1024, (vf)odd);
         }
     }
 }
