@@ -68,7 +68,7 @@ static int shipped_for(atn_engine *e, char *paths[EVOLVE_SHIPPED_MAX])
     for (int i = 0; i < n; i++) {
         char *path = paths[i];
         const int at = e->o->serves ? e->o->serves(path, e->o->suite) : 1;
-        if (!at) { /* decode: 11 s of compiling, for a refusal, before the first candidate */
+        if (!at) { /* decode: compiled for a refusal, before the first candidate */
             free(path), champions -= i < all;
             continue;
         }

@@ -13,7 +13,7 @@
  *            O, never rescaled. All of K is packed first, and scores take BR * Skv floats: where that is more than
  *            SCORES_KB the problem is done online.
  *
- * Beside flash_qvec, which transposes nothing of K, it takes 1.03 to 1.05 times as long from 256 rows on, less where 17
+ * Beside flash_qvec, which transposes nothing of K, it takes 1.04 times as long from 512 rows on (1.06 at most), less where 17
  * to 24 rows would leave half of a vector of them empty (src/run/dispatch.c).
  *
  * Scores are in units of log2 e (so that exp is exp2), or natural ones under an additive mask, whose -FLT_MAX must stay
